@@ -194,3 +194,9 @@ class KmsInternalError(KmsError):
     """The token or the store failed. SDKs retry it (HTTP 500)."""
 
     code = "KMSInternalException"
+
+
+class ThrottlingError(KmsError):
+    """Too many calls at once. SDKs retry it."""
+
+    code = "ThrottlingException"

@@ -1,0 +1,20 @@
+"""Times as records and resources write them: RFC 3339, UTC, whole seconds (`2026-11-26T08:00:00Z`). `now` is always a parameter."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def format_time(moment: datetime) -> str:
+    """Text of an aware datetime; fractions of a second are cut."""
+    return moment.astimezone(UTC).strftime(_FORMAT)
+
+
+def parse_time(text: str) -> datetime:
+    """The aware datetime of such a text. ValueError for any other form."""
+    moment = datetime.strptime(text, _FORMAT).replace(tzinfo=UTC)
+    if format_time(moment) != text:
+        raise ValueError("not a time of the form 2026-11-26T08:00:00Z")
+    return moment

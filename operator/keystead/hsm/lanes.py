@@ -1,0 +1,92 @@
+"""Slow lanes: spawned processes with a session, a login and an LRU of their own (HSM.md A8).
+
+Wrapped material travels, handles never. Spawned, not forked: a forked copy of an initialised module is luck. The fast lane never
+waits for them; when too many calls wait, new ones are refused at once (ThrottlingException, which SDKs retry).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Final
+
+from keystead.engine.ports import SlowCall, SlowResult
+from keystead.errors import HsmUnavailableError, ThrottlingError
+from keystead.hsm.domain import TokenDomain
+from keystead.hsm.executor import Executor, make_executor
+from keystead.hsm.token import TokenPlace, TokenSession
+from keystead.hsm.vault import Vault
+
+# Calls that may wait or run at once. An RSA-4096 signature takes 6 ms: 64 are 0.4 s of one lane.
+MAX_WAITING: Final = 64
+
+_executor: Executor | None = None
+
+
+def _start(place: TokenPlace, pin: str, fingerprint: str) -> None:
+    """Initialiser of a lane process."""
+    global _executor  # noqa: PLW0603 - a process pool hands its workers no other place to keep a session
+    domain = TokenDomain(TokenSession(place, pin), fingerprint)
+    _executor = make_executor(domain, Vault(domain), os.urandom)
+
+
+def _work(call: SlowCall) -> SlowResult:
+    if _executor is None:
+        raise HsmUnavailableError("the slow lane has no session")
+    return _executor.run(call)
+
+
+class SlowLanes:
+    """A pool of lane processes. A lane that dies is replaced; its calls end with HsmUnavailableError."""
+
+    def __init__(self, place: TokenPlace, pin: str, fingerprint: str, lanes: int) -> None:
+        self._arguments = (place, pin, fingerprint)
+        self._lanes = lanes
+        self._pool: ProcessPoolExecutor | None = None
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    def submit(self, call: SlowCall) -> Future[SlowResult]:
+        """A future of the result. ThrottlingError where MAX_WAITING calls wait already."""
+        with self._lock:
+            if self._waiting >= MAX_WAITING:
+                raise ThrottlingError(
+                    "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
+                )
+            self._waiting += 1
+        try:
+            future = self._submit(call)
+        except BaseException:
+            self._done()
+            raise
+        future.add_done_callback(lambda _: self._done())
+        return future
+
+    def _submit(self, call: SlowCall) -> Future[SlowResult]:
+        for _ in range(2):
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(
+                    self._lanes,
+                    mp_context=multiprocessing.get_context("spawn"),
+                    initializer=_start,
+                    initargs=self._arguments,
+                )
+            try:
+                return self._pool.submit(_work, call)
+            except BrokenProcessPool:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+                self._pool = None
+        raise HsmUnavailableError("the slow lane cannot be started")
+
+    def _done(self) -> None:
+        with self._lock:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """End the lane processes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None

@@ -1,0 +1,171 @@
+"""Settings: frozen groups, and the one place that reads the environment (STYLE 19).
+
+Called by app (composition root). Every field names its unit, its default and the reason for it. A bad value is an
+InvalidSpecError that names the variable. No secret is ever a setting: the PIN is a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from keystead.errors import InvalidSpecError
+
+
+class SoftwareProtection(StrEnum):
+    """Whether key specs that the token cannot wrap may live in process memory (ARCHITECTURE 5)."""
+
+    FORBIDDEN = "Forbidden"
+    ALLOWED = "Allowed"
+
+
+class TokenKind(StrEnum):
+    """What protectionLevel says of keys in this token: a hardware slot, or a software token such as SoftHSM."""
+
+    HSM = "HSM"
+    TOKEN = "TOKEN"  # noqa: S105 - AWS-like protection word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HsmSettings:
+    """The token.
+
+    module              PKCS#11 module to load; default SoftHSM2's place in Debian packages
+    token_label         label of the token, never a slot number (SoftHSM renumbers slots); default `keystead`
+    pin_file            file with the user PIN and nothing else, no newline
+    software_protection default Forbidden: nothing is SOFTWARE silently
+    kind                default TOKEN; `HSM` only for a hardware slot
+    slow_lanes          processes for RSA, EC and key generation; default 1 (2 cores)
+    """
+
+    module: Path = Path("/usr/lib/softhsm/libsofthsm2.so")
+    token_label: str = "keystead"  # noqa: S105 - a label, not a secret
+    pin_file: Path = Path("/run/keystead/pin/pin")
+    software_protection: SoftwareProtection = SoftwareProtection.FORBIDDEN
+    kind: TokenKind = TokenKind.TOKEN
+    slow_lanes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """Where things are in the cluster.
+
+    namespace         the release's namespace (Lease, PIN marker); default keystead-system
+    records_namespace the sealed records; fixed name
+    region            region of new keys; default cluster-1, a name that AWS does not have
+    kubeconfig        file to use instead of the Pod's ServiceAccount
+    pin_secret        Secret of the PIN in `namespace`, read for its resourceVersion only
+    watch_namespaces  namespaces to serve; empty: all
+    """
+
+    namespace: str = "keystead-system"
+    records_namespace: str = "keystead-records"
+    region: str = "cluster-1"
+    kubeconfig: Path | None = None
+    pin_secret: str = "keystead-pin"  # noqa: S105 - a name, not a secret
+    watch_namespaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSettings:
+    """The operator process. Seconds unless said otherwise.
+
+    lease_duration    15: another replica may take over this long after the last renewal
+    renew_deadline    10: the leader stops when it could not renew for this long
+    retry_period      2: between renewals and between attempts
+    workers           16 keys reconciled at once
+    refresh_period    300: each object is looked at this often, spread by hash
+    probe_port        8080: /healthz, /readyz, /metrics; 0 = any free port, printed
+    identity          name in the Lease; default the Pod's (hostname) and process id
+    """
+
+    lease_name: str = "keystead-operator"
+    lease_duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry_period: float = 2.0
+    workers: int = 16
+    refresh_period: float = 300.0
+    probe_port: int = 8080
+    identity: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All groups."""
+
+    hsm: HsmSettings = field(default_factory=HsmSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    operator: OperatorSettings = field(default_factory=OperatorSettings)
+
+
+_REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from KEYSTEAD_* variables. InvalidSpecError names the variable and the fix."""
+    env = os.environ if environ is None else environ
+    kubeconfig = env.get("KEYSTEAD_KUBECONFIG") or env.get("KUBECONFIG")
+    return Settings(
+        hsm=HsmSettings(
+            module=Path(env.get("KEYSTEAD_HSM_MODULE", str(HsmSettings.module))),
+            token_label=env.get("KEYSTEAD_HSM_TOKEN_LABEL", HsmSettings.token_label),
+            pin_file=Path(env.get("KEYSTEAD_HSM_PIN_FILE", str(HsmSettings.pin_file))),
+            software_protection=_choice(env, "KEYSTEAD_HSM_SOFTWARE_PROTECTION", SoftwareProtection.FORBIDDEN),
+            kind=_choice(env, "KEYSTEAD_HSM_KIND", TokenKind.TOKEN),
+            slow_lanes=int(_number(env, "KEYSTEAD_HSM_SLOW_LANES", 1, 1, 16)),
+        ),
+        cluster=ClusterSettings(
+            namespace=env.get("KEYSTEAD_NAMESPACE", ClusterSettings.namespace),
+            region=_region(env.get("KEYSTEAD_REGION", ClusterSettings.region)),
+            kubeconfig=Path(kubeconfig) if kubeconfig else None,
+            pin_secret=env.get("KEYSTEAD_PIN_SECRET", ClusterSettings.pin_secret),
+            watch_namespaces=tuple(filter(None, env.get("KEYSTEAD_WATCH_NAMESPACES", "").split(","))),
+        ),
+        operator=OperatorSettings(
+            lease_duration=_number(env, "KEYSTEAD_LEASE_DURATION", 15.0, 1, 600),
+            renew_deadline=_number(env, "KEYSTEAD_RENEW_DEADLINE", 10.0, 0.5, 600),
+            retry_period=_number(env, "KEYSTEAD_RETRY_PERIOD", 2.0, 0.05, 60),
+            workers=int(_number(env, "KEYSTEAD_WORKERS", 16, 1, 256)),
+            refresh_period=_number(env, "KEYSTEAD_REFRESH_PERIOD", 300.0, 1, 86400),
+            probe_port=int(_number(env, "KEYSTEAD_PROBE_PORT", 8080, 0, 65535)),
+            identity=env.get("KEYSTEAD_IDENTITY", ""),
+        ),
+    )
+
+
+T = TypeVar("T", bound=StrEnum)
+
+
+def _choice(env: Mapping[str, str], name: str, default: T) -> T:
+    text = env.get(name)
+    if text is None:
+        return default
+    kind = type(default)
+    try:
+        return kind(text)
+    except ValueError:
+        raise InvalidSpecError(name, f"must be one of {', '.join(kind)}, not {text!r}") from None
+
+
+def _number(env: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+    text = env.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise InvalidSpecError(name, f"must be a number from {low} to {high}, not {text!r}") from None
+    if not low <= value <= high:
+        raise InvalidSpecError(name, f"must be from {low} to {high}, not {text}")
+    return value
+
+
+def _region(text: str) -> str:
+    if not _REGION.match(text):
+        raise InvalidSpecError("KEYSTEAD_REGION", "lower-case letters, digits and hyphens, at most 63")
+    return text
