@@ -109,21 +109,22 @@ _REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from KEYSTEAD_* variables. InvalidSpecError names the variable and the fix."""
     env = os.environ if environ is None else environ
+    hsm, cluster = HsmSettings(), ClusterSettings()
     kubeconfig = env.get("KEYSTEAD_KUBECONFIG") or env.get("KUBECONFIG")
     return Settings(
         hsm=HsmSettings(
-            module=Path(env.get("KEYSTEAD_HSM_MODULE", str(HsmSettings.module))),
-            token_label=env.get("KEYSTEAD_HSM_TOKEN_LABEL", HsmSettings.token_label),
-            pin_file=Path(env.get("KEYSTEAD_HSM_PIN_FILE", str(HsmSettings.pin_file))),
+            module=Path(env.get("KEYSTEAD_HSM_MODULE", str(hsm.module))),
+            token_label=env.get("KEYSTEAD_HSM_TOKEN_LABEL", hsm.token_label),
+            pin_file=Path(env.get("KEYSTEAD_HSM_PIN_FILE", str(hsm.pin_file))),
             software_protection=_choice(env, "KEYSTEAD_HSM_SOFTWARE_PROTECTION", SoftwareProtection.FORBIDDEN),
             kind=_choice(env, "KEYSTEAD_HSM_KIND", TokenKind.TOKEN),
             slow_lanes=int(_number(env, "KEYSTEAD_HSM_SLOW_LANES", 1, 1, 16)),
         ),
         cluster=ClusterSettings(
-            namespace=env.get("KEYSTEAD_NAMESPACE", ClusterSettings.namespace),
-            region=_region(env.get("KEYSTEAD_REGION", ClusterSettings.region)),
+            namespace=env.get("KEYSTEAD_NAMESPACE", cluster.namespace),
+            region=_region(env.get("KEYSTEAD_REGION", cluster.region)),
             kubeconfig=Path(kubeconfig) if kubeconfig else None,
-            pin_secret=env.get("KEYSTEAD_PIN_SECRET", ClusterSettings.pin_secret),
+            pin_secret=env.get("KEYSTEAD_PIN_SECRET", cluster.pin_secret),
             watch_namespaces=tuple(filter(None, env.get("KEYSTEAD_WATCH_NAMESPACES", "").split(","))),
         ),
         operator=OperatorSettings(

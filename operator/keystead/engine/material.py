@@ -1,7 +1,7 @@
 """From a record's version to what a lane needs to use it, and the rules of material ids (HSM.md A6).
 
-Called by operations (use), reconciler and hsm (making). AES-KWP has no AAD: below the seal, the material id is the only thing
-that binds wrapped bytes to a key, so whoever unwraps compares it (symmetric) or the SPKI (pairs).
+Called by operations (use), reconciler and hsm (making). AES-KWP has no AAD: below the seal, the material id is the only
+thing that binds wrapped bytes to a key, so whoever unwraps compares it (symmetric) or the SPKI (pairs).
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """What the public half of a key is enough for: verify, RSA encryption, the check of a peer's key. Software, no token.
 
-Called by operations (Verify, Encrypt, DeriveSharedSecret) and by hsm (probes; DER of signatures). Nothing secret enters but
-an RSA plaintext, which leaves encrypted. Public keys are DER SubjectPublicKeyInfo, as records hold them and AWS answers.
+Called by operations (Verify, Encrypt, DeriveSharedSecret) and by hsm (probes; DER of signatures). Nothing secret enters
+but an RSA plaintext, which leaves encrypted. Public keys are DER SubjectPublicKeyInfo, as in records and AWS's answers.
 """
 
 from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -18,8 +18,6 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from keystead.engine.algorithms import DIGESTS, RsaPadding, SigningAlgorithm
 from keystead.errors import FormatError, HsmUnsupportedError
 from keystead.resources.vocabulary import KeySpec
-
-_Key = TypeVar("_Key", rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
 
 HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1(),  # noqa: S303 - OAEP's SHA-1 is AWS's RSAES_OAEP_SHA_1; no collision matters there
@@ -51,12 +49,11 @@ def verify(spki: bytes, algorithm: SigningAlgorithm, digest: bytes, signature: b
     name = algorithm.value
     try:
         if name.startswith("RSASSA"):
-            _load(spki, rsa.RSAPublicKey).verify(signature, digest, rsa_padding(algorithm), _prehashed(algorithm))
+            _rsa(spki).verify(signature, digest, rsa_padding(algorithm), _prehashed(algorithm))
         elif name.startswith("ECDSA"):
-            key = _load(spki, ec.EllipticCurvePublicKey)
-            key.verify(signature, digest, ec.ECDSA(_prehashed(algorithm)))
+            _ec(spki).verify(signature, digest, ec.ECDSA(_prehashed(algorithm)))
         elif algorithm is SigningAlgorithm.ED25519_SHA_512:
-            _load(spki, ed25519.Ed25519PublicKey).verify(signature, digest)
+            _ed25519(spki).verify(signature, digest)
         else:
             raise HsmUnsupportedError(f"{name} cannot be verified by this version")
     except InvalidSignature:
@@ -80,13 +77,12 @@ def oaep(which: RsaPadding) -> padding.OAEP:
 
 def encrypt_rsa(spki: bytes, which: RsaPadding, plaintext: bytes) -> bytes:
     """RSA-OAEP. The caller has checked the length (keyspec.oaep_limit)."""
-    return _load(spki, rsa.RSAPublicKey).encrypt(plaintext, oaep(which))
+    return _rsa(spki).encrypt(plaintext, oaep(which))
 
 
 def check_peer(spec: KeySpec, peer: bytes) -> None:
     """FormatError unless `peer` is the DER SPKI of a point on this spec's curve (loading checks that it lies on it)."""
-    key = _load(peer, ec.EllipticCurvePublicKey)
-    if not isinstance(key.curve, CURVES[spec]):
+    if not isinstance(_ec(peer).curve, CURVES[spec]):
         raise FormatError("the public key is of another curve")
 
 
@@ -111,8 +107,22 @@ def _parse(spki: bytes) -> object:
         raise FormatError("not a DER SubjectPublicKeyInfo of a key that we know") from None
 
 
-def _load(spki: bytes, kind: type[_Key]) -> _Key:
+def _rsa(spki: bytes) -> rsa.RSAPublicKey:
     key = _parse(spki)
-    if not isinstance(key, kind):
-        raise FormatError("a public key of another kind")
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise FormatError("not an RSA public key")
+    return key
+
+
+def _ec(spki: bytes) -> ec.EllipticCurvePublicKey:
+    key = _parse(spki)
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise FormatError("not an elliptic curve public key")
+    return key
+
+
+def _ed25519(spki: bytes) -> ed25519.Ed25519PublicKey:
+    key = _parse(spki)
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise FormatError("not an Ed25519 public key")
     return key

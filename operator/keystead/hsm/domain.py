@@ -178,12 +178,19 @@ class TokenDomain:
         """Handle of DK_g."""
         return self._keys.dk
 
+    @property
+    def dm(self) -> pkcs11.SecretKey:
+        """Handle of DM_g (`hsm check`; everybody else calls `mac`)."""
+        return self._keys.dm
+
     def mac(self, message: bytes) -> bytes:
         """HMAC-SHA-512(DM_g, message): 64 bytes."""
+        self.token.check_thread()
         try:
-            return self._keys.dm.sign(message, mechanism=Mechanism.SHA512_HMAC)
+            mac: bytes = self._keys.dm.sign(message, mechanism=Mechanism.SHA512_HMAC)
         except pkcs11.PKCS11Error as error:
             raise HsmUnavailableError(f"the domain MAC key does not work: {type(error).__name__}") from None
+        return mac
 
     def known_answer(self) -> bool:
         """Whether the token still computes what it computed at the start (about 13 us)."""
@@ -194,7 +201,8 @@ class TokenDomain:
 
     def wrap(self, key: pkcs11.Key) -> bytes:
         """KWP under DK_g."""
-        return self.dk.wrap_key(key, mechanism=self.kwp)
+        wrapped: bytes = self.dk.wrap_key(key, mechanism=self.kwp)
+        return wrapped
 
     def compute_fingerprint(self) -> str:
         """Wrap the fixed probe with DK and MAC the fixed label with DM (format page, Domain fingerprint)."""
@@ -207,5 +215,3 @@ class TokenDomain:
     def label_mac(self, label: Label, *parts: bytes) -> bytes:
         """A MAC of the label table."""
         return domain_mac(self.mac, label, *parts)
-
-

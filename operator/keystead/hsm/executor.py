@@ -27,6 +27,7 @@ class Executor:
 
     def run(self, call: SlowCall) -> SlowResult:
         """The result of a call. HsmDataError, HsmUnsupportedError or HsmUnavailableError as the call's page says."""
+        self.generator.domain.token.check_thread()
         match call:
             case Generate():
                 maker = self.software if call.protection is Protection.SOFTWARE else self.generator

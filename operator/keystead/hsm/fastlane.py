@@ -23,7 +23,7 @@ _RETRY_SECONDS: Final = 1.0
 
 
 class TokenFastLane:
-    """Inline calls on the session of this thread. After a session fault it reopens the module, at most once a second."""
+    """Inline calls on this thread's session. After a session fault it reopens the module, at most once a second."""
 
     def __init__(self, domain: TokenDomain, vault: Vault, clock: Callable[[], float] = time.monotonic) -> None:
         self._domain = domain
@@ -33,30 +33,33 @@ class TokenFastLane:
 
     def derive(self, material: Material, message: bytes) -> bytes:
         """HMAC-SHA-512 of a KDF input under a SYMMETRIC_DEFAULT material."""
+        self._domain.token.check_thread()  # before `try`: another thread's mistake is no fault of the session
         if self._broken_since is not None:
             self._recover()
         try:
-            return self._vault.handle(material).sign(message, mechanism=_SHA512)  # type: ignore[union-attr,no-any-return]
+            return self._vault.handle(material).sign(message, mechanism=_SHA512)  # type: ignore[no-any-return]
         except (pkcs11.PKCS11Error, HsmError) as error:
             raise self._translate(error) from None
 
     def generate_mac(self, material: Material, algorithm: MacAlgorithm, message: bytes) -> bytes:
         """The MAC of a message under an HMAC key."""
+        self._domain.token.check_thread()
         if self._broken_since is not None:
             self._recover()
         try:
             handle = self._vault.handle(material)
-            return handle.sign(message, mechanism=HMACS[algorithm])  # type: ignore[union-attr,no-any-return]
+            return handle.sign(message, mechanism=HMACS[algorithm])  # type: ignore[no-any-return]
         except (pkcs11.PKCS11Error, HsmError) as error:
             raise self._translate(error) from None
 
     def verify_mac(self, material: Material, algorithm: MacAlgorithm, message: bytes, mac: bytes) -> bool:
         """Whether this is the MAC of the message. A wrong or short one is False, not an error."""
+        self._domain.token.check_thread()
         if self._broken_since is not None:
             self._recover()
         try:
             handle = self._vault.handle(material)
-            return bool(handle.verify(message, mac, mechanism=HMACS[algorithm]))  # type: ignore[union-attr]
+            return bool(handle.verify(message, mac, mechanism=HMACS[algorithm]))
         except (pkcs11.SignatureInvalid, pkcs11.SignatureLenRange):
             return False
         except (pkcs11.PKCS11Error, HsmError) as error:
@@ -77,7 +80,11 @@ class TokenFastLane:
     def _translate(self, error: Exception) -> HsmError:
         if isinstance(error, HsmDataError):
             return error
-        if isinstance(error, pkcs11.PKCS11Error) and classify(error) is not Fault.SESSION and self._domain.known_answer():
+        if (
+            isinstance(error, pkcs11.PKCS11Error)
+            and classify(error) is not Fault.SESSION
+            and self._domain.known_answer()
+        ):
             return HsmDataError(type(error).__name__)
         self._broken_since = self._clock() - _RETRY_SECONDS
         if isinstance(error, HsmError):

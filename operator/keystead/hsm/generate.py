@@ -1,8 +1,8 @@
-"""Making new material in the token: generate as a session object, wrap, destroy, unwrap, prove, and only then hand it over.
+"""Making new material in the token: generate as a session object, wrap, destroy, unwrap, prove; then hand it over.
 
-The material dies with the process unless a record is made of it, so creating a key stays one atomic create of one object
-(ARCHITECTURE 4). The proof is done in software: a token's CKR_OK is not believed (SoftHSM answers it to an Ed25519ph request that it
-does not honour, HSM.md A5).
+The material dies with the process unless a record is made of it, so creating a key stays one atomic create of one
+object (ARCHITECTURE 4). The proof is done in software: a token's CKR_OK is not believed (SoftHSM answers it to an
+Ed25519ph request that it does not honour, HSM.md A5).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from keystead.hsm.templates import Template, extractable_secret
 from keystead.hsm.vault import Vault
 from keystead.resources.vocabulary import KeySpec, KeyUsage
 
+
 @dataclass(frozen=True, slots=True)
 class TokenGenerator:
     """Generates on the session of this thread. `random` gives the id of HMAC material (HSM.md A6)."""
@@ -39,10 +40,7 @@ class TokenGenerator:
     def generate(self, call: Generate, random32: bytes) -> GeneratedMaterial:
         """New material, wrapped and proven. HsmUnsupportedError where the token cannot generate, wrap or unwrap it."""
         try:
-            if row(call.spec).secret_length:
-                made = self._secret(call, random32)
-            else:
-                made = self._pair(call)
+            made = self._secret(call, random32) if row(call.spec).secret_length else self._pair(call)
             self._prove(call, made)
         except pkcs11.PKCS11Error as error:
             self._raise(call, error)
@@ -95,16 +93,19 @@ class TokenGenerator:
         session, mechanism = self.domain.token.session, MECHANISMS[call.spec]
         private = _private_template(call.usage)
         public: Template = {Attribute.TOKEN: False, Attribute.PRIVATE: False}
+        pair: tuple[pkcs11.PublicKey, pkcs11.PrivateKey]
         if mechanism.key_type is KeyType.RSA:
-            return session.generate_keypair(
+            pair = session.generate_keypair(
                 KeyType.RSA, mechanism.bits, store=False, public_template=public, private_template=private
             )
+            return pair
         parameters = session.create_domain_parameters(
             mechanism.key_type, {Attribute.EC_PARAMS: mechanism.curve}, local=True
         )
-        return parameters.generate_keypair(
+        pair = parameters.generate_keypair(
             store=False, mechanism=mechanism.generate, public_template=public, private_template=private
         )
+        return pair
 
     def _prove(self, call: Generate, made: GeneratedMaterial) -> None:
         material = Material(

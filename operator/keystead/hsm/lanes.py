@@ -1,7 +1,8 @@
 """Slow lanes: spawned processes with a session, a login and an LRU of their own (HSM.md A8).
 
-Wrapped material travels, handles never. Spawned, not forked: a forked copy of an initialised module is luck. The fast lane never
-waits for them; when too many calls wait, new ones are refused at once (ThrottlingException, which SDKs retry).
+Wrapped material travels, handles never. Spawned, not forked: a forked copy of an initialised module is luck. The fast
+lane never waits for them; when too many calls wait, new ones are refused at once (ThrottlingException, which SDKs
+retry).
 """
 
 from __future__ import annotations

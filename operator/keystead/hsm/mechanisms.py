@@ -1,7 +1,8 @@
 """The mechanism TABLE: how each key spec is generated, unwrapped and used in a token. One row a spec.
 
-ECDSA and RSA sign a digest made in software; PKCS#1 v1.5 gets its DigestInfo here (RFC 8017 9.2); PSS has salt = hash length, as
-AWS. OAEP-SHA-256 is native where a probe proves it, else raw RSA and `oaep.unpad` (SoftHSM: ARGUMENTS_BAD).
+ECDSA and RSA sign a digest made in software; PKCS#1 v1.5 gets its DigestInfo here (RFC 8017 9.2); PSS has salt = hash
+length, as AWS. OAEP-SHA-256 is native where a probe proves it, else raw RSA and `oaep.unpad` (SoftHSM:
+ARGUMENTS_BAD).
 """
 
 from __future__ import annotations
@@ -30,9 +31,7 @@ _SECRET = MechanismRow(KeyType.GENERIC_SECRET, ObjectClass.SECRET_KEY, generate=
 
 
 def _rsa(bits: int) -> MechanismRow:
-    return MechanismRow(
-        KeyType.RSA, ObjectClass.PRIVATE_KEY, bits=bits, generate=Mechanism.RSA_PKCS_KEY_PAIR_GEN
-    )
+    return MechanismRow(KeyType.RSA, ObjectClass.PRIVATE_KEY, bits=bits, generate=Mechanism.RSA_PKCS_KEY_PAIR_GEN)
 
 
 def _ec(oid: str) -> MechanismRow:

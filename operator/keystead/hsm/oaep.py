@@ -1,8 +1,8 @@
 """Removing OAEP padding in software, for tokens that have raw RSA but not OAEP with SHA-256 (SoftHSM: ARGUMENTS_BAD).
 
-EME-OAEP decoding, RFC 8017 7.1.2 step 3. Branch-free in shape: no early exit; leading byte, label hash and separator are folded
-into one flag; ONE error. Not constant-time: CPython cannot promise that. Acceptable, since whoever could use Manger's oracle holds
-Decrypt on this ENCRYPT_DECRYPT key anyway, and such keys never sign (HSM.md (b)).
+EME-OAEP decoding, RFC 8017 7.1.2 step 3. Branch-free in shape: no early exit; leading byte, label hash and separator
+are folded into one flag; ONE error. Not constant-time: CPython cannot promise that. Acceptable, since whoever could
+use Manger's oracle holds Decrypt on this ENCRYPT_DECRYPT key anyway, and such keys never sign (HSM.md (b)).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The PIN: read from a file, used once, and a marker that stops everybody after a refusal.
 
-SoftHSM never locks, but kryoptic and hardware do, some for good: a crash loop must not burn a token's attempts. After a refusal a
-marker names the PIN's version, and nobody logs in until that changes. For CLI and dev the marker is the file `pin-refused`
-beside the PIN file; in a cluster it is a ConfigMap, which the operator reads before this module is asked (store).
+SoftHSM never locks, but kryoptic and hardware do, some for good: a crash loop must not burn a token's attempts. After
+a refusal a marker names the PIN's version, and nobody logs in until that changes. For CLI and dev the marker is the
+file `pin-refused` beside the PIN file; in a cluster it is a ConfigMap, which the operator reads before this module is
+asked (store).
 """
 
 from __future__ import annotations
@@ -47,8 +48,14 @@ class FileMarker:
         )
 
     def refuse(self) -> None:
-        """Write the marker."""
-        self._marker().write_text(self._version() + "\n")
+        """Write the marker. HsmAuthError where the folder takes none: nothing would stop the next attempt."""
+        try:
+            self._marker().write_text(self._version() + "\n")
+        except OSError as error:
+            raise HsmAuthError(
+                f"the token refused the PIN, and the marker {self._marker()} cannot be written ({error.strerror}); "
+                "hint: put the right PIN into the PIN file before anything tries again"
+            ) from None
 
     def _marker(self) -> Path:
         return self.folder / MARKER_NAME
@@ -59,7 +66,7 @@ class FileMarker:
 
 
 def read_pin(pin_file: Path) -> str:
-    """The PIN of a file. HsmAuthError for an empty one, a trailing newline or other white space, or bytes that are not text."""
+    """The PIN of a file. HsmAuthError for an empty one, a newline or other white space around it, or odd bytes."""
     try:
         data = pin_file.read_bytes()
     except OSError as error:

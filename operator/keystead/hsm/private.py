@@ -33,7 +33,7 @@ class TokenPrivateKeys:
         self._raw_oaep: bool | None = None
 
     def sign(self, call: SignDigest) -> bytes:
-        """The signature: PKCS#1, PSS, DER ECDSA, or 64 bytes of Ed25519. HsmDataError for a digest of the wrong length."""
+        """PKCS#1, PSS, DER ECDSA, or 64 bytes of Ed25519. HsmDataError for a digest of the wrong length."""
         algorithm, material = call.algorithm, call.material
         if algorithm is SigningAlgorithm.ED25519_PH_SHA_512:
             raise HsmUnsupportedError("Ed25519ph is not asked of a token that may answer with a pure signature")
@@ -66,9 +66,10 @@ class TokenPrivateKeys:
         return handle
 
     def _attempt_sign(self, handle: pkcs11.PrivateKey, data: bytes, mechanism: Mechanism, parameter: object) -> bytes:
-        return attempt(
+        signature: bytes = attempt(
             lambda: handle.sign(data, mechanism=mechanism, mechanism_param=parameter), self._domain.known_answer
         )
+        return signature
 
     def decrypt(self, call: DecryptRsa) -> bytes:
         """RSA-OAEP. One HsmDataError for every bad ciphertext."""
@@ -84,21 +85,20 @@ class TokenPrivateKeys:
             raise HsmDataError("OAEP decoding failed") from None
 
     def _native(self, handle: pkcs11.PrivateKey, call: DecryptRsa) -> bytes:
-        return attempt(
+        plaintext: bytes = attempt(
             lambda: handle.decrypt(
                 call.ciphertext, mechanism=Mechanism.RSA_PKCS_OAEP, mechanism_param=OAEP[call.padding]
             ),
             self._domain.known_answer,
         )
+        return plaintext
 
     def _raw(self, handle: pkcs11.PrivateKey, ciphertext: bytes, size: int) -> bytes:
-        encoded = attempt(
-            lambda: handle.decrypt(ciphertext, mechanism=Mechanism.RSA_X_509), self._domain.known_answer
-        )
+        encoded = attempt(lambda: handle.decrypt(ciphertext, mechanism=Mechanism.RSA_X_509), self._domain.known_answer)
         return unpad_oaep(encoded, size, "sha256")
 
     def choose_oaep(self, material: Material, ciphertext: bytes, expected: bytes) -> None:
-        """Find out, on a ciphertext made in software, how this token does OAEP-SHA-256. HsmUnsupportedError: neither way."""
+        """Find out, by a software ciphertext, how this token does OAEP-SHA-256. HsmUnsupportedError: not at all."""
         if self._raw_oaep is not None:
             return
         for raw in (False, True):

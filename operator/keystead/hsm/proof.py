@@ -1,4 +1,4 @@
-"""Proofs in software that a private key in the token is the one of its public key and that the token uses it rightly."""
+"""Proofs in software that a private key is the one of its public key and that the token uses it rightly."""
 
 from __future__ import annotations
 

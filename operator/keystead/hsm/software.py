@@ -1,7 +1,7 @@
 """SOFTWARE protection: keys that the token cannot wrap, in process memory, stored as suite-1 blobs under DM_g.
 
-Only where the key store allows it, and status.protectionLevel says so. The secret is opened for each call and not kept: CPython
-cannot promise that it is wiped (docs/security.md).
+Only where the key store allows it, and status.protectionLevel says so. The secret is opened for each call and not
+kept: CPython cannot promise that it is wiped (docs/security.md).
 """
 
 from __future__ import annotations
@@ -104,6 +104,4 @@ def pkcs8(key: PrivateKey) -> bytes:
 
 def spki_of(key: PrivateKey) -> bytes:
     """SubjectPublicKeyInfo DER of a private key."""
-    return key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -1,7 +1,7 @@
-"""Object templates: what every key in the token and every unwrapped key must and must not be able to do (HSM.md A3, A4).
+"""Object templates: what keys in the token and unwrapped keys can and cannot do (HSM.md A3, A4).
 
-Two attributes need handlers of our own, since the binding packs no arrays: UNWRAP_TEMPLATE (an array of CK_ATTRIBUTE) and
-ALLOWED_MECHANISMS (an array of CK_ULONG). In a C_UnwrapKey template MODIFIABLE=False comes last: SoftHSM answers
+Two attributes need handlers of our own, since the binding packs no arrays: UNWRAP_TEMPLATE (an array of CK_ATTRIBUTE)
+and ALLOWED_MECHANISMS (an array of CK_ULONG). In a C_UnwrapKey template MODIFIABLE=False comes last: SoftHSM answers
 ATTRIBUTE_READ_ONLY to everything after it.
 """
 
@@ -28,7 +28,7 @@ class _CkAttribute(ctypes.Structure):
     _fields_ = (("type", ctypes.c_ulong), ("value", ctypes.c_void_p), ("length", ctypes.c_ulong))
 
 
-class KeysteadMapper(AttributeMapper):
+class KeysteadMapper(AttributeMapper):  # type: ignore[misc]
     """Attribute mapper with the two array attributes. Keeps the buffers that they point to alive as long as itself."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ def session_secret(mechanism: Mechanism) -> Template:
 
 
 def session_private_key(use: Attribute, mechanisms: Iterable[Mechanism]) -> Template:
-    """An unwrapped private key with one use (SIGN, DECRYPT or DERIVE). ENCRYPT, WRAP, VERIFY are left out: tokens refuse them."""
+    """An unwrapped private key with one use. ENCRYPT, WRAP, VERIFY are left out: tokens refuse them."""
     uses = dict.fromkeys((Attribute.DECRYPT, Attribute.UNWRAP, Attribute.SIGN, Attribute.DERIVE), False)
     return {
         Attribute.ENCRYPT: DEFAULT,

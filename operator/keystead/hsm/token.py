@@ -1,13 +1,14 @@
 """One token, one login: module, session, and what to do when they are away.
 
-Called by domain, vault and ceremony. Log in exactly once per C_Initialize (with a read-only token folder SoftHSM answers a second
-login with GENERAL_ERROR); to start again the module is finalised and initialised.
+Called by domain, vault and ceremony. Log in exactly once per C_Initialize (with a read-only token folder SoftHSM
+answers a second login with GENERAL_ERROR); to start again the module is finalised and initialised.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -76,7 +77,7 @@ class TokenSession:
             raise HsmUnavailableError(f"the token {self.place.label!r} cannot be opened: {_words(error)}") from None
 
     def reopen(self) -> None:
-        """Finalise the module, initialise it and log in again: the only cure after a session or a token folder was lost."""
+        """Finalise the module, initialise it and log in again: the only cure for a lost session or folder."""
         self.check_thread()
         try:
             self._lib.reinitialize()
@@ -111,8 +112,8 @@ class TokenSession:
 def attempt(call: Callable[[], T], known_answer: Callable[[], bool]) -> T:
     """Run a call on data that a caller or a record brought, and tell whose fault an error is (HSM.md A7).
 
-    HsmUnavailableError: session or token state is gone. HsmDataError: the known-answer call right after it passed, so the input
-    is at fault and the session, with everybody's cache, stays.
+    HsmUnavailableError: session or token state is gone. HsmDataError: the known-answer call right after it passed, so
+    the input is at fault and the session, with everybody's cache, stays.
     """
     try:
         return call()
@@ -120,6 +121,15 @@ def attempt(call: Callable[[], T], known_answer: Callable[[], bool]) -> T:
         if classify(error) is not Fault.SESSION and known_answer():
             raise HsmDataError(_words(error)) from None
         raise HsmUnavailableError(f"the token does not work: {_words(error)}") from None
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Errors of the binding inside become HsmUnavailableError: `doing` says what could not be done."""
+    try:
+        yield
+    except pkcs11.PKCS11Error as error:
+        raise HsmUnavailableError(f"the token cannot {doing}: {_words(error)}") from None
 
 
 def _words(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """Unwrapped keys: a bounded LRU of session objects, and the only way from a record's wrapped bytes to a usable handle.
 
-Nothing is used before it proved to be the material that its id names: AES-KWP has no AAD, so a swapped `wrapped` would be noticed
-nowhere else below the seal (HSM.md, Record and seal). Lengths are checked before the token sees a blob: kryoptic unwraps an empty
-one to an empty key and signs with it.
+Nothing is used before it proved to be the material that its id names: AES-KWP has no AAD, so a swapped `wrapped`
+would be noticed nowhere else below the seal (HSM.md, Record and seal). Lengths are checked before the token sees a
+blob: kryoptic unwraps an empty one to an empty key and signs with it.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class Vault:
         return entry is not None and (entry.key_id, entry.material_id) == (material.key_id, material.material_id)
 
     def _load(self, material: Material) -> pkcs11.Key:
+        self.domain.token.check_thread()
         handle = self.unwrap(material)
         try:
             self._check_binding(material, handle)
@@ -116,7 +117,11 @@ class Vault:
 
     def forget(self, material: Material) -> None:
         """Destroy the session object of a material, where one is held."""
-        self._drop(material.wrapped)
+        self.forget_wrapped(material.wrapped)
+
+    def forget_wrapped(self, wrapped: bytes) -> None:
+        """The same, where only the wrapped bytes are at hand."""
+        self._drop(wrapped)
 
     def clear(self) -> None:
         """The session is gone and its objects with it: forget the handles without a call."""

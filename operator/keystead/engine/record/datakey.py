@@ -64,6 +64,7 @@ class DataKeyRecord(RecordBase, frozen=True, kw_only=True, tag_field="kind", tag
     number_of_bytes: Annotated[int, Meta(ge=1, le=1024)] | UnsetType = UNSET
     target: DataKeyTarget
     created: Timestamp
+    last_rotate_request: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
     part: Count
     archives: Count
     versions: list[DataKeyVersion]

@@ -107,6 +107,7 @@ class KeyRecord(RecordBase, frozen=True, kw_only=True, tag_field="kind", tag="ke
     deletion_policy: DeletionPolicy
     rotation: Rotation | UnsetType = UNSET
     on_demand_rotations: Count
+    last_rotate_request: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
     versions: list[KeyVersion]
     current: VersionNumber
     n_versions: VersionNumber

@@ -1,0 +1,36 @@
+{{/* Variables that only the operator reads (settings.py). */}}
+{{- define "keystead.operatorEnvironment" -}}
+{{- with .Values.operator -}}
+- name: KEYSTEAD_HSM_SOFTWARE_PROTECTION
+  value: {{ $.Values.hsm.softwareProtection | quote }}
+- name: KEYSTEAD_HSM_SLOW_LANES
+  value: {{ $.Values.hsm.slowLanes | quote }}
+- name: KEYSTEAD_REGION
+  value: {{ .region | quote }}
+- name: KEYSTEAD_WATCH_NAMESPACES
+  value: {{ join "," .namespaces | quote }}
+- name: KEYSTEAD_WORKERS
+  value: {{ .workers | quote }}
+- name: KEYSTEAD_REFRESH_PERIOD
+  value: {{ .refreshPeriodSeconds | quote }}
+- name: KEYSTEAD_LEASE_DURATION
+  value: {{ .lease.durationSeconds | quote }}
+- name: KEYSTEAD_RENEW_DEADLINE
+  value: {{ .lease.renewDeadlineSeconds | quote }}
+- name: KEYSTEAD_RETRY_PERIOD
+  value: {{ .lease.retryPeriodSeconds | quote }}
+- name: KEYSTEAD_PROBE_PORT
+  value: "8080"
+{{- end }}
+{{- end }}
+
+{{- define "keystead.initContainerRest" -}}
+resources:
+  requests:
+    cpu: 10m
+    memory: 32Mi
+  limits:
+    memory: 128Mi
+securityContext:
+  {{- include "keystead.containerSecurityContext" . | nindent 2 }}
+{{- end }}

@@ -1,0 +1,104 @@
+{{/* What the operator's Pods and the Job have in common. */}}
+
+{{- define "keystead.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+# Secret files are root's; without a group of ours SoftHSM gets "Permission denied".
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "keystead.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* Environment of everything that opens the token; settings.py names each variable. */}}
+{{- define "keystead.hsmEnvironment" -}}
+- name: KEYSTEAD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: KEYSTEAD_HSM_MODULE
+  value: {{ .Values.hsm.module | quote }}
+- name: KEYSTEAD_HSM_TOKEN_LABEL
+  value: {{ .Values.hsm.tokenLabel | quote }}
+- name: KEYSTEAD_HSM_KIND
+  value: {{ .Values.hsm.kind | quote }}
+- name: KEYSTEAD_HSM_PIN_FILE
+  value: /run/keystead/pin/pin
+- name: KEYSTEAD_PIN_SECRET
+  value: {{ .Values.hsm.pinSecret | quote }}
+{{- if .Values.hsm.softhsm.enabled }}
+- name: SOFTHSM2_CONF
+  value: /etc/keystead/softhsm2.conf
+{{- end }}
+{{- end }}
+
+{{- define "keystead.softhsm2.conf" -}}
+directories.tokendir = /run/keystead/token
+objectstore.backend = file
+log.level = ERROR
+slots.removable = false
+{{- end }}
+
+{{/*
+The account's token as a volume, mounted only into the container that talks to the API server: the Pod's automatic
+mount would give it to the init containers too.
+*/}}
+{{- define "keystead.accountVolume" -}}
+- name: account
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken:
+          path: token
+          expirationSeconds: 3607
+      - configMap:
+          name: kube-root-ca.crt
+          items:
+            - key: ca.crt
+              path: ca.crt
+      - downwardAPI:
+          items:
+            - path: namespace
+              fieldRef:
+                fieldPath: metadata.namespace
+{{- end }}
+
+{{- define "keystead.accountMount" -}}
+- name: account
+  mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+  readOnly: true
+{{- end }}
+
+{{/* Memory, not disk: the token and the PIN must not reach a node's disk. (dict "name" "token" "size" "1Mi") */}}
+{{- define "keystead.memoryVolume" -}}
+- name: {{ .name }}
+  emptyDir:
+    medium: Memory
+    sizeLimit: {{ .size }}
+{{- end }}
+
+{{- define "keystead.scheduling" -}}
+{{- with .Values.operator.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- end }}

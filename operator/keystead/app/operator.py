@@ -1,0 +1,202 @@
+"""`keystead operator`: wires the watch, the queue, the reconcilers, the Lease and the token, and runs them until SIGTERM.
+
+Every replica watches and keeps its models warm; workers run in the one that holds the Lease. Own tasks are born before Kopf's: Kopf
+cancels the younger ones when it ends (KUBERNETES.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from aiohttp import web
+
+from keystead.app.engine import EngineHolder
+from keystead.app.metrics import Metrics
+from keystead.engine.freshness import Memory
+from keystead.errors import FencedError, StoreError
+from keystead.handlers.probes import serve
+from keystead.handlers.watch import watch
+from keystead.reconciler.accounts import Accounts
+from keystead.reconciler.book import RecordBook
+from keystead.reconciler.context import Context
+from keystead.reconciler.data_key import DataKeyReconciler
+from keystead.reconciler.feed import Feed
+from keystead.reconciler.key import KeyReconciler
+from keystead.reconciler.ports import Kind
+from keystead.reconciler.queue import WorkQueue
+from keystead.reconciler.workers import Reconciler, Workers
+from keystead.settings import Settings
+from keystead.store.kube import Kube, connect
+from keystead.store.lease import LeaseElector
+from keystead.store.objects import KubeObjects
+from keystead.store.readmodel import Entry, RecordIndex
+from keystead.store.records import KubeRecords
+from keystead.store.secrets import KubeSecrets
+
+log = logging.getLogger(__name__)
+KINDS: Final = (Kind.KEY, Kind.DATA_KEY)
+EXIT_FENCED: Final = 3
+
+
+class Operator:
+    """One process of the operator."""
+
+    def __init__(self, settings: Settings, kube: Kube) -> None:
+        cluster = settings.cluster
+        self.settings = settings
+        self.kube = kube
+        self.queue = WorkQueue()
+        self.feed = Feed(self.queue, cluster.watch_namespaces)
+        self.memory = Memory()
+        self.records = KubeRecords(kube, cluster.records_namespace)
+        self.index = RecordIndex(self.records, self.memory, self._record_changed)
+        identity = settings.operator.identity or f"{socket.gethostname()}-{os.getpid()}"
+        self.lease = LeaseElector(kube, cluster.namespace, identity, settings.operator, self.index.floor)
+        self.engine = EngineHolder(settings, kube)
+        self.metrics = Metrics(self.queue, self.index.orphans, lambda: self.lease.age)
+        self.watching = asyncio.Event()
+        self.stop = asyncio.Event()
+        self.workers = self._make_workers()
+
+    def _make_workers(self) -> Workers:
+        context = Context(
+            book=RecordBook(self.records, self.lease, self.memory),
+            objects=KubeObjects(self.kube),
+            secrets=KubeSecrets(self.kube),
+            leadership=self.lease,
+            clock=self.kube.clock,
+            engine=self.engine,
+            entropy=os.urandom,
+            announce=self.feed.will_write,
+            region=self.settings.cluster.region,
+            refresh_period=self.settings.operator.refresh_period,
+        )
+        accounts = Accounts(context.book)
+        reconcilers: dict[Kind, Reconciler] = {Kind.KEY: KeyReconciler(context, accounts), Kind.DATA_KEY: DataKeyReconciler(context)}
+        return Workers(self.queue, reconcilers, self.lease, self.metrics, random.random)
+
+    def _record_changed(self, entry: Entry) -> None:
+        if entry.bound:
+            self.feed.refresh(entry.ref)
+        if entry.ref.kind is Kind.KEY:
+            self.feed.record_changed(entry.ref.namespace, entry.ref.name)
+
+    def missing(self) -> str | None:
+        """What readiness lacks."""
+        if not self.watching.is_set():
+            return "watch: the objects are not watched yet"
+        if self.engine.missing is not None:
+            return self.engine.missing
+        return None if self.index.synced.is_set() else "records: not listed yet"
+
+    async def run(self) -> int:
+        """Until SIGTERM or the loss of the Lease; the exit code."""
+        runner, port = await serve(self.settings.operator.probe_port, self.missing, self.metrics.registry)
+        log.info("probes on port %s", port)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
+        tasks = [asyncio.create_task(work) for work in (self._engine(), self._index(), self._lead())]
+        cluster = self.settings.cluster
+        watching = asyncio.create_task(
+            watch(self.feed, KINDS, cluster.watch_namespaces, cluster.kubeconfig, self.watching, self.stop)
+        )
+        code = await self._until_stopped([*tasks, watching])
+        await self._end(tasks, watching, runner)
+        return code
+
+    async def _engine(self) -> None:
+        await self.engine.run()
+        self.metrics.sessions.set(1)
+        await self.stop.wait()
+
+    async def _index(self) -> None:
+        await self.engine.opened.wait()
+        await self.index.run(lambda: self.engine().domain)
+
+    async def _lead(self) -> None:
+        """Lead, work, and end the process when the lead is lost: FencedError."""
+        await asyncio.wait(
+            [asyncio.create_task(self.index.synced.wait()), asyncio.create_task(self._engine_failed())],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        await self.lease.acquire()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.lease.hold())
+            group.create_task(self.workers.run(self.settings.operator.workers))
+
+    async def _engine_failed(self) -> None:
+        """With a token that stays away somebody must still say so in the conditions; give it a while first."""
+        await asyncio.sleep(self.settings.operator.lease_duration)
+
+    async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> int:
+        stopping = asyncio.create_task(self.stop.wait())
+        done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in done:
+            if task is stopping or task.cancelled() or task.exception() is None:
+                continue
+            if _is_fenced(task.exception()):
+                log.error("the lead is lost; this process ends and another one takes over")
+                return EXIT_FENCED
+            log.error("a task ended", exc_info=task.exception())
+            return 1
+        return 0
+
+    async def _end(self, tasks: list[asyncio.Task[None]], watching: asyncio.Task[None], runner: web.AppRunner) -> None:
+        self.stop.set()
+        self.queue.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.lease.release()
+        await _within(5.0, asyncio.gather(watching, return_exceptions=True))
+        await runner.cleanup()
+        self.engine.close()
+        await self.kube.close()
+
+
+def _is_fenced(error: BaseException | None) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(_is_fenced(inner) for inner in error.exceptions)
+    return isinstance(error, FencedError)
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, Any] | asyncio.Future[Any]) -> None:
+    try:
+        await asyncio.wait_for(work, seconds)
+    except TimeoutError:
+        log.warning("the watch did not end in %s s", seconds)
+
+
+async def _main(settings: Settings) -> int:
+    kube = await connect(settings.cluster.kubeconfig)
+    await _first_answer(kube)
+    return await Operator(settings, kube).run()
+
+
+async def _first_answer(kube: Kube) -> None:
+    """The API server's time must be known before anything is planned."""
+    while True:
+        try:
+            await kube.request("GET", "/version")
+        except StoreError as error:
+            log.info("waiting for the API server: %s", error)
+            await asyncio.sleep(1.0)
+        else:
+            return
+
+
+def run_operator(settings: Settings) -> int:
+    """The command. Kopf reads the kubeconfig that KUBECONFIG names, so it is set to the one in the settings."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    if settings.cluster.kubeconfig is not None:
+        os.environ["KUBECONFIG"] = str(settings.cluster.kubeconfig)
+    return asyncio.run(_main(settings))

@@ -1,0 +1,112 @@
+"""What the commands need from the outside. `app` implements it; the commands get it through click's context object.
+
+A Protocol, because `cli` stands beside `hsm` and `store` and must not import them (ARCHITECTURE 3). Secrets in these
+values are kept out of their repr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from keystead.engine.ports import Domain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenChoice:
+    """Which token; what is None comes from the settings.
+
+    softhsm_dir   a folder made by `hsm init --softhsm-dir`: its configuration and PIN file are used
+    """
+
+    softhsm_dir: Path | None = None
+    module: Path | None = None
+    token_label: str | None = None
+    pin_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitRequest:
+    """A ceremony. `softhsm_dir` of the token: a new token is made there. Without from_backup a new domain is made.
+
+    recovery_file, backup_file   where they go; None: named by generation, beside the token folder or in the current one
+    recovery_recipient           PEM certificate: the recovery key leaves as a CMS envelope for its holder only
+    """
+
+    token: TokenChoice
+    recovery_recipient: Path | None = None
+    recovery_file: Path | None = None
+    backup_file: Path | None = None
+    from_backup: Path | None = None
+    recovery_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewInstall:
+    """What a ceremony made, while its session is open.
+
+    install_id      16 bytes, of the install record; a restored domain brings its own
+    backup          the 201 bytes of Secret domain-backup-<generation>
+    recovery_text   the line, for a new domain without a recipient; None otherwise
+    recovery_cms    the envelope (DER), for a new domain with a recipient; None otherwise
+    token_files     Secret data of a new SoftHSM token, `/` written as `__`; empty for any other token
+    pin             the PIN of a new SoftHSM token, None for any other
+    domain          open: seals the install record
+    wrote           files that were written for people
+    """
+
+    restored: bool
+    install_id: bytes
+    generation: int
+    fingerprint: str
+    backup: bytes
+    recovery_text: str | None = field(repr=False)
+    recovery_cms: bytes | None = field(repr=False)
+    token_files: Mapping[str, bytes] = field(repr=False)
+    pin: str | None = field(repr=False)
+    domain: Domain = field(repr=False)
+    wrote: Mapping[str, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """One line of `hsm check`. verdict: ok, degraded, failed."""
+
+    name: str
+    proves: str
+    verdict: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFacts:
+    """What a verified backup is of."""
+
+    generation: int
+    install_id: str
+    fingerprint: str
+
+
+class Services(Protocol):
+    """Raises KeysteadError and nothing else on purpose."""
+
+    def init_hsm(self, request: InitRequest) -> AbstractContextManager[NewInstall]:
+        """The ceremony. The token's session ends with the context."""
+
+    def publish_install(self, install: NewInstall) -> None:
+        """Put install record, backup, recovery key, token and PIN into the cluster, create-only."""
+
+    def check_hsm(self, token: TokenChoice, expect_fingerprint: str | None) -> Iterator[CheckRow]:
+        """Probe a token with a domain."""
+
+    def verify_backup(self, token: TokenChoice | None, backup: Path, recovery_key: Path) -> BackupFacts:
+        """Try a backup and its recovery key with session objects; None: in a throw-away SoftHSM token."""
+
+    def unpack_token(self, source: Path, folder: Path) -> int:
+        """From a Secret volume to real folders; how many files."""
+
+    def run_operator(self) -> int:
+        """The operator until SIGTERM; the exit code."""

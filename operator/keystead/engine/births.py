@@ -1,0 +1,181 @@
+"""New records and new versions of records: what a write adds to what a plan decided. Pure; ids, time and material are arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from keystead.engine.clock import format_time
+from keystead.engine.identifiers import KeyIdForm
+from keystead.engine.plan.key import KeySettings, without_default
+from keystead.engine.ports import Domain, GeneratedMaterial
+from keystead.engine.record.codec import Record
+from keystead.engine.record.datakey import DataKeyRecord, DataKeyTarget, DataKeyVersion
+from keystead.engine.record.key import KeyRecord, KeyVersion, Wrap
+from keystead.resources.kms_key import KmsKey
+from keystead.resources.vocabulary import KeyState, Origin, Protection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Birth:
+    """What a first record takes from the world. `transition` is the leader's."""
+
+    domain: Domain
+    namespace_uid: str
+    crd_uid: str
+    account: str
+    region: str
+    transition: int
+    now: datetime
+
+
+def key_version(n: int, made: GeneratedMaterial, protection: Protection, now: datetime) -> KeyVersion:
+    """A version of new material."""
+    return KeyVersion(
+        n=n,
+        material_id=made.material_id.hex(),
+        created=format_time(now),
+        origin=Origin.AWS_KMS,
+        protection=protection,
+        wrap=Wrap.SUITE1 if protection is Protection.SOFTWARE else Wrap.KWP,
+        wrapped=made.wrapped,
+        plain_len=made.plain_len,
+        spki=UNSET if made.spki is None else made.spki,
+    )
+
+
+def new_key_record(
+    birth: Birth, key: KmsKey, key_id: str, settings: KeySettings, protection: Protection, made: GeneratedMaterial
+) -> KeyRecord:
+    """The first record of a key, seq 1."""
+    now = format_time(birth.now)
+    return KeyRecord(
+        domain_generation=birth.domain.generation,
+        domain_fingerprint=birth.domain.fingerprint,
+        namespace_uid=birth.namespace_uid,
+        transition=birth.transition,
+        seq=1,
+        store_name="default",
+        key_id=key_id,
+        key_id_form=KeyIdForm.UUID,
+        region=birth.region if key.spec.region is UNSET else key.spec.region,
+        account=birth.account,
+        namespace=key.metadata.namespace,
+        name=key.metadata.name,
+        object_uid=key.metadata.uid,
+        crd_uid=birth.crd_uid,
+        bound=True,
+        spec=key.spec.key_spec,
+        usage=key.spec.key_usage,
+        origin=Origin.AWS_KMS,
+        multi_region=False,
+        protection=protection,
+        description=settings.description,
+        tags=settings.tags,
+        policy=without_default(settings.policy, birth.account),
+        enabled=settings.enabled,
+        state=KeyState.ENABLED if settings.enabled else KeyState.DISABLED,
+        created=now,
+        pending_window_in_days=settings.pending_window_in_days,
+        deletion_policy=settings.deletion_policy,
+        rotation=settings.rotation,
+        on_demand_rotations=0,
+        versions=[key_version(1, made, protection, birth.now)],
+        current=1,
+        n_versions=1,
+    )
+
+
+def rotated(record: KeyRecord, made: GeneratedMaterial, now: datetime, request: str | None) -> KeyRecord:
+    """The record with one more version; `request` is the on-demand request that this answers."""
+    n = record.n_versions + 1
+    version = key_version(n, made, record.protection, now)
+    changed = replace(record, versions=[*record.versions, version], current=n, n_versions=n)
+    if request is None:
+        return changed
+    return replace(changed, last_rotate_request=request, on_demand_rotations=record.on_demand_rotations + 1)
+
+
+def successor(record: Record, before: Record, before_digest: str, transition: int) -> Record:
+    """`record` as the one after `before`: seq + 1, prev, and the writing leader's transition."""
+    return replace(record, seq=before.seq + 1, prev=before_digest, transition=transition)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedDataKey:
+    """What GenerateDataKeyWithoutPlaintext (or the pair's) answered."""
+
+    blob: bytes
+    key_arn: str
+    key_material_id: str
+    public_key: bytes | None
+
+
+def data_key_version(n: int, issued: IssuedDataKey, context: dict[str, str], now: datetime) -> DataKeyVersion:
+    """A version of a new data key."""
+    return DataKeyVersion(
+        n=n,
+        blob=issued.blob,
+        encryption_context=context,
+        key_arn=issued.key_arn,
+        key_material_id=issued.key_material_id,
+        created=format_time(now),
+        public_key=UNSET if issued.public_key is None else issued.public_key,
+    )
+
+
+def new_data_key_record(
+    birth: Birth,
+    key_id: str,
+    names: tuple[str, str, str],
+    content: tuple[str | UnsetType, int | UnsetType],
+    secret_name: str,
+    version: DataKeyVersion,
+) -> DataKeyRecord:
+    """The first record of a data key. `names`: namespace, name, object uid; `content`: dataKeySpec, numberOfBytes."""
+    namespace, name, uid = names
+    return DataKeyRecord(
+        domain_generation=birth.domain.generation,
+        domain_fingerprint=birth.domain.fingerprint,
+        namespace_uid=birth.namespace_uid,
+        transition=birth.transition,
+        seq=1,
+        key_id=key_id,
+        region=birth.region,
+        account=birth.account,
+        namespace=namespace,
+        name=name,
+        object_uid=uid,
+        crd_uid=birth.crd_uid,
+        bound=True,
+        data_key_spec=content[0],
+        number_of_bytes=content[1],
+        target=DataKeyTarget(secret_name=secret_name, injected=False),
+        created=version.created,
+        part=0,
+        archives=0,
+        versions=[version],
+        first_version=1,
+        current=1,
+        n_versions=1,
+    )
+
+
+def issued_again(record: DataKeyRecord, version: DataKeyVersion, request: str | None) -> DataKeyRecord:
+    """The record with one more version."""
+    changed = replace(
+        record, versions=[*record.versions, version], current=version.n, n_versions=version.n
+    )
+    return changed if request is None else replace(changed, last_rotate_request=request)
+
+
+def rewrapped(record: DataKeyRecord, n: int, blob: bytes, key_arn: str, key_material_id: str) -> DataKeyRecord:
+    """The record with the blob of one version replaced."""
+    versions = [
+        replace(version, blob=blob, key_arn=key_arn, key_material_id=key_material_id) if version.n == n else version
+        for version in record.versions
+    ]
+    return replace(record, versions=versions)

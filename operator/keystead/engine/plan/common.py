@@ -1,0 +1,89 @@
+"""What the plans of all kinds share: facts about the world around an object, and the obstacles that come before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgspec import UNSET
+
+from keystead.engine.freshness import Seen, check_against
+from keystead.engine.record.common import RecordBase
+from keystead.errors import RecordIntegrityError
+from keystead.resources.reasons import Reason
+from keystead.resources.status import CommonStatus
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceFacts:
+    """The live namespace: its uid, and whether it is being deleted."""
+
+    uid: str
+    terminating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CrdFacts:
+    """The live CRD of a kind."""
+
+    uid: str
+    terminating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why an object cannot go on: a reason of the table and words for a person."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A record that was verified, with the digest of its bytes."""
+
+    name: str
+    seq: int
+    digest: str
+
+
+def integrity_obstacle(status: CommonStatus, opened: Opened | None, names_something: bool) -> Obstacle | None:
+    """A status that names a record which is absent, older or another one (HSM.md, Freshness). Nothing may be generated then."""
+    if opened is None:
+        if names_something or status.record_seq is not UNSET:
+            return Obstacle(
+                Reason.RECORD_INTEGRITY,
+                "status names a record that does not exist; nothing was generated. Restore keystead-records from a backup",
+            )
+        return None
+    if status.record_seq is UNSET or status.record_digest is UNSET:
+        return None
+    try:
+        check_against(opened.name, Seen(status.record_seq, status.record_digest), Seen(opened.seq, opened.digest), "status")
+    except RecordIntegrityError as error:
+        return Obstacle(Reason.RECORD_INTEGRITY, str(error))
+    return None
+
+
+def namespace_obstacle(record: RecordBase | None, namespace: NamespaceFacts | None) -> Obstacle | None:
+    """A record of an earlier namespace of this name. The words tell a new tenant only that the name is taken."""
+    if record is not None and namespace is not None and record.namespace_uid != namespace.uid:
+        return Obstacle(
+            Reason.ADOPTION_REQUIRED,
+            "the name is taken by a record of an earlier namespace of this name; an administrator must adopt it",
+        )
+    return None
+
+
+def gone_obstacle(
+    record_crd_uid: str, record_namespace_uid: str, crd: CrdFacts | None, namespace: NamespaceFacts | None
+) -> str | None:
+    """Why an absent object is not Gone (RECORDS: Gone means), None where it is."""
+    if crd is None or crd.terminating:
+        return "its CRD is absent or terminating"
+    if crd.uid != record_crd_uid:
+        return "its CRD was made again and the object was not seen since"
+    if namespace is None or namespace.terminating:
+        return "its namespace is absent or terminating"
+    if namespace.uid != record_namespace_uid:
+        return "its namespace was made again and the object was not seen since"
+    return None

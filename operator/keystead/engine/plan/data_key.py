@@ -1,0 +1,296 @@
+"""plan_data_key: a KmsDataKey, its record, its key and its Secret -> what to do. Pure.
+
+    no record, key usable     -> Issue version 1
+    due, or asked for         -> Issue the next version
+    blob under older material -> Rewrap that version
+    Secret not as the record  -> Deliver (the SAME blobs; nothing is generated for a Secret)
+    object gone               -> WriteDataKey with bound = false
+
+One step a pass. The record comes before the Secret: a version exists once it is recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from keystead.engine.clock import parse_time
+from keystead.engine.plan.common import (
+    CrdFacts,
+    NamespaceFacts,
+    Obstacle,
+    Opened,
+    gone_obstacle,
+    integrity_obstacle,
+    namespace_obstacle,
+)
+from keystead.engine.plan.secret import DesiredSecret, SecretFacts, desired_secret, secret_obstacle
+from keystead.engine.record.datakey import DataKeyRecord
+from keystead.engine.record.key import KeyRecord
+from keystead.engine.rotation import parse_duration
+from keystead.resources import names
+from keystead.resources.kms_data_key import DEFAULT_KEEP_VERSIONS, DEFAULT_OVERLAP, KmsDataKey, KmsDataKeySpec
+from keystead.resources.reasons import Reason
+from keystead.resources.vocabulary import AnyDataKeySpec, KeySpec, KeyState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataKeyFacts:
+    """All that a plan for one data key depends on. `key` is the record of the KmsKey that it names, or that its blobs name."""
+
+    data_key: KmsDataKey | None
+    record: DataKeyRecord | None
+    opened: Opened | None
+    namespace: NamespaceFacts | None
+    crd: CrdFacts | None
+    key: KeyRecord | None
+    secret: SecretFacts | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Generate the next version (1 where there is no record) and write the record."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrap:
+    """Re-encrypt the blob of one version under the key's current material, and write the record."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteDataKey:
+    """Replace the record by this one."""
+
+    record: DataKeyRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Make the Secret what the record says."""
+
+    desired: DesiredSecret
+
+
+DataKeyStep = Issue | Rewrap | WriteDataKey | Deliver
+
+
+@dataclass(frozen=True, slots=True)
+class DataKeyPlan:
+    """One step at most, or an obstacle. With an obstacle and a step the step is done and the obstacle shown."""
+
+    step: DataKeyStep | None = None
+    obstacle: Obstacle | None = None
+    note: str = ""
+
+
+def plan_data_key(facts: DataKeyFacts) -> DataKeyPlan:
+    """What to do about one data key."""
+    if facts.data_key is None:
+        return _plan_absent(facts)
+    obstacle = find_obstacle(facts)
+    if obstacle is not None:
+        return DataKeyPlan(obstacle=obstacle)
+    blocked = key_obstacle(facts.key)
+    record = facts.record
+    if record is None:
+        return DataKeyPlan(obstacle=blocked) if blocked else DataKeyPlan(Issue(1))
+    bound = _bound(facts, facts.data_key, record)
+    if bound != record:
+        return DataKeyPlan(WriteDataKey(bound))
+    step = _work(facts, facts.data_key, record) if blocked is None else None
+    if step is not None:
+        return DataKeyPlan(step)
+    return _deliver(facts, facts.data_key, record, blocked)
+
+
+def _plan_absent(facts: DataKeyFacts) -> DataKeyPlan:
+    record = facts.record
+    if record is None or not record.bound:
+        return DataKeyPlan()
+    reason = gone_obstacle(record.crd_uid, record.namespace_uid, facts.crd, facts.namespace)
+    if reason is not None:
+        return DataKeyPlan(note=f"{record.namespace}/{record.name} has no object, but {reason}")
+    return DataKeyPlan(WriteDataKey(replace(record, bound=False)))
+
+
+def find_obstacle(facts: DataKeyFacts) -> Obstacle | None:
+    """The first thing that stands against any work, in this order (tested)."""
+    data_key = facts.data_key
+    assert data_key is not None
+    return (
+        _suspended(data_key)
+        or _reference(data_key)
+        or integrity_obstacle(data_key.status, facts.opened, data_key.status.version is not UNSET)
+        or namespace_obstacle(facts.record, facts.namespace)
+        or _terminating(facts)
+        or _secret_without_record(facts, data_key)
+        or _key_of_record(facts)
+        or _immutable_changed(data_key.spec, facts.record)
+    )
+
+
+def _suspended(data_key: KmsDataKey) -> Obstacle | None:
+    return Obstacle(Reason.SUSPENDED, "spec.suspend is true; nothing is changed") if data_key.spec.suspend else None
+
+
+def _reference(data_key: KmsDataKey) -> Obstacle | None:
+    spec = data_key.spec
+    if spec.key_ref is UNSET:
+        what = "spec.aliasRef" if spec.alias_ref is not UNSET else "alias/aws/keystead (no keyRef, no aliasRef)"
+        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, f"{what} is not available in this version; name a key in spec.keyRef")
+    if spec.key_ref.namespace is not UNSET and spec.key_ref.namespace != data_key.metadata.namespace:
+        return Obstacle(
+            Reason.REFERENCE_NOT_GRANTED, f"namespace {spec.key_ref.namespace!r} does not let this namespace use the key"
+        )
+    return None
+
+
+def _terminating(facts: DataKeyFacts) -> Obstacle | None:
+    if facts.namespace is None or facts.namespace.terminating:
+        return Obstacle(Reason.CREATING, "the namespace is being deleted")
+    return None
+
+
+def _secret_without_record(facts: DataKeyFacts, data_key: KmsDataKey) -> Obstacle | None:
+    """A Secret that carries this data key while the record is gone: generating would strand what it encrypted."""
+    if facts.record is None and facts.secret is not None and facts.secret.names_data_key(data_key.metadata.name):
+        return Obstacle(
+            Reason.RECORD_INTEGRITY,
+            f"Secret {data_key.spec.target.secret_name} carries this data key, but its record does not exist; "
+            "nothing was generated. Restore keystead-records from a backup, or remove the data key from the Secret",
+        )
+    return None
+
+
+def _key_of_record(facts: DataKeyFacts) -> Obstacle | None:
+    if facts.record is None or (facts.key is not None and facts.key.key_id == facts.record.key_id):
+        return None
+    if facts.key is None:
+        return Obstacle(
+            Reason.RECORD_INTEGRITY, "the record of the key that encrypted this data key does not exist; nothing was generated"
+        )
+    return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "spec.keyRef names another key now than the one that encrypted this data key")
+
+
+def _immutable_changed(spec: KmsDataKeySpec, record: DataKeyRecord | None) -> Obstacle | None:
+    """A manifest re-applied with other content than the data key that bears its name."""
+    if record is None:
+        return None
+    context = {} if spec.encryption_context is UNSET else dict(spec.encryption_context)
+    pairs: tuple[tuple[str, object, object], ...] = (
+        ("spec.dataKeySpec", spec_name(spec), record.data_key_spec),
+        ("spec.numberOfBytes", spec.number_of_bytes, record.number_of_bytes),
+        ("spec.target.secretName", spec.target.secret_name, record.target.secret_name),
+        ("spec.encryptionContext", context, record.current_version.encryption_context),
+    )
+    for field, wanted, has in pairs:
+        if wanted != has:
+            return Obstacle(
+                Reason.INVALID_SPEC, f"{field} differs from the data key of this name; use another name for another data key"
+            )
+    return None
+
+
+def key_obstacle(key: KeyRecord | None) -> Obstacle | None:
+    """Why the key cannot generate or re-wrap now. What is in the Secret stays as it is."""
+    if key is None:
+        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef does not exist")
+    if key.spec is not KeySpec.SYMMETRIC_DEFAULT:
+        return Obstacle(Reason.INVALID_SPEC, f"spec.keyRef: a data key needs a SYMMETRIC_DEFAULT key, this is {key.spec}")
+    if not key.bound:
+        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef was deleted; apply it again")
+    if key.hold is not UNSET:
+        return Obstacle(Reason.DEPENDENCY_NOT_READY, "the key is held")
+    if key.state is not KeyState.ENABLED:
+        return Obstacle(Reason.DEPENDENCY_NOT_READY, f"the key is {key.state}")
+    if key.policy is not UNSET:
+        return Obstacle(Reason.DEPENDENCY_NOT_READY, "the key's policy is not enforced by this version; it serves nobody")
+    return None
+
+
+def spec_name(spec: KmsDataKeySpec) -> str | UnsetType:
+    """dataKeySpec as the record holds it: AES_256 where neither field is set."""
+    if spec.data_key_spec is not UNSET:
+        return spec.data_key_spec.value
+    return AnyDataKeySpec.AES_256.value if spec.number_of_bytes is UNSET else UNSET
+
+
+def _bound(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> DataKeyRecord:
+    crd_uid = facts.crd.uid if facts.crd else record.crd_uid
+    return replace(record, bound=True, object_uid=data_key.metadata.uid, crd_uid=crd_uid)
+
+
+def _work(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> Issue | Rewrap | None:
+    assert facts.key is not None
+    due = next_data_key_rotation(data_key, record)
+    asked = rotate_request(data_key, record) is not None
+    if not data_key.spec.target.immutable and (asked or (due is not None and due <= facts.now)):
+        return Issue(record.n_versions + 1)
+    material = facts.key.current_version.material_id
+    stale = [version.n for version in record.versions if version.key_material_id != material]
+    return Rewrap(max(stale)) if stale else None
+
+
+def next_data_key_rotation(data_key: KmsDataKey, record: DataKeyRecord) -> datetime | None:
+    """Creation of the current version + spec.rotation.periodInDays; None without rotation."""
+    if data_key.spec.rotation is UNSET or data_key.spec.target.immutable:
+        return None
+    return parse_time(record.current_version.created) + timedelta(days=data_key.spec.rotation.period_in_days)
+
+
+def rotate_request(data_key: KmsDataKey, record: DataKeyRecord | None) -> str | None:
+    """A value of rotate-requested-at that the record has not answered yet."""
+    value = data_key.metadata.annotations.get(names.ROTATE_REQUESTED_AT)
+    if value is None or (record is not None and value[:256] == record.last_rotate_request):
+        return None
+    return value[:256]
+
+
+def visible_versions(data_key: KmsDataKey, record: DataKeyRecord, now: datetime) -> tuple[int, ...]:
+    """Versions that stand in the Secret now, newest first: the newest keepVersions, and every one whose overlap is not over."""
+    spec = data_key.spec.rotation
+    keep = DEFAULT_KEEP_VERSIONS if spec is UNSET or spec.keep_versions is UNSET else spec.keep_versions
+    replaced = {version.n - 1: parse_time(version.created) for version in record.versions}
+    return tuple(
+        version.n
+        for version in reversed(record.versions)
+        if version.n > record.n_versions - keep or now < replaced[version.n] + overlap_of(data_key)
+    )
+
+
+def overlap_of(data_key: KmsDataKey) -> timedelta:
+    """How long an old version stands beside the new one."""
+    spec = data_key.spec.rotation
+    return parse_duration(DEFAULT_OVERLAP if spec is UNSET or spec.overlap is UNSET else spec.overlap)
+
+
+def next_change(data_key: KmsDataKey, record: DataKeyRecord, now: datetime) -> datetime | None:
+    """When the plan changes by time alone: the next rotation, or the end of an overlap."""
+    moments = [parse_time(version.created) + overlap_of(data_key) for version in record.versions[1:]]
+    due = next_data_key_rotation(data_key, record)
+    moments += [due] if due is not None else []
+    later = [moment for moment in moments if moment > now]
+    return min(later) if later else None
+
+
+def _deliver(
+    facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord, blocked: Obstacle | None
+) -> DataKeyPlan:
+    obstacle = secret_obstacle(data_key, record, facts.secret)
+    if obstacle is not None:
+        return DataKeyPlan(obstacle=obstacle)
+    desired = desired_secret(data_key, record, visible_versions(data_key, record, facts.now), facts.secret)
+    if facts.secret is None or not desired.satisfied_by(facts.secret):
+        return DataKeyPlan(Deliver(desired), blocked)
+    if record.target.secret_uid != facts.secret.uid or record.target.injected != desired.injected:
+        target = replace(record.target, secret_uid=facts.secret.uid, injected=desired.injected)
+        return DataKeyPlan(WriteDataKey(replace(record, target=target)), blocked)
+    return DataKeyPlan(obstacle=blocked)

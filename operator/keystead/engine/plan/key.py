@@ -1,0 +1,336 @@
+"""plan_key: a KmsKey and its record -> what to do. Pure (ARCHITECTURE 3, One writer).
+
+    absent record             -> CreateKey
+    present record            -> WriteKey with the record as it must become, or RotateKey, or nothing
+    object gone               -> WriteKey with bound = false (an orphan)
+    anything that stands against it -> an Obstacle, and no step
+
+At most one step a pass: after a write the next pass plans anew from what was written.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from keystead.engine.clock import format_time
+from keystead.engine.identifiers import root_arn
+from keystead.engine.plan.common import (
+    CrdFacts,
+    NamespaceFacts,
+    Obstacle,
+    Opened,
+    gone_obstacle,
+    integrity_obstacle,
+    namespace_obstacle,
+)
+from keystead.engine.record.key import Hold, KeyRecord, Rotation, RotationWindow
+from keystead.engine.rotation import MAX_ON_DEMAND, check_window, next_rotation
+from keystead.errors import InvalidSpecError
+from keystead.resources import names
+from keystead.resources.kms_key import KmsKey, KmsKeySpec
+from keystead.resources.reasons import Reason
+from keystead.resources.vocabulary import DeletionPolicy, KeySpec, KeyState, Protection
+
+DEFAULT_PERIOD = 365
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFacts:
+    """All that a plan for one key depends on. `protection`: what the store can do with the spec; None: unsupported."""
+
+    key: KmsKey | None
+    record: KeyRecord | None
+    opened: Opened | None
+    namespace: NamespaceFacts | None
+    crd: CrdFacts | None
+    now: datetime
+    region: str
+    protection: Protection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateKey:
+    """Generate material and create the record, create-only. The members that need the outside are filled in there."""
+
+    draft: KeySettings
+    protection: Protection
+
+
+@dataclass(frozen=True, slots=True)
+class WriteKey:
+    """Replace the record by this one (seq, prev and transition are the writer's)."""
+
+    record: KeyRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RotateKey:
+    """Generate the next version, then replace the record. `record` carries the changes that come with it."""
+
+    record: KeyRecord
+
+
+KeyStep = CreateKey | WriteKey | RotateKey
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """The members of a record that follow the spec. UNSET in the spec means: as the record has it."""
+
+    description: str
+    tags: dict[str, str]
+    policy: bytes | UnsetType
+    enabled: bool
+    rotation: Rotation | UnsetType
+    deletion_policy: DeletionPolicy
+    pending_window_in_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlan:
+    """One step at most, or an obstacle. `note` is for the log: why an absent object changes nothing."""
+
+    step: KeyStep | None = None
+    obstacle: Obstacle | None = None
+    note: str = ""
+
+
+def plan_key(facts: KeyFacts) -> KeyPlan:
+    """What to do about one key."""
+    if facts.key is None:
+        return _plan_absent(facts)
+    obstacle = find_obstacle(facts)
+    if obstacle is not None:
+        return KeyPlan(obstacle=obstacle)
+    if facts.record is None:
+        return _plan_birth(facts, facts.key)
+    try:
+        wanted = _wanted(facts, facts.key, facts.record)
+    except InvalidSpecError as error:
+        return KeyPlan(obstacle=Obstacle(Reason.INVALID_SPEC, str(error)))
+    if _rotation_due(facts, facts.key, facts.record):
+        return KeyPlan(RotateKey(wanted))
+    return KeyPlan(WriteKey(wanted)) if wanted != facts.record else KeyPlan()
+
+
+def _plan_absent(facts: KeyFacts) -> KeyPlan:
+    record = facts.record
+    if record is None or not record.bound or record.state is KeyState.DESTROYED:
+        return KeyPlan()
+    reason = gone_obstacle(record.crd_uid, record.namespace_uid, facts.crd, facts.namespace)
+    if reason is not None:
+        return KeyPlan(note=f"{record.namespace}/{record.name} has no object, but {reason}")
+    return KeyPlan(WriteKey(replace(record, bound=False)))
+
+
+def _plan_birth(facts: KeyFacts, key: KmsKey) -> KeyPlan:
+    if facts.protection is None:
+        return KeyPlan(obstacle=unsupported(key.spec.key_spec))
+    try:
+        return KeyPlan(CreateKey(settings_of(key.spec, None), facts.protection))
+    except InvalidSpecError as error:
+        return KeyPlan(obstacle=Obstacle(Reason.INVALID_SPEC, str(error)))
+
+
+def unsupported(spec: KeySpec) -> Obstacle:
+    """The key store can do nothing with this spec."""
+    return Obstacle(
+        Reason.KEY_SPEC_UNSUPPORTED,
+        f"the key store cannot generate, wrap and unwrap {spec} keys, and softwareProtection is not Allowed",
+    )
+
+
+def find_obstacle(facts: KeyFacts) -> Obstacle | None:
+    """The first thing that stands against any work, in this order (tested)."""
+    assert facts.key is not None
+    return (
+        _suspended(facts.key)
+        or integrity_obstacle(facts.key.status, facts.opened, facts.key.status.key_id is not UNSET)
+        or namespace_obstacle(facts.record, facts.namespace)
+        or _terminating(facts)
+        or _other_key(facts.key, facts.record)
+        or _destroyed(facts.record)
+        or _immutable_changed(facts.key.spec, facts.record)
+    )
+
+
+def _suspended(key: KmsKey) -> Obstacle | None:
+    return Obstacle(Reason.SUSPENDED, "spec.suspend is true; nothing is changed") if key.spec.suspend else None
+
+
+def _terminating(facts: KeyFacts) -> Obstacle | None:
+    if facts.record is None and (facts.namespace is None or facts.namespace.terminating):
+        return Obstacle(Reason.CREATING, "the namespace is being deleted; no key is made in it")
+    return None
+
+
+def _other_key(key: KmsKey, record: KeyRecord | None) -> Obstacle | None:
+    """A forged or foreign status.keyId hurts only its own object."""
+    named = key.status.key_id
+    if record is not None and named is not UNSET and named != record.key_id:
+        return Obstacle(Reason.RECORD_INTEGRITY, "status names another key than the sealed record of this name")
+    return None
+
+
+def _destroyed(record: KeyRecord | None) -> Obstacle | None:
+    if record is not None and record.state is KeyState.DESTROYED:
+        return Obstacle(Reason.KEY_DESTROYED, "the key of this name was destroyed; its material is gone")
+    return None
+
+
+def _immutable_changed(spec: KmsKeySpec, record: KeyRecord | None) -> Obstacle | None:
+    """A manifest re-applied with another identity than the key that bears its name."""
+    if record is None:
+        return None
+    pairs = (
+        ("spec.keySpec", spec.key_spec, record.spec),
+        ("spec.keyUsage", spec.key_usage, record.usage),
+        ("spec.origin", spec.origin, record.origin),
+        ("spec.region", record.region if spec.region is UNSET else spec.region, record.region),
+    )
+    for field, wanted, has in pairs:
+        if wanted != has:
+            message = f"{field}: the key of this name is {has}, not {wanted}; use another name for another key"
+            return Obstacle(Reason.INVALID_SPEC, message)
+    return None
+
+
+def settings_of(spec: KmsKeySpec, record: KeyRecord | None) -> KeySettings:
+    """What the spec says, and the record (at birth: the documented default) where it says nothing."""
+    tags = record.tags if record else {}
+    return KeySettings(
+        description=_or(spec.description, record.description if record else ""),
+        tags=tags if spec.tags is UNSET else {tag.key: tag.value for tag in spec.tags},
+        policy=_policy(spec, record),
+        enabled=_or(spec.enabled, record.enabled if record else True),
+        rotation=_rotation(spec, record),
+        deletion_policy=spec.deletion_policy,
+        pending_window_in_days=spec.pending_window_in_days,
+    )
+
+
+def _or(value: T | UnsetType, default: T) -> T:
+    return default if isinstance(value, UnsetType) else value
+
+
+def _policy(spec: KmsKeySpec, record: KeyRecord | None) -> bytes | UnsetType:
+    if spec.policy is UNSET:
+        return record.policy if record else UNSET
+    data = json.dumps(spec.policy, sort_keys=True, separators=(",", ":")).encode()
+    if len(data) > 32 * 1024:
+        raise InvalidSpecError("spec.policy", f"{len(data)} bytes; a key policy has at most 32 KB as JSON")
+    return data
+
+
+def without_default(policy: bytes | UnsetType, account: str) -> bytes | UnsetType:
+    """The policy, UNSET where it says what the default policy says: compared parsed; the record leaves that one out."""
+    if policy is UNSET or json.loads(policy) != default_policy(account):
+        return policy
+    return UNSET
+
+
+def default_policy(account: str) -> dict[str, object]:
+    """The default key policy (RECORDS, Identity): the account, which is the namespace, decides through RBAC."""
+    statement = {
+        "Sid": "Enable IAM User Permissions",
+        "Effect": "Allow",
+        "Principal": {"AWS": root_arn(account)},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+    return {"Version": "2012-10-17", "Id": "key-default-1", "Statement": [statement]}
+
+
+def _rotation(spec: KmsKeySpec, record: KeyRecord | None) -> Rotation | UnsetType:
+    had = record.rotation if record else UNSET
+    if spec.key_spec is not KeySpec.SYMMETRIC_DEFAULT:
+        return UNSET
+    before = had if had is not UNSET else Rotation(enabled=False, period=DEFAULT_PERIOD)
+    if spec.rotation is UNSET:
+        return before
+    wanted = spec.rotation
+    windows = before.windows
+    if wanted.windows is not UNSET:
+        windows = [
+            RotationWindow(cron=w.cron, timezone=w.timezone, duration=w.duration) for w in wanted.windows
+        ]
+        for window in windows:
+            check_window(window)
+    return Rotation(
+        enabled=_or(wanted.enabled, before.enabled),
+        period=_or(wanted.period_in_days, before.period),
+        windows=windows,
+    )
+
+
+def _wanted(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> KeyRecord:
+    """The record as spec, annotations and the world want it."""
+    settings = settings_of(key.spec, record)
+    changed = replace(
+        record,
+        description=settings.description,
+        tags=settings.tags,
+        policy=without_default(settings.policy, record.account),
+        enabled=settings.enabled,
+        rotation=settings.rotation,
+        deletion_policy=settings.deletion_policy,
+        pending_window_in_days=settings.pending_window_in_days,
+        hold=_hold(facts, key, record),
+        bound=True,
+        object_uid=key.metadata.uid,
+        crd_uid=facts.crd.uid if facts.crd else record.crd_uid,
+    )
+    return _with_state(facts, key, changed)
+
+
+def _hold(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> Hold | UnsetType:
+    """A latch: set by the annotation, lifted by the value `released` only; removing the annotation changes nothing."""
+    value = key.metadata.annotations.get(names.HOLD)
+    if value == names.HOLD_RELEASED:
+        return UNSET
+    if value is not None and record.hold is UNSET:
+        return Hold(since=format_time(facts.now), by=value[:256])
+    return record.hold
+
+
+def _with_state(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> KeyRecord:
+    """State from intent: scheduledDeletion stops use; taking it away ends in Disabled unless the spec says enabled: true."""
+    scheduled = key.spec.scheduled_deletion
+    if scheduled is not UNSET:
+        if record.state is KeyState.PENDING_DELETION:
+            return record
+        days = _or(scheduled.pending_window_in_days, record.pending_window_in_days)
+        end = format_time(facts.now + timedelta(days=days))
+        return replace(record, state=KeyState.PENDING_DELETION, deletion_date=end)
+    enabled = record.enabled
+    if record.state is KeyState.PENDING_DELETION and key.spec.enabled is not True:
+        enabled = False
+    state = KeyState.ENABLED if enabled else KeyState.DISABLED
+    return replace(record, enabled=enabled, state=state, deletion_date=UNSET)
+
+
+def _rotation_due(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> bool:
+    if record.spec is not KeySpec.SYMMETRIC_DEFAULT or record.state is not KeyState.ENABLED or record.hold is not UNSET:
+        return False
+    if rotate_request(key, record) is not None:
+        return record.on_demand_rotations < MAX_ON_DEMAND
+    due = next_rotation(record)
+    return due is not None and due <= facts.now
+
+
+def rotate_request(key: KmsKey, record: KeyRecord) -> str | None:
+    """A value of rotate-requested-at that the record has not answered yet.
+
+    The record remembers the answered value: a kill between the record's write and the status' must not rotate twice.
+    """
+    value = key.metadata.annotations.get(names.ROTATE_REQUESTED_AT)
+    if value is None or value[:256] == record.last_rotate_request:
+        return None
+    return value[:256]

@@ -1,0 +1,1 @@
+"""Views: what status shows of a record. Pure, rebuilt at every pass, believed by nobody."""

@@ -1,0 +1,78 @@
+"""Kopf as the watcher (ARCHITECTURE 8): `on.event` handlers and nothing that writes.
+
+No change-detecting handlers (they copy spec into an annotation), no timers, no daemons, no peering, no event posting. The finalizer name
+that is configured is never used: Kopf strips a finalizer that carries its own name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kopf
+
+from keystead.reconciler.feed import Feed
+from keystead.reconciler.ports import Kind
+from keystead.resources import names
+
+
+def make_registry(feed: Feed, kinds: tuple[Kind, ...], kubeconfig: Path | None) -> kopf.OperatorRegistry:
+    """A private registry: one event handler a kind, and a login (a private one has none).
+
+    With a kubeconfig Kopf reads the file that the variable KUBECONFIG names: app sets it.
+    """
+    registry = kopf.OperatorRegistry()
+    for kind in kinds:
+        kopf.on.event(names.GROUP, names.VERSION, kind.plural, registry=registry, id=f"seen-{kind.plural}")(
+            _handler(feed, kind)
+        )
+
+    login = kopf.login_with_kubeconfig if kubeconfig is not None else kopf.login_with_service_account
+    kopf.on.login(registry=registry)(login)
+    return registry
+
+
+def _handler(feed: Feed, kind: Kind) -> Callable[..., Any]:
+    async def seen(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's own kwargs
+        feed.seen(kind, event["type"], event["object"])
+
+    return seen
+
+
+def make_settings() -> kopf.OperatorSettings:
+    """Kopf's settings, each with its reason."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False  # framework messages are no events of ours
+    settings.persistence.finalizer = f"{names.GROUP}/kopf-never-used"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP, v1=False)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=names.GROUP, v1=False)
+    settings.peering.standalone = True
+    settings.scanning.disabled = True  # no rights on CRDs and namespaces at large are needed
+    settings.queueing.worker_limit = 200  # never without a short idle_timeout: slots stay taken (KUBERNETES.md)
+    settings.queueing.idle_timeout = 0.05
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.connect_timeout = 10
+    return settings
+
+
+async def watch(
+    feed: Feed,
+    kinds: tuple[Kind, ...],
+    namespaces: tuple[str, ...],
+    kubeconfig: Path | None,
+    ready: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
+    """Watch until `stop` is set. Own tasks must be born before this runs: kopf cancels the younger ones when it ends."""
+    await kopf.operator(
+        registry=make_registry(feed, kinds, kubeconfig),
+        settings=make_settings(),
+        clusterwide=not namespaces,
+        namespaces=list(namespaces),
+        standalone=True,
+        ready_flag=ready,
+        stop_flag=stop,
+    )

@@ -1,0 +1,170 @@
+"""The one way to a key: resolve, authorise, state. Every operation with a key goes through `admit` or `admit_blob`.
+
+The order is fixed and tested: nothing about a key (state, usage, spec, material) is said to a caller who may not use
+it. Audit joins here later, as one more effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec import UNSET
+
+from keystead.engine.algorithms import EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm
+from keystead.engine.blob import BlobIds
+from keystead.engine.identifiers import KeyArn, key_arn, key_id_bytes, key_id_form, parse_kms_arn
+from keystead.engine.keyspec import row
+from keystead.engine.keystate import state_error
+from keystead.engine.record import KeyRecord
+from keystead.errors import KmsError
+from keystead.operations import refusals
+from keystead.operations.effects import Need, Running
+from keystead.operations.rules import Rule
+from keystead.operations.world import World
+from keystead.policy import Action, Caller, Decision, Question, evaluate
+from keystead.policy.evaluate import Answer, evaluate_keyless
+from keystead.resources.vocabulary import KeyState
+
+Context = Mapping[str, str] | None
+Algorithm = EncryptionAlgorithm | SigningAlgorithm | MacAlgorithm | KeyAgreementAlgorithm
+_NO_CONTEXT: Mapping[str, str] = {}
+
+
+def admit(world: World, caller: Caller, rule: Rule, key_id: str, context: Context = None) -> Running[KeyRecord]:
+    """The key that a KeyId names, if the caller may use it for this and its state lets it."""
+    record = resolve(world, caller, rule.action, key_id)
+
+    def refuse() -> KmsError:
+        if record.account == caller.account:
+            return refusals.denied(caller, rule.action, arn_of(record))
+        return refusals.foreign(caller, rule.action)
+
+    yield from _settle(evaluate(_question(world, caller, rule, record, context)), refuse)
+    check_state(rule, record)
+    return record
+
+
+def admit_blob(world: World, caller: Caller, rule: Rule, ids: BlobIds, context: Context) -> Running[KeyRecord]:
+    """The key that a blob names. Unknown, foreign, gone and denied are one answer."""
+    record = world.keys.by_id(ids.key_id)
+    if record is None or not _is_here(world, record) or not _has_its_namespace(world, record):
+        raise refusals.blob_key()
+    yield from _settle(evaluate(_question(world, caller, rule, record, context)), refusals.blob_key)
+    check_state(rule, record)
+    return record
+
+
+def admit_keyless(caller: Caller, action: Action) -> Running[None]:
+    """For an action that needs no key."""
+    yield from _settle(evaluate_keyless(caller, action), lambda: refusals.keyless(caller, action))
+
+
+def arn_of(record: KeyRecord) -> KeyArn:
+    """The key's ARN."""
+    return key_arn(record.region, record.account, record.key_id)
+
+
+def effective_state(record: KeyRecord) -> KeyState:
+    """What KeyState shows: a hold makes it Disabled, unless the key is on its way out already."""
+    if record.hold is UNSET or record.state in (KeyState.PENDING_DELETION, KeyState.DESTROYED):
+        return record.state
+    return KeyState.DISABLED
+
+
+def check_state(rule: Rule, record: KeyRecord) -> None:
+    """Key state first (an orphan keeps its state), then what an orphan refuses."""
+    state = effective_state(record)
+    if state is not KeyState.ENABLED:
+        error = state_error(rule.operation, state, arn_of(record))
+        if error is not None:
+            raise error
+    if not record.bound and not rule.orphan:
+        raise refusals.orphan(arn_of(record))
+
+
+def check_usage(rule: Rule, record: KeyRecord) -> None:
+    """InvalidKeyUsageException unless the key is for this operation."""
+    if record.usage is not rule.usage:
+        raise refusals.wrong_usage(arn_of(record), record.usage, rule.operation)
+
+
+def check_algorithm(record: KeyRecord, algorithm: Algorithm) -> None:
+    """InvalidKeyUsageException unless the spec has this algorithm."""
+    known = row(record.spec)
+    if not any(algorithm in group for group in (known.encryption, known.signing, known.macs, known.agreement)):
+        raise refusals.wrong_algorithm(algorithm.value, record.spec)
+
+
+def resolve(world: World, caller: Caller, action: Action, key_id: str) -> KeyRecord:
+    """The record that a KeyId names: key id, key ARN, alias name, alias ARN. Bare forms: the caller's own account."""
+    account, resource = _parts(world, caller, key_id)
+    try:
+        record = _find(world, account, resource)
+    except KmsError:
+        if account == caller.account:
+            raise
+        raise refusals.foreign(caller, action) from None
+    if not _has_its_namespace(world, record):
+        raise refusals.foreign(caller, action)
+    return record
+
+
+def _parts(world: World, caller: Caller, key_id: str) -> tuple[str, str]:
+    if not key_id.startswith("arn:"):
+        return caller.account, key_id if key_id.startswith("alias/") else f"key/{key_id}"
+    arn = parse_kms_arn(key_id)
+    if arn is None or not arn.resource.startswith(("key/", "alias/")):
+        raise refusals.malformed_key_id(key_id)
+    if arn.region != world.region:
+        raise refusals.other_region(arn.region)
+    return arn.account, arn.resource
+
+
+def _find(world: World, account: str, resource: str) -> KeyRecord:
+    if resource.startswith("alias/"):
+        alias = world.keys.alias(account, world.region, resource)
+        # An alias of a namespace that was made again is not the new tenant's.
+        if alias is None or world.keys.namespace_uid(alias.namespace) != alias.namespace_uid:
+            raise refusals.unknown_alias(world.region, account, resource)
+        return _by_id(world, account, alias.key_id)
+    return _by_id(world, account, resource[4:])
+
+
+def _by_id(world: World, account: str, key_id: str) -> KeyRecord:
+    if key_id_form(key_id) is None:
+        raise refusals.malformed_key_id(key_id)
+    record = world.keys.by_id(key_id_bytes(key_id))
+    # The other text form of the same 16 bytes names no key.
+    if record is None or record.account != account or record.key_id != key_id or not _is_here(world, record):
+        raise refusals.unknown_key(world.region, account, key_id)
+    return record
+
+
+def _is_here(world: World, record: KeyRecord) -> bool:
+    return record.region == world.region and record.state is not KeyState.DESTROYED
+
+
+def _has_its_namespace(world: World, record: KeyRecord) -> bool:
+    # For bound keys too: a namespace made again must not use the old one's keys in the time until that is noticed.
+    return world.keys.namespace_uid(record.namespace) == record.namespace_uid
+
+
+def _question(world: World, caller: Caller, rule: Rule, record: KeyRecord, context: Context) -> Question:
+    grants = world.keys.grants_of(key_id_bytes(record.key_id))
+    return Question(caller, rule.action, record, grants, context or _NO_CONTEXT, world.now)
+
+
+def _settle(answer: Answer, refuse: Callable[[], KmsError]) -> Running[None]:
+    """Only an explicit yes goes on. The reason is a note on the exception, for logs and for people with rights."""
+    if isinstance(answer, Decision):
+        if answer.allowed is True:
+            return
+        reason = answer.reason
+    else:
+        review = answer.review
+        if (yield Need(review)) is True:
+            return
+        reason = f"RBAC does not give {review.user} the verb {review.verb} on {review.name or 'kmskeys'}"
+    error = refuse()
+    error.add_note(reason)
+    raise error

@@ -1,0 +1,119 @@
+"""The public texts of refusals (AWS.md, Refusals; KMS.md, Behaviours). They tell an outsider nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from keystead.engine.identifiers import alias_arn, key_arn
+from keystead.errors import (
+    AccessDeniedError,
+    IncorrectKeyError,
+    InvalidKeyUsageError,
+    InvalidStateError,
+    KmsError,
+    NotFoundException,
+    UnsupportedOperationError,
+    ValidationError,
+)
+from keystead.policy import Action, Caller
+from keystead.resources.vocabulary import KeySpec, KeyUsage
+
+_BLOB: Final = (
+    "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not "
+    "allowed to access."
+)
+_FOREIGN: Final = (
+    "the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy "
+    "explicitly denies access"
+)
+
+
+class DryRunError(KmsError):
+    """Everything was checked and nothing done, as asked."""
+
+    code = "DryRunOperationException"
+
+
+def dry_run() -> DryRunError:
+    """The answer of a DryRun that would have succeeded."""
+    return DryRunError("The request would have succeeded, but the DryRun option is set.")
+
+
+def unknown_key(region: str, account: str, key_id: str) -> KmsError:
+    """A well-formed id of the caller's own account that no key has."""
+    return NotFoundException(f"Key '{key_arn(region, account, key_id)}' does not exist")
+
+
+def unknown_alias(region: str, account: str, name: str) -> KmsError:
+    """An alias of the caller's own account that does not exist."""
+    return NotFoundException(f"Alias {alias_arn(region, account, name)} is not found.")
+
+
+def malformed_key_id(text: str) -> KmsError:
+    """Neither id, nor alias, nor ARN."""
+    return NotFoundException(f"Invalid keyId '{text}'")
+
+
+def other_region(region: str) -> KmsError:
+    """An ARN of another region."""
+    return NotFoundException(f"Invalid arn {region}")
+
+
+def foreign(caller: Caller, action: Action) -> KmsError:
+    """A key of another account, or of a namespace that is gone: the same whether or not it exists."""
+    return AccessDeniedError(
+        f"User: {caller.arn} is not authorized to perform: kms:{action.value} on this resource because {_FOREIGN}"
+    )
+
+
+def denied(caller: Caller, action: Action, arn: str) -> KmsError:
+    """A key of the caller's own account."""
+    return AccessDeniedError(
+        f"User: {caller.arn} is not authorized to perform: kms:{action.value} on resource: {arn} "
+        f"because no resource-based policy allows the kms:{action.value} action"
+    )
+
+
+def keyless(caller: Caller, action: Action) -> KmsError:
+    """An action that needs no key."""
+    return AccessDeniedError(f"User: {caller.arn} is not authorized to perform: kms:{action.value}")
+
+
+def blob_key() -> KmsError:
+    """The key that a blob names: unknown, foreign or denied, without a distinction."""
+    return AccessDeniedError(_BLOB)
+
+
+def incorrect_key() -> KmsError:
+    """The KeyId given is not the key that made the blob."""
+    return IncorrectKeyError("The key ID in the request does not identify a CMK that can perform this operation.")
+
+
+def orphan(arn: str) -> KmsError:
+    """A call that an orphan refuses (RECORDS, Life of a key)."""
+    return InvalidStateError(f"{arn} has no KmsKey object.")
+
+
+def wrong_usage(arn: str, usage: KeyUsage, operation: str) -> KmsError:
+    """The key's usage is for other operations."""
+    return InvalidKeyUsageError(f"{arn} key usage is {usage.value} which is not valid for {operation}.")
+
+
+def wrong_algorithm(algorithm: str, spec: KeySpec) -> KmsError:
+    """The key's spec has no such algorithm."""
+    return InvalidKeyUsageError(f"Algorithm {algorithm} is incompatible with key spec {spec.value}.")
+
+
+def no_public_key(arn: str, spec: KeySpec) -> KmsError:
+    """GetPublicKey of a symmetric key."""
+    return UnsupportedOperationError(f"{arn} key spec is {spec.value} which is not valid for GetPublicKey.")
+
+
+def recipient() -> KmsError:
+    """Recipient is never ignored: a caller that asked for an encrypted answer would get plaintext."""
+    return UnsupportedOperationError("Recipient is not supported: there is no Nitro attestation here.")
+
+
+def context_on_asymmetric() -> KmsError:
+    """An encryption context with a key pair."""
+    return ValidationError("EncryptionContext is not supported with asymmetric keys.")

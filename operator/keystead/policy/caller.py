@@ -1,0 +1,95 @@
+"""Who calls: an authenticated principal in canonical form (RECORDS, Identity). Front doors make it, never a request.
+
+Its forms:
+
+    arn:aws:iam::<account>:root                            a whole account
+    arn:aws:iam::<account>:role/<serviceaccount>           a ServiceAccount
+    arn:aws:sts::<account>:assumed-role/<sa>/<session>     its session; canonical form is the role above
+    arn:aws:iam::<account>:user/<name>                     a person; of the install's own account
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from keystead.engine.identifiers import GrantId, role_arn, root_arn
+from keystead.errors import InvalidSpecError
+
+_SESSION: Final = re.compile(r"arn:aws:sts::(\d{12}):assumed-role/([\w+=,.@%-]+)/([\w+=,.@-]{2,64})\Z", re.ASCII)
+_ROLE: Final = re.compile(r"arn:aws:iam::(\d{12}):role/([\w+=,.@%-]+)\Z", re.ASCII)
+_USER: Final = re.compile(r"arn:aws:iam::(\d{12}):user/([\w+=,.@%-]+)\Z", re.ASCII)
+_ROOT: Final = re.compile(r"arn:aws:iam::(\d{12}):root\Z", re.ASCII)
+
+
+class CallerKind(StrEnum):
+    """What the principal is."""
+
+    ROOT = "root"
+    SERVICE_ACCOUNT = "service-account"
+    USER = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`arn` as refusals show it, `principal` in canonical form; `namespace` is the one that `account` stands for.
+
+    `only_grant`: nothing but this grant may allow the call (`keystead crypt --grant ID`).
+    """
+
+    kind: CallerKind
+    account: str
+    namespace: str
+    arn: str
+    principal: str
+    name: str = ""
+    uid: str = ""
+    only_grant: GrantId | None = None
+
+
+def canonical_principal(arn: str) -> str:
+    """The form that grants store and compare: a session ARN becomes its role's, everything else stays."""
+    match = _SESSION.match(arn)
+    return role_arn(match[1], match[2]) if match else arn
+
+
+def root_caller(account: str, namespace: str) -> Caller:
+    """The root of an account."""
+    arn = root_arn(account)
+    return Caller(CallerKind.ROOT, account, namespace, arn, arn)
+
+
+def service_account_caller(
+    account: str, namespace: str, name: str, *, uid: str = "", session: str | None = None
+) -> Caller:
+    """A ServiceAccount, with its session where it has one."""
+    role = role_arn(account, name)
+    arn = f"arn:aws:sts::{account}:assumed-role/{name}/{session}" if session else role
+    return Caller(CallerKind.SERVICE_ACCOUNT, account, namespace, arn, role, name, uid)
+
+
+def account_of(arn: str) -> str:
+    """The account id in a principal ARN. InvalidSpecError for any other text."""
+    for pattern in (_SESSION, _ROLE, _USER, _ROOT):
+        match = pattern.match(arn)
+        if match:
+            return match[1]
+    raise InvalidSpecError(
+        "principal", "not an ARN of the form arn:aws:iam::<account>:role/<serviceaccount>, ...:user/<name> or ...:root"
+    )
+
+
+def caller_of(arn: str, namespace: str, *, only_grant: GrantId | None = None) -> Caller:
+    """The caller that an ARN names, for `keystead crypt --as ARN`. `namespace` is that of the ARN's account.
+
+    InvalidSpecError for a text that is no principal.
+    """
+    account = account_of(arn)
+    principal = canonical_principal(arn)
+    for kind, pattern in ((CallerKind.SERVICE_ACCOUNT, _ROLE), (CallerKind.USER, _USER)):
+        match = pattern.match(principal)
+        if match:
+            return Caller(kind, account, namespace, arn, principal, match[2], only_grant=only_grant)
+    return Caller(CallerKind.ROOT, account, namespace, arn, principal, only_grant=only_grant)

@@ -1,0 +1,68 @@
+"""Account ids: claimed for a namespace by a create-only record, never freed (RECORDS, Identity)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from keystead.engine.clock import format_time
+from keystead.engine.identifiers import AccountId, RecordKind, account_id, record_name
+from keystead.engine.ports import Domain
+from keystead.engine.record import AccountRecord, InstallRecord
+from keystead.errors import ConflictError, RecordIntegrityError
+from keystead.reconciler.book import RecordBook
+
+_MOST = 64
+
+
+class Accounts:
+    """Finds or claims the account of a namespace. Remembers what it found: an account never changes hands."""
+
+    def __init__(self, book: RecordBook) -> None:
+        self._book = book
+        self._known: dict[tuple[str, str], AccountId] = {}
+
+    async def claim(self, domain: Domain, namespace: str, uid: str, transition: int, now: datetime) -> AccountId:
+        """The account id of this namespace of this uid; made where there is none yet."""
+        known = self._known.get((namespace, uid))
+        if known is None:
+            install = await self._install(domain)
+            known = await self._search(domain, bytes.fromhex(install.install_id), (namespace, uid), transition, now)
+            self._known[namespace, uid] = known
+        return known
+
+    async def _install(self, domain: Domain) -> InstallRecord:
+        held = await self._book.read(domain, record_name(RecordKind.INSTALL), InstallRecord)
+        if held is None:
+            raise RecordIntegrityError(
+                "there is no install record: account ids cannot be derived; hint: run `keystead hsm init --to-cluster`, "
+                "or restore keystead-records"
+            )
+        return held.record
+
+    async def _search(
+        self, domain: Domain, install_id: bytes, owner: tuple[str, str], transition: int, now: datetime
+    ) -> AccountId:
+        namespace, uid = owner
+        for n in range(_MOST):
+            candidate = account_id(install_id, namespace, n)
+            name = record_name(RecordKind.ACCOUNT, candidate)
+            held = await self._book.read(domain, name, AccountRecord)
+            if held is None:
+                record = AccountRecord(
+                    domain_generation=domain.generation,
+                    domain_fingerprint=domain.fingerprint,
+                    namespace_uid=uid,
+                    transition=transition,
+                    seq=1,
+                    account_id=candidate,
+                    n=n,
+                    namespace=namespace,
+                    created=format_time(now),
+                )
+                try:
+                    held = await self._book.create(domain, RecordKind.ACCOUNT, name, record)
+                except ConflictError:
+                    held = await self._book.read(domain, name, AccountRecord)
+            if held is not None and (held.record.namespace, held.record.namespace_uid) == owner:
+                return candidate
+        raise RecordIntegrityError(f"no free account id for namespace {namespace} in {_MOST} derivations")

@@ -1,0 +1,74 @@
+"""The record book: every read verifies and remembers, every write seals, continues the chain and is fenced.
+
+The fence: a record holds the transition number of the leader that wrote it, and it never decreases. A write needs the Lease to be
+held right now (monotonic clock), a transition not older than the record's, and the resourceVersion that was read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic
+
+from keystead.engine.births import successor
+from keystead.engine.freshness import Memory, Seen
+from keystead.engine.identifiers import RecordKind
+from keystead.engine.plan.common import Opened
+from keystead.engine.ports import Domain
+from keystead.engine.record import Record, digest, encode, open_sealed, seal_record
+from keystead.errors import FencedError, RecordIntegrityError
+from keystead.reconciler.ports import Leadership, Records, StoredRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Generic[Record]):
+    """A record that was opened or written, and what is needed to replace it."""
+
+    record: Record
+    opened: Opened
+    resource_version: str
+
+
+class RecordBook:
+    """Reads and writes records for one process."""
+
+    def __init__(self, records: Records, leadership: Leadership, memory: Memory) -> None:
+        self._records = records
+        self._leadership = leadership
+        self.memory = memory
+
+    async def read(self, domain: Domain, name: str, kind: type[Record]) -> Held[Record] | None:
+        """The verified record, or None. RecordIntegrityError: not as this domain wrote it, older than seen, or vanished."""
+        stored = await self._records.get(name)
+        if stored is None:
+            if self.memory.knows(name):
+                raise RecordIntegrityError(f"record {name} was here before and is gone; nothing was generated")
+            return None
+        return self._hold(domain, stored, kind)
+
+    def _hold(self, domain: Domain, stored: StoredRecord, kind: type[Record]) -> Held[Record]:
+        record = open_sealed(domain, stored.sealed, kind)
+        opened = Opened(stored.sealed.name, record.seq, stored.sealed.digest)
+        self.memory.observe(opened.name, Seen(opened.seq, opened.digest))
+        return Held(record, opened, stored.resource_version)
+
+    async def create(self, domain: Domain, kind: RecordKind, name: str, record: Record) -> Held[Record]:
+        """Create-only: the claim of a name. ConflictError where somebody else was first."""
+        self._leadership.check()
+        stored = await self._records.create(kind, seal_record(domain, name, record))
+        return self._hold(domain, stored, type(record))
+
+    async def replace(self, domain: Domain, kind: RecordKind, held: Held[Record], record: Record) -> Held[Record]:
+        """Write the successor of a held record. ConflictError: it changed meanwhile. FencedError: a newer leader wrote it."""
+        self._leadership.check()
+        transition = self._leadership.transition
+        if held.record.transition > transition:
+            raise FencedError(
+                f"record {held.opened.name} was written under transition {held.record.transition}, this leader has {transition}"
+            )
+        following = successor(record, held.record, held.opened.digest, transition)
+        stored = await self._records.replace(
+            kind, seal_record(domain, held.opened.name, following), held.resource_version
+        )
+        if digest(encode(following)) != stored.sealed.digest:
+            raise RecordIntegrityError(f"record {held.opened.name}: the store answered with other bytes than were written")
+        return self._hold(domain, stored, type(record))

@@ -1,0 +1,35 @@
+"""What one reconcile works with: ports, the record book, and a few settings. Made once by app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keystead.reconciler.book import RecordBook
+from keystead.reconciler.ports import Clock, Engine, Leadership, ObjectRef, Objects, Secrets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """`engine()` answers the open token, or raises HsmAuthError or HsmUnavailableError. `entropy(n)`: n random bytes.
+
+    `announce` is told of each status before it is written (feed.will_write).
+    """
+
+    book: RecordBook
+    objects: Objects
+    secrets: Secrets
+    leadership: Leadership
+    clock: Clock
+    engine: Callable[[], Engine]
+    entropy: Callable[[int], bytes]
+    announce: Callable[[ObjectRef, Mapping[str, Any]], None]
+    region: str
+    refresh_period: float
+
+    async def write_status(self, ref: ObjectRef, uid: str, status: Mapping[str, Any]) -> None:
+        """Announce and apply a status. FencedError while not leading."""
+        self.leadership.check()
+        self.announce(ref, status)
+        await self.objects.apply_status(ref, uid, dict(status))

@@ -1,0 +1,129 @@
+"""Data keys through the operations pipeline: the controller bypasses no rule. Its principal is the namespace's root (RESOURCES)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keystead.engine.births import IssuedDataKey
+from keystead.engine.identifiers import key_id_bytes
+from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord
+from keystead.errors import AccessDeniedError, KeysteadError
+from keystead.operations.datakeys import (
+    GenerateDataKeyPairWithoutPlaintextRequest,
+    GenerateDataKeyWithoutPlaintextRequest,
+    generate_data_key_pair_without_plaintext,
+    generate_data_key_without_plaintext,
+)
+from keystead.operations.effects import Answer, Need, Running
+from keystead.operations.encryption import ReEncryptRequest, ReEncryptResponse, re_encrypt
+from keystead.operations.world import World
+from keystead.policy import root_caller
+from keystead.reconciler.context import Context
+from keystead.reconciler.ports import Engine
+from keystead.resources.vocabulary import AnyDataKeySpec, DataKeySpec
+
+
+@dataclass(frozen=True, slots=True)
+class OneKey:
+    """The read model of a pass: the one key that it gathered."""
+
+    record: KeyRecord
+    live_namespace_uid: str
+
+    def by_id(self, key_id: bytes) -> KeyRecord | None:
+        """The key, if it is the one."""
+        return self.record if key_id_bytes(self.record.key_id) == key_id else None
+
+    def alias(self, account: str, region: str, name: str) -> AliasRecord | None:  # noqa: ARG002 - a port's signature
+        """No alias is asked for: the key is named by its id."""
+        return None
+
+    def grants_of(self, key_id: bytes) -> Sequence[GrantRecord]:  # noqa: ARG002 - a port's signature
+        """The account's root needs no grant."""
+        return ()
+
+    def namespace_uid(self, namespace: str) -> str | None:
+        """The live namespace's uid."""
+        return self.live_namespace_uid if namespace == self.record.namespace else None
+
+
+async def drive(running: Running[Answer], engine: Engine) -> Answer:
+    """Run an operation, slow calls without holding the loop. An access review is never needed here: it is refused."""
+    try:
+        effect = next(running)
+        while True:
+            try:
+                result = await _answer(effect, engine)
+            except KeysteadError as error:
+                effect = running.throw(error)
+            else:
+                effect = running.send(result)
+    except StopIteration as stop:
+        answer: Answer = stop.value
+        return answer
+
+
+async def _answer(effect: object, engine: Engine) -> object:
+    if isinstance(effect, Need):
+        raise AccessDeniedError("the controller acts as the namespace's root and asks for no review")
+    return await engine.slow(effect.call)  # type: ignore[attr-defined]
+
+
+def _world(context: Context, engine: Engine, keys: OneKey) -> World:
+    return World(
+        domain=engine.domain,
+        fast=engine.fast,
+        capabilities=NoNewKeys(),
+        keys=keys,
+        region=keys.record.region,
+        now=context.clock.now(),
+        entropy=context.entropy,
+    )
+
+
+class NoNewKeys:
+    """Capabilities for a world in which no key is made."""
+
+    def protection(self, spec: object) -> None:
+        """Nothing can be made here."""
+
+
+async def issue(
+    context: Context, engine: Engine, keys: OneKey, content: tuple[str | None, int | None], encryption_context: dict[str, str]
+) -> IssuedDataKey:
+    """A new data key: a symmetric one or a pair. `content`: dataKeySpec, numberOfBytes."""
+    key = keys.record
+    caller = root_caller(key.account, key.namespace)
+    world = _world(context, engine, keys)
+    spec, length = content
+    pair = AnyDataKeySpec(spec).pair if spec is not None else None
+    if pair is not None:
+        request = GenerateDataKeyPairWithoutPlaintextRequest(
+            key_id=key.key_id, key_pair_spec=pair, encryption_context=encryption_context
+        )
+        made = await drive(generate_data_key_pair_without_plaintext(world, caller, request), engine)
+        return IssuedDataKey(made.private_key_ciphertext_blob, made.key_id, made.key_material_id, made.public_key)
+    wanted = GenerateDataKeyWithoutPlaintextRequest(
+        key_id=key.key_id,
+        key_spec=None if spec is None else DataKeySpec(spec),
+        number_of_bytes=length,
+        encryption_context=encryption_context,
+    )
+    answer = await drive(generate_data_key_without_plaintext(world, caller, wanted), engine)
+    return IssuedDataKey(answer.ciphertext_blob, answer.key_id, answer.key_material_id, None)
+
+
+async def rewrap(
+    context: Context, engine: Engine, keys: OneKey, blob: bytes, encryption_context: dict[str, str]
+) -> ReEncryptResponse:
+    """The blob under the key's current material: one ReEncrypt in memory, nothing else sees the plaintext."""
+    key = keys.record
+    request = ReEncryptRequest(
+        ciphertext_blob=blob,
+        source_encryption_context=encryption_context,
+        source_key_id=key.key_id,
+        destination_key_id=key.key_id,
+        destination_encryption_context=encryption_context,
+    )
+    return await drive(re_encrypt(_world(context, engine, keys), root_caller(key.account, key.namespace), request), engine)

@@ -1,0 +1,113 @@
+"""What the reconciler needs from a store: the API server in a cluster, SQLite in `keystead dev`, a fake in tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from keystead.engine.identifiers import RecordKind
+from keystead.engine.plan.common import CrdFacts, NamespaceFacts
+from keystead.engine.plan.secret import DesiredSecret, SecretFacts
+from keystead.engine.ports import Domain, FastLane, SlowCall, SlowResult
+from keystead.engine.record import SealedRecord
+from keystead.resources.vocabulary import KeySpec, Protection
+
+
+class Kind(StrEnum):
+    """The kinds that are reconciled."""
+
+    KEY = "KmsKey"
+    ALIAS = "KmsAlias"
+    GRANT = "KmsGrant"
+    DATA_KEY = "KmsDataKey"
+
+    @property
+    def plural(self) -> str:
+        """As in the CRD's name and the API path."""
+        return {"KmsAlias": "kmsaliases"}.get(self.value, f"{self.value.lower()}s")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """One object by its name. What the queue holds."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A sealed record as it lies in the store, and the version to replace it by."""
+
+    sealed: SealedRecord
+    resource_version: str
+
+
+class EventType(StrEnum):
+    """core/v1 Event types."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+class Records(Protocol):
+    """The sealed records. ConflictError: somebody else wrote first."""
+
+    async def get(self, name: str) -> StoredRecord | None: ...
+    async def create(self, kind: RecordKind, sealed: SealedRecord) -> StoredRecord: ...
+    async def replace(self, kind: RecordKind, sealed: SealedRecord, resource_version: str) -> StoredRecord: ...
+
+
+class Objects(Protocol):
+    """The custom resources and what stands around them."""
+
+    async def get(self, ref: ObjectRef) -> dict[str, Any] | None: ...
+    async def apply_status(self, ref: ObjectRef, uid: str, status: dict[str, Any]) -> None: ...
+    async def namespace(self, name: str) -> NamespaceFacts | None: ...
+    async def crd(self, kind: Kind) -> CrdFacts | None: ...
+    async def event(self, ref: ObjectRef, uid: str, reason: str, message: str, kind: EventType, once: str) -> None: ...
+
+
+class Secrets(Protocol):
+    """Target Secrets of data keys."""
+
+    async def get(self, namespace: str, name: str) -> SecretFacts | None: ...
+    async def create(self, desired: DesiredSecret) -> SecretFacts: ...
+    async def apply(self, desired: DesiredSecret, found: SecretFacts) -> SecretFacts: ...
+
+
+class Leadership(Protocol):
+    """Whether this process may write, and under which number."""
+
+    @property
+    def transition(self) -> int:
+        """The Lease's transition count while leading."""
+
+    def check(self) -> None:
+        """FencedError unless the Lease is held, by the monotonic clock, right now."""
+
+
+class Engine(Protocol):
+    """The token, while it is open."""
+
+    @property
+    def domain(self) -> Domain: ...
+    @property
+    def fast(self) -> FastLane: ...
+    async def protection(self, spec: KeySpec) -> Protection | None:
+        """What the store can do with a spec; None: unsupported."""
+
+    async def slow(self, call: SlowCall) -> SlowResult:
+        """Run a slow call without holding the event loop."""
+
+
+class Clock(Protocol):
+    """The API server's time."""
+
+    def now(self) -> datetime: ...

@@ -1,0 +1,170 @@
+"""One small HTTP client on `kubernetes.aio`: JSON in, JSON out, our errors, and the API server's clock.
+
+The official client brings kubeconfig, in-cluster credentials, token refresh and TLS; its generated models are not used, since they
+cost more than the calls. Retries are the queue's work, not the client's: a retried write whose first reply was lost must be seen.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from keystead.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    RefusedError,
+    StoreError,
+    StoreUnavailableError,
+)
+
+JSON: Final = "application/json"
+APPLY: Final = "application/apply-patch+yaml"
+JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+
+# One request: more than any healthy API server needs, less than the Lease's deadline.
+REQUEST_SECONDS: Final = 8.0
+# A watch that says nothing for this long is opened anew (bookmarks come about once a minute).
+WATCH_SILENCE_SECONDS: Final = 75.0
+
+_ERRORS: Final[Mapping[int, type[StoreError]]] = {
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: ConflictError,
+    422: RefusedError,
+    400: RefusedError,
+    401: ForbiddenError,
+    413: RefusedError,
+}
+
+
+@dataclass(slots=True)
+class ServerClock:
+    """The API server's time: its `Date` header, carried on by the monotonic clock between answers."""
+
+    _date: datetime | None = None
+    _at: float = 0.0
+
+    def observe(self, header: str | None) -> None:
+        """Take over the Date of an answer."""
+        if header is None:
+            return
+        try:
+            self._date = parsedate_to_datetime(header).astimezone(UTC)
+        except ValueError:
+            return
+        self._at = time.monotonic()
+
+    def now(self) -> datetime:
+        """The API server's time. StoreUnavailableError before its first answer."""
+        if self._date is None:
+            raise StoreUnavailableError("the API server's time is not known yet")
+        return self._date + timedelta(seconds=time.monotonic() - self._at)
+
+
+class Kube:
+    """Requests to one API server."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+        self.clock = ServerClock()
+
+    async def request(  # noqa: PLR0917 - an HTTP request has these parts
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = JSON,
+    ) -> Any:  # noqa: ANN401 - JSON
+        """The JSON of the answer. StoreError by status; StoreUnavailableError where no answer came."""
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        response = await self._send(method, path, query, body, content_type, timeout)
+        try:
+            data = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise StoreUnavailableError(f"{method} {path}: the answer broke off ({type(error).__name__})") from None
+        self.clock.observe(response.headers.get("Date"))
+        if response.status >= 400:
+            raise _error(response.status, method, path, data)
+        return json.loads(data) if data else None
+
+    async def watch(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Any]:
+        """Events of a watch. Ends when the server ends it; StoreUnavailableError after silence or a broken line."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SILENCE_SECONDS)
+        response = await self._send("GET", path, {**query, "watch": "1"}, None, JSON, timeout)
+        try:
+            if response.status >= 400:
+                raise _error(response.status, "WATCH", path, await response.read())
+            async for line in response.content:
+                if line.strip():
+                    yield json.loads(line)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise StoreUnavailableError(f"WATCH {path}: {type(error).__name__}") from None
+        finally:
+            response.close()
+
+    async def _send(  # noqa: PLR0917 - as above
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: object,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": JSON, "Content-Type": content_type}
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        try:
+            reply = await self._api.rest_client.request(
+                method, url, headers=headers, body=body, _request_timeout=timeout
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise StoreUnavailableError(f"{method} {path}: no answer ({type(error).__name__})") from None
+        response: aiohttp.ClientResponse = reply.response
+        return response
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self._api.close()
+
+
+async def connect(kubeconfig: Path | None) -> Kube:
+    """A client from a kubeconfig, or from the Pod's ServiceAccount. StoreError where neither works."""
+    settings = client.Configuration()
+    try:
+        if kubeconfig is not None:
+            await config.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
+        else:
+            config.load_incluster_config(client_configuration=settings)
+    except (config.ConfigException, OSError, ValueError) as error:
+        raise StoreError(f"no access to an API server: {error}; hint: set KUBECONFIG") from None
+    settings.retries = None
+    settings.client_go_retries = False
+    return Kube(client.ApiClient(settings))
+
+
+def _error(status: int, method: str, path: str, data: bytes) -> StoreError:
+    kind = _ERRORS.get(status, StoreUnavailableError)
+    return kind(f"{method} {path}: {status} {_message(data)}")
+
+
+def _message(data: bytes) -> str:
+    try:
+        answer = json.loads(data)
+        return str(answer.get("message", ""))[:500]
+    except (ValueError, AttributeError):
+        return data[:200].decode(errors="replace")

@@ -1,0 +1,112 @@
+"""Custom resources, their status, and the facts around them: namespaces, CRDs, events, access reviews."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+from keystead.engine.clock import format_time
+from keystead.engine.plan.common import CrdFacts, NamespaceFacts
+from keystead.errors import ConflictError, NotFoundError
+from keystead.reconciler.ports import EventType, Kind, ObjectRef
+from keystead.resources import names
+from keystead.store.kube import APPLY, Kube
+
+MANAGER: Final = "keystead-operator"
+_API: Final = f"/apis/{names.API_VERSION}"
+
+
+class KubeObjects:
+    """Implements `reconciler.ports.Objects`."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    async def get(self, ref: ObjectRef) -> dict[str, Any] | None:
+        """The live object, or None where it is not there (or its CRD is not)."""
+        try:
+            found: dict[str, Any] = await self._kube.request("GET", _path(ref))
+        except NotFoundError:
+            return None
+        return found
+
+    async def list_all(self, kind: Kind) -> list[dict[str, Any]]:
+        """All objects of a kind, cluster-wide. Paged. Empty where the CRD is absent."""
+        query = {"limit": "500"}
+        found: list[dict[str, Any]] = []
+        while True:
+            try:
+                page = await self._kube.request("GET", f"{_API}/{kind.plural}", query)
+            except NotFoundError:
+                return []
+            found += page["items"]
+            token = page["metadata"].get("continue")
+            if not token:
+                return found
+            query = {"limit": "500", "continue": token}
+
+    async def apply_status(self, ref: ObjectRef, uid: str, status: dict[str, Any]) -> None:
+        """Server-side apply of the whole status, with the uid: without it the apply could make an object (KUBERNETES.md)."""
+        body = {
+            "apiVersion": names.API_VERSION,
+            "kind": ref.kind.value,
+            "metadata": {"name": ref.name, "namespace": ref.namespace, "uid": uid},
+            "status": status,
+        }
+        query = {"fieldManager": MANAGER, "force": "true"}
+        await self._kube.request("PATCH", f"{_path(ref)}/status", query, body, APPLY)
+
+    async def patch_annotations(self, ref: ObjectRef, uid: str, annotations: dict[str, str | None]) -> None:
+        """Set (or, with None, remove) annotations of one object (`keystead records`)."""
+        body = {"metadata": {"uid": uid, "annotations": annotations}}
+        await self._kube.request("PATCH", _path(ref), body=body, content_type="application/merge-patch+json")
+
+    async def namespace(self, name: str) -> NamespaceFacts | None:
+        """The live namespace, or None."""
+        try:
+            found = await self._kube.request("GET", f"/api/v1/namespaces/{name}")
+        except NotFoundError:
+            return None
+        return NamespaceFacts(found["metadata"]["uid"], "deletionTimestamp" in found["metadata"])
+
+    async def crd(self, kind: Kind) -> CrdFacts | None:
+        """The live CRD of a kind, or None."""
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{kind.plural}.{names.GROUP}"
+        try:
+            found = await self._kube.request("GET", path)
+        except NotFoundError:
+            return None
+        return CrdFacts(found["metadata"]["uid"], "deletionTimestamp" in found["metadata"])
+
+    async def event(self, ref: ObjectRef, uid: str, reason: str, message: str, kind: EventType, once: str) -> None:
+        """An event whose name is a digest of uid, reason and `once`: made a second time it is the same one."""
+        digest = hashlib.sha256("\0".join((uid, reason, once)).encode()).hexdigest()[:16]
+        now = format_time(self._kube.clock.now())
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{ref.name[:200]}.{digest}", "namespace": ref.namespace},
+            "involvedObject": {
+                "apiVersion": names.API_VERSION,
+                "kind": ref.kind.value,
+                "name": ref.name,
+                "namespace": ref.namespace,
+                "uid": uid,
+            },
+            "reason": reason,
+            "message": message[:1024],
+            "type": kind.value,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+            "source": {"component": MANAGER},
+            "reportingComponent": MANAGER,
+        }
+        try:
+            await self._kube.request("POST", f"/api/v1/namespaces/{ref.namespace}/events", body=body)
+        except ConflictError:
+            return
+
+
+def _path(ref: ObjectRef) -> str:
+    return f"{_API}/namespaces/{ref.namespace}/{ref.kind.plural}/{ref.name}"

@@ -1,0 +1,103 @@
+"""Record Secrets in keystead-records: get, create-only, replace by resourceVersion. Only the operator writes them.
+
+Labels and annotations of these Secrets are a view and are never read back (format page, Record and seal).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+from keystead.engine.identifiers import RecordKind
+from keystead.engine.record import SealedRecord
+from keystead.errors import NotFoundError, RecordIntegrityError
+from keystead.reconciler.ports import StoredRecord
+from keystead.resources import names
+from keystead.store.kube import Kube
+
+TYPE: Final = "kms.keystead.io/{}-record"
+_PAGE: Final = "500"
+
+
+class KubeRecords:
+    """Implements `reconciler.ports.Records` on Secrets."""
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        self._kube = kube
+        self._path = f"/api/v1/namespaces/{namespace}/secrets"
+
+    async def get(self, name: str) -> StoredRecord | None:
+        """The record, sealed and unverified, or None."""
+        try:
+            secret = await self._kube.request("GET", f"{self._path}/{name}")
+        except NotFoundError:
+            return None
+        return parse_secret(secret)
+
+    async def create(self, kind: RecordKind, sealed: SealedRecord) -> StoredRecord:
+        """Create-only. ConflictError where the name is taken."""
+        return parse_secret(await self._kube.request("POST", self._path, body=_body(kind, sealed)))
+
+    async def replace(self, kind: RecordKind, sealed: SealedRecord, resource_version: str) -> StoredRecord:
+        """PUT by resourceVersion. ConflictError where somebody else wrote."""
+        body = _body(kind, sealed)
+        body["metadata"]["resourceVersion"] = resource_version
+        return parse_secret(await self._kube.request("PUT", f"{self._path}/{sealed.name}", body=body))
+
+    async def list_all(self, kinds: tuple[RecordKind, ...]) -> tuple[list[StoredRecord], str]:
+        """All records of these kinds and the resourceVersion to watch from. Paged."""
+        query = {"labelSelector": _selector(kinds), "limit": _PAGE}
+        found: list[StoredRecord] = []
+        while True:
+            page = await self._kube.request("GET", self._path, query)
+            found += [parse_secret(item) for item in page["items"]]
+            token = page["metadata"].get("continue")
+            if not token:
+                return found, page["metadata"]["resourceVersion"]
+            query = {**query, "continue": token}
+
+    async def watch(self, kinds: tuple[RecordKind, ...], resource_version: str) -> AsyncIterator[tuple[str, Any]]:
+        """(event type, Secret) from a resourceVersion on; bookmarks included."""
+        query = {
+            "labelSelector": _selector(kinds),
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": "300",
+        }
+        async for event in self._kube.watch(self._path, query):
+            yield event["type"], event["object"]
+
+
+def _selector(kinds: tuple[RecordKind, ...]) -> str:
+    return f"{names.RECORD} in ({','.join(kind.value for kind in kinds)})"
+
+
+def _body(kind: RecordKind, sealed: SealedRecord) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": sealed.name,
+            "labels": {names.RECORD: kind.value, names.MANAGED_BY: names.MANAGED_BY_KEYSTEAD},
+        },
+        "type": TYPE.format(kind.value),
+        "data": {
+            "record": base64.b64encode(sealed.record).decode(),
+            "seal": base64.b64encode(sealed.seal).decode(),
+        },
+    }
+
+
+def parse_secret(secret: Mapping[str, Any]) -> StoredRecord:
+    """A record Secret as it is. RecordIntegrityError where its data are not those of a record."""
+    name = secret["metadata"]["name"]
+    data = secret.get("data") or {}
+    try:
+        sealed = SealedRecord(
+            name, base64.b64decode(data["record"], validate=True), base64.b64decode(data["seal"], validate=True)
+        )
+    except (KeyError, binascii.Error):
+        raise RecordIntegrityError(f"Secret {name} has no record and seal in its data") from None
+    return StoredRecord(sealed, secret["metadata"]["resourceVersion"])

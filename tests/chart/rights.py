@@ -1,0 +1,280 @@
+"""The table of every right that the chart grants, with its reason. The rendered RBAC must equal it.
+
+Read by test_chart_rights.py and test_chart_cluster.py. `used_by` lets a check of the audit log tick rights off: a row
+that nothing uses must go, and a request that no row covers is a missing right. Rights of people (ClusterRoles that the
+chart binds to nobody) are in PEOPLE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+RELEASE = "keystead-system"
+RECORDS = "keystead-records"
+KINDS = ("kmskeys", "kmsaliases", "kmsgrants", "kmsdatakeys")
+KMS = "kms.keystead.io"
+CORE = ""
+ANY = "*"  # every namespace, or every name
+
+
+class Where(StrEnum):
+    """In which namespaces a right holds."""
+
+    CLUSTER = "cluster"  # the object has no namespace
+    SERVED = "served"  # every namespace, or each of operator.namespaces
+    NAMESPACE_OBJECTS = "namespace objects"  # the Namespaces themselves, those served and the records'
+    RELEASE = "release"
+    RECORDS = "records"
+    DATAKEYS = "datakeys"  # each of dataKeys.namespaces, or every one with dataKeys.allNamespaces
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One verb on one resource. `name` ANY: RBAC cannot or need not bind it to a name."""
+
+    verb: str
+    group: str
+    resource: str
+    where: Where
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Grant:
+    """A right as RBAC gives it: in one namespace (ANY: all, and objects without one) and for one name."""
+
+    group: str
+    resource: str
+    verb: str
+    namespace: str
+    name: str
+
+
+def _rows(
+    verbs: dict[str, str], group: str, resources: Iterable[str], where: Where, names: Iterable[str] = (ANY,)
+) -> list[Right]:
+    """A row for each verb (with its reason), resource and name."""
+    return [
+        Right(verb, group, resource, where, name, why)
+        for resource in resources
+        for name in names
+        for verb, why in verbs.items()
+    ]
+
+
+OPERATOR: tuple[Right, ...] = (
+    *_rows(
+        {
+            "get": "reconcile reads the live object before it plans",
+            "list": "Kopf's watch begins with a list",
+            "watch": "Kopf's watch",
+        },
+        KMS,
+        KINDS,
+        Where.SERVED,
+    ),
+    *_rows({"patch": "server-side apply of status"}, KMS, [f"{kind}/status" for kind in KINDS], Where.SERVED),
+    *_rows({"create": "the chosen events", "patch": "a repeated event counts up"}, CORE, ["events"], Where.SERVED),
+    *_rows(
+        {"get": "`Gone` compares the live CRD's uid with the record's; start waits for the CRDs"},
+        "apiextensions.k8s.io",
+        ["customresourcedefinitions"],
+        Where.CLUSTER,
+        [f"{kind}.{KMS}" for kind in KINDS],
+    ),
+    *_rows(
+        {"get": "a namespace's uid decides who may adopt a record; a terminating one is left alone"},
+        CORE,
+        ["namespaces"],
+        Where.NAMESPACE_OBJECTS,
+    ),
+    *_rows(
+        {
+            "get": "a record is read before it is written",
+            "list": "the watch of records begins with a list",
+            "watch": "the read model of records",
+            "create": "a new record; create-only is the claim",
+            "update": "PUT with resourceVersion: the fence",
+        },
+        CORE,
+        ["secrets"],
+        Where.RECORDS,
+    ),
+    *_rows(
+        {"get": "the PIN Secret's resourceVersion, which the marker names"},
+        CORE,
+        ["secrets"],
+        Where.RELEASE,
+        ["keystead-pin"],
+    ),
+    *_rows(
+        {"get": "every replica reads the marker before it logs in", "update": "a refused PIN is marked"},
+        CORE,
+        ["configmaps"],
+        Where.RELEASE,
+        ["keystead-pin-refused"],
+    ),
+    *_rows(
+        {"create": "the first leader makes the Lease; RBAC cannot bind create to a name"},
+        "coordination.k8s.io",
+        ["leases"],
+        Where.RELEASE,
+    ),
+    *_rows(
+        {"get": "who leads", "update": "renew, take over, release"},
+        "coordination.k8s.io",
+        ["leases"],
+        Where.RELEASE,
+        ["keystead-operator"],
+    ),
+    *_rows(
+        {
+            "get": "uid and resourceVersion of the target, always read before an apply",
+            "patch": "server-side apply of our keys",
+            "create": "a Secret of our own",
+        },
+        CORE,
+        ["secrets"],
+        Where.DATAKEYS,
+    ),
+)
+
+HSM_INIT: tuple[Right, ...] = (
+    *_rows({"create": "token, PIN and, if accepted, recovery key"}, CORE, ["secrets"], Where.RELEASE),
+    *_rows({"create": "the sealed domain backup and the install record"}, CORE, ["secrets"], Where.RECORDS),
+)
+
+
+def grants(
+    rights: Iterable[Right],
+    *,
+    served: tuple[str, ...] = (),
+    data_keys: tuple[str, ...] = (),
+    everywhere: bool = False,
+) -> set[Grant]:
+    """The rights as RBAC gives them under operator.namespaces, dataKeys.namespaces and dataKeys.allNamespaces."""
+    namespaces = {
+        Where.CLUSTER: (ANY,),
+        Where.SERVED: served or (ANY,),
+        Where.NAMESPACE_OBJECTS: (ANY,),
+        Where.RELEASE: (RELEASE,),
+        Where.RECORDS: (RECORDS,),
+        Where.DATAKEYS: (ANY,) if everywhere else data_keys,
+    }
+    return {
+        Grant(right.group, right.resource, right.verb, namespace, name)
+        for right in rights
+        for namespace in namespaces[right.where]
+        for name in _names(right, served)
+    }
+
+
+def _names(right: Right, served: tuple[str, ...]) -> tuple[str, ...]:
+    if right.where is Where.NAMESPACE_OBJECTS and served:
+        return (*served, RECORDS)
+    return (right.name,)
+
+
+_READ = ("get", "list", "watch")
+_WRITE = ("create", "update", "patch", "delete", "deletecollection")
+_ALIAS = ("createalias", "updatealias", "deletealias")
+_ISSUE = ("generatedatakeywithoutplaintext", "generatedatakeypairwithoutplaintext")
+_EDIT = (
+    "createkey",
+    *_ALIAS,
+    "updatekeydescription",
+    "enablekeyrotation",
+    "disablekeyrotation",
+    "rotatekeyondemand",
+)
+_ADMIN = (
+    "putkeypolicy",
+    "creategrant",
+    "revokegrant",
+    "tagresource",
+    "untagresource",
+    "enablekey",
+    "disablekey",
+    "schedulekeydeletion",
+    "cancelkeydeletion",
+)
+_LOOK = (
+    "describekey",
+    "getkeypolicy",
+    "getkeyrotationstatus",
+    "getpublickey",
+    "listaliases",
+    "listgrants",
+    "listkeypolicies",
+    "listkeyrotations",
+    "listkeys",
+    "listresourcetags",
+    "listretirablegrants",
+)
+# What gives plaintext, a signature, a MAC, a secret or a ciphertext: in no aggregated role, and not in key-admin.
+USE = (
+    "encrypt",
+    "decrypt",
+    "reencryptfrom",
+    "reencryptto",
+    "generatedatakey",
+    "generatedatakeypair",
+    "sign",
+    "verify",
+    "generatemac",
+    "verifymac",
+    "derivesharedsecret",
+)
+
+# ClusterRole -> (aggregated into, {(group, resource, name): verbs}); RECORDS, Rights.
+PEOPLE: dict[str, tuple[str | None, dict[tuple[str, str, str], tuple[str, ...]]]] = {
+    "keystead-view": ("view", {(KMS, kind, ANY): _READ for kind in KINDS}),
+    "keystead-edit": (
+        "edit",
+        {
+            (KMS, "kmskeys", ANY): (*_WRITE, *_EDIT, *_ISSUE),
+            (KMS, "kmsaliases", ANY): (*_WRITE, *_ALIAS, *_ISSUE),
+            (KMS, "kmsgrants", ANY): _WRITE,
+            (KMS, "kmsdatakeys", ANY): _WRITE,
+        },
+    ),
+    "keystead-admin": (
+        "admin",
+        {
+            (KMS, "kmskeys", ANY): _ADMIN,
+            ("rbac.authorization.k8s.io", "clusterroles", "keystead-key-user"): ("bind",),
+        },
+    ),
+    "keystead-key-user": (None, {(KMS, "kmskeys", ANY): (*USE, *_ISSUE, "getpublickey", "describekey")}),
+    "keystead-key-admin": (
+        None,
+        {
+            (KMS, "kmskeys", ANY): (*_READ, *_WRITE, *_EDIT, *_ADMIN, *_LOOK),
+            (KMS, "kmsaliases", ANY): (*_READ, *_WRITE, *_ALIAS),
+            (KMS, "kmsgrants", ANY): (*_READ, *_WRITE),
+            (KMS, "kmsdatakeys", ANY): _READ,
+        },
+    ),
+    "keystead-auditor": (
+        None,
+        {(KMS, "kmskeys", ANY): (*_READ, *_LOOK, "audit")} | {(KMS, kind, ANY): _READ for kind in KINDS[1:]},
+    ),
+}
+
+
+def used_by(granted: Iterable[Grant], event: dict[str, object]) -> set[Grant]:
+    """The grants that an allowed request in the API server's audit log (audit.k8s.io/v1 Event) made use of."""
+    ref = event.get("objectRef")
+    if not isinstance(ref, dict):
+        return set()
+    resource = "/".join(part for part in (ref.get("resource"), ref.get("subresource")) if part)
+    return {
+        grant
+        for grant in granted
+        if (grant.group, grant.resource, grant.verb) == (ref.get("apiGroup", ""), resource, event.get("verb"))
+        and grant.namespace in (ANY, ref.get("namespace"))
+        and grant.name in (ANY, ref.get("name"))
+    }

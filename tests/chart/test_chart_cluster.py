@@ -1,0 +1,284 @@
+"""The chart on a real API server: warnings, Pod security, rights, and what stays after an uninstall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from tests.chart import rights
+from tests.chart.rendering import CHART, EXTERNAL, JOB, Object, Renderer, containers, of_kind, pod_templates
+from tests.chart.rights import ANY, RECORDS, RELEASE, Grant
+from tests.cluster.cluster import Cluster, CommandError
+
+pytestmark = [pytest.mark.helm, pytest.mark.powers("disposable")]
+
+TARGET = "chart-target"  # a namespace with data keys
+OTHER = "chart-other"  # one without
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+INSTALL = (*EXTERNAL, f"dataKeys.namespaces={{{TARGET}}}")
+RECORD = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "type": "kms.keystead.io/key-record",
+    "metadata": {"name": "key-0", "namespace": RECORDS},
+}
+
+
+def namespace(name: str, labels: dict[str, str] | None = None) -> Object:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}}
+
+
+def flags(*sets: str) -> list[str]:
+    return [f"--set={one}" for one in sets]
+
+
+def install(cluster: Cluster, *sets: str, timeout: str = "60s") -> str:
+    where = ["--namespace", RELEASE, "--create-namespace", "--timeout", timeout]
+    return cluster.helm("install", "keystead", str(CHART), *where, *flags(*sets))
+
+
+def upgrade(cluster: Cluster, *sets: str) -> str:
+    return cluster.helm("upgrade", "keystead", str(CHART), "--namespace", RELEASE, *flags(*sets))
+
+
+def uninstall(cluster: Cluster) -> str:
+    return cluster.helm("uninstall", "keystead", "--namespace", RELEASE, "--ignore-not-found", "--wait")
+
+
+def uid(cluster: Cluster, *what: str) -> str:
+    return str(cluster.get(*what)["metadata"]["uid"])
+
+
+CRDS = [f"customresourcedefinition/{kind}.{rights.KMS}" for kind in rights.KINDS]
+
+
+def delete_namespaces(cluster: Cluster, *names: str) -> None:
+    cluster.kubectl("delete", "namespace", "--ignore-not-found", "--wait", *names)
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: Cluster) -> Iterator[Cluster]:
+    """The target namespaces; at the end nothing of the chart is left, the kept parts included."""
+    cluster.apply(namespace(TARGET), namespace(OTHER), namespace(RELEASE))
+    yield cluster
+    cluster.kubectl("delete", "--ignore-not-found", "--wait", *CRDS)
+    delete_namespaces(cluster, RELEASE, RECORDS, TARGET, OTHER)
+
+
+@pytest.fixture
+def ground(shared: Cluster) -> Iterator[Cluster]:
+    """Nothing is installed; CRDs and the records' namespace may be left of an earlier release of the same name."""
+    yield shared
+    uninstall(shared)
+    shared.kubectl("delete", "secrets,jobs,configmaps,serviceaccounts", "--all", "--namespace", RELEASE)
+
+
+@pytest.fixture
+def fresh(ground: Cluster) -> Iterator[Cluster]:
+    """No records' namespace either, before and after. Slower: Kubernetes takes seconds to end a namespace."""
+    delete_namespaces(ground, RECORDS)
+    yield ground
+    uninstall(ground)
+    delete_namespaces(ground, RECORDS)
+
+
+def dry_run(cluster: Cluster, *objects: Object) -> str:
+    """Server-side; a warning is an error."""
+    command = ("apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "-f", "-")
+    return cluster.kubectl(*command, stdin=yaml.safe_dump_all(objects))
+
+
+@pytest.mark.parametrize("setup", [INSTALL, (*JOB, INSTALL[-1])], ids=["external", "job"])
+def test_everything_is_accepted_in_a_restricted_namespace_without_a_warning(
+    fresh: Cluster, render: Renderer, setup: tuple[str, ...]
+) -> None:
+    fresh.apply(namespace(RELEASE, RESTRICTED), namespace(RECORDS, RESTRICTED))
+    objects = render(*setup)
+    said = dry_run(fresh, *objects)
+    assert said.count("serverside-applied (server dry run)") == len(objects)
+
+
+def test_the_pods_themselves_are_admitted_as_restricted(ground: Cluster, render: Renderer) -> None:
+    ground.apply(namespace(RELEASE, RESTRICTED))
+    objects = render(*JOB)
+    ground.apply(*of_kind(objects, "ServiceAccount"))
+    for name, spec in pod_templates(objects).items():
+        metadata = {"name": name.lower().replace("/", "-"), "namespace": RELEASE}
+        dry_run(ground, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
+
+def test_the_dry_run_would_show_a_warning(ground: Cluster, render: Renderer) -> None:
+    """The test above bites: the same Deployment without its security context is warned of."""
+    ground.apply(namespace(RELEASE, RESTRICTED))
+    (deployment,) = of_kind(render(*EXTERNAL), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    for each in (pod, *containers(pod)):
+        each.pop("securityContext")
+    with pytest.raises(CommandError, match="PodSecurity"):
+        dry_run(ground, deployment)
+
+
+def test_uninstall_keeps_crds_and_records_and_install_takes_them_back(fresh: Cluster) -> None:
+    install(fresh, *INSTALL)
+    fresh.apply(RECORD)
+    kept = [("namespace", RECORDS), ("secret", "key-0", "--namespace", RECORDS)]
+    kept += [("customresourcedefinition", f"{kind}.{rights.KMS}") for kind in rights.KINDS]
+    before = [uid(fresh, *what) for what in kept]
+    uninstall(fresh)
+    assert [uid(fresh, *what) for what in kept] == before
+    for gone in (("deployment", "keystead-operator"), ("configmap", "keystead-pin-refused")):
+        with pytest.raises(CommandError, match="NotFound"):
+            fresh.get(*gone, "--namespace", RELEASE)
+    with pytest.raises(CommandError, match="NotFound"):
+        fresh.get("role", "keystead-operator-records", "--namespace", RECORDS)
+    install(fresh, *INSTALL)
+    assert [uid(fresh, *what) for what in kept] == before
+
+
+def test_install_again_into_a_new_release_namespace_of_the_same_name(ground: Cluster) -> None:
+    install(ground, *INSTALL)
+    before = uid(ground, "namespace", RECORDS)
+    uninstall(ground)
+    ground.kubectl("delete", "namespace", RELEASE, "--wait")
+    install(ground, *INSTALL)
+    assert uid(ground, "namespace", RECORDS) == before
+
+
+def test_an_upgrade_keeps_the_pin_marker_and_changes_the_deployment(ground: Cluster) -> None:
+    install(ground, *INSTALL)
+    patch = '{"data":{"resourceVersion":"77"}}'
+    ground.kubectl("patch", "configmap", "keystead-pin-refused", "--namespace", RELEASE, "--type=merge", "-p", patch)
+    upgrade(ground, *INSTALL, "operator.replicas=3")
+    assert ground.get("configmap", "keystead-pin-refused", "--namespace", RELEASE)["data"] == {"resourceVersion": "77"}
+    assert ground.get("deployment", "keystead-operator", "--namespace", RELEASE)["spec"]["replicas"] == 3
+
+
+def test_an_upgrade_to_an_external_ceremony_and_back_keeps_the_namespace(fresh: Cluster) -> None:
+    """The namespace changes between hook and release; it must be the same one, and be owned."""
+    fresh.apply(namespace(RELEASE))
+    with pytest.raises(CommandError, match="pre-install"):
+        install(fresh, *JOB, timeout="3s")  # no node: the Job cannot end
+    before = uid(fresh, "namespace", RECORDS)
+    fresh.apply(RECORD)
+    uninstall(fresh)
+    install(fresh, *INSTALL)
+    upgrade(fresh, *JOB)
+    upgrade(fresh, *INSTALL)
+    assert uid(fresh, "namespace", RECORDS) == before
+    uninstall(fresh)
+    assert uid(fresh, "namespace", RECORDS) == before
+    assert fresh.get("secret", "key-0", "--namespace", RECORDS)
+
+
+def test_a_second_try_of_the_ceremony_never_deletes_records(fresh: Cluster) -> None:
+    for _ in range(2):
+        with pytest.raises(CommandError, match="pre-install"):
+            install(fresh, *JOB, timeout="3s")
+        fresh.apply(RECORD)
+        before = uid(fresh, "secret", RECORD["metadata"]["name"], "--namespace", RECORDS)
+        uninstall(fresh)
+        assert uid(fresh, "secret", RECORD["metadata"]["name"], "--namespace", RECORDS) == before
+
+
+def test_a_failed_ceremony_leaves_no_rights_behind(fresh: Cluster) -> None:
+    with pytest.raises(CommandError, match="pre-install"):
+        install(fresh, *JOB, timeout="3s")
+    for where in (RELEASE, RECORDS):
+        assert not fresh.get("roles,rolebindings", "--namespace", where)["items"]
+    assert fresh.get("job", "keystead-hsm-init", "--namespace", RELEASE)
+
+
+def secret(name: str, where: str) -> Object:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": where}}
+
+
+def test_a_domain_without_its_token_is_never_made_anew(fresh: Cluster) -> None:
+    fresh.apply(namespace(RECORDS))
+    fresh.apply(secret("domain-backup-1", RECORDS))
+    with pytest.raises(CommandError, match="Restore the token from the domain backup"):
+        install(fresh, *JOB, "records.createNamespace=false")
+
+
+def test_a_token_that_is_there_needs_no_ceremony(ground: Cluster) -> None:
+    ground.apply(namespace(RELEASE))
+    ground.apply(secret("keystead-token", RELEASE))
+    install(ground, *JOB)
+    assert not ground.get("jobs", "--namespace", RELEASE)["items"]
+
+
+def allowed(cluster: Cluster, account: str, grants: list[Grant]) -> list[Grant]:
+    """Which of these the API server itself would allow, by SubjectAccessReviews."""
+    reviews = yaml.safe_dump_all([review(account, grant) for grant in grants])
+    answers = cluster.kubectl("create", "-f", "-", "-o", "jsonpath={.status.allowed};", stdin=reviews)
+    words = answers.replace("\n", "").split(";")[:-1]
+    return [grant for grant, word in zip(grants, words, strict=True) if word == "true"]
+
+
+def review(account: str, grant: Grant) -> Object:
+    """One question; for ANY it asks of a namespace and a name that nothing else mentions."""
+    resource, _, subresource = grant.resource.partition("/")
+    attributes: dict[str, Any] = {"group": grant.group, "resource": resource, "verb": grant.verb}
+    attributes |= {"subresource": subresource} if subresource else {}
+    attributes |= {"namespace": OTHER if grant.namespace == ANY else grant.namespace}
+    attributes |= {"name": "some" if grant.name == ANY else grant.name}
+    user = f"system:serviceaccount:{RELEASE}:{account}"
+    spec = {"user": user, "resourceAttributes": attributes}
+    return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+
+
+DENIED = [
+    *(
+        Grant("", "secrets", verb, OTHER, "some")
+        for verb in ("get", "list", "watch", "create", "update", "patch", "delete")
+    ),
+    *(Grant("", "secrets", verb, TARGET, "some") for verb in ("list", "watch", "update", "delete")),
+    *(Grant("", "secrets", verb, RECORDS, "some") for verb in ("patch", "delete", "deletecollection")),
+    Grant("", "secrets", "get", RELEASE, "keystead-token"),
+    Grant("", "secrets", "list", RELEASE, "some"),
+    Grant("", "secrets", "update", RELEASE, "keystead-pin"),
+    Grant("", "configmaps", "get", RELEASE, "keystead-softhsm"),
+    Grant("", "namespaces", "list", ANY, ANY),
+    Grant("coordination.k8s.io", "leases", "update", RELEASE, "another"),
+    Grant(rights.KMS, "kmskeys", "patch", TARGET, "some"),
+    Grant(rights.KMS, "kmskeys", "decrypt", TARGET, "some"),
+    Grant("apiextensions.k8s.io", "customresourcedefinitions", "list", ANY, ANY),
+    Grant("", "pods", "list", TARGET, "some"),
+]
+
+
+def test_the_api_server_grants_the_table_and_denies_what_is_beside_it(ground: Cluster) -> None:
+    install(ground, *INSTALL)
+    granted = sorted(rights.grants(rights.OPERATOR, data_keys=(TARGET,)))
+    assert allowed(ground, "keystead-operator", granted) == granted
+    assert allowed(ground, "keystead-operator", DENIED) == []
+
+
+def test_roles_of_kubernetes_take_ours_in(ground: Cluster) -> None:
+    install(ground, *INSTALL)
+    for user in ("view", "edit", "admin"):
+        binding = ("rolebinding", f"chart-{user}", f"--clusterrole={user}", f"--user={user}")
+        ground.kubectl("create", *binding, "--namespace", TARGET)
+
+    def may(user: str, verb: str) -> bool:
+        try:
+            return (
+                ground.kubectl("auth", "can-i", verb, f"kmskeys.{rights.KMS}", "-n", TARGET, "--as", user).strip()
+                == "yes"
+            )
+        except CommandError:  # "no" is exit code 1
+            return False
+
+    verbs = ("get", "create", "createkey", "putkeypolicy", "decrypt", "hold", "adopt")
+    assert {user: [verb for verb in verbs if may(user, verb)] for user in ("view", "edit", "admin")} == {
+        "view": ["get"],
+        "edit": ["get", "create", "createkey"],
+        "admin": ["get", "create", "createkey", "putkeypolicy"],
+    }
+
+
+def test_the_notes_say_what_to_do_and_what_is_risked(ground: Cluster) -> None:
+    notes = install(ground, *INSTALL)
+    assert "keystead hsm init --to-cluster" in notes
+    assert "WARNING (hsm.softhsm.acceptRisk)" in notes

@@ -1,0 +1,12 @@
+"""Policy needs no token: the fake only makes the records."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.hsm.fake import FakeHsm
+
+
+@pytest.fixture(scope="session")
+def hsm() -> FakeHsm:
+    return FakeHsm()
