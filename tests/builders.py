@@ -1,6 +1,6 @@
 """Builders with changes (STYLE 27): `a_key(hsm, state=KeyState.DISABLED)`, and a world to call operations in.
 
-Material is made once per backend and key (a real token needs seconds for RSA_4096); the records around it are made anew.
+Material is made once per backend and key (a real token needs seconds for RSA_4096); records around it are made anew.
 """
 
 from __future__ import annotations

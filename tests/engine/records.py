@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import msgspec
+from tests.builders import ACCOUNT, AFTER, CREATED, NAMESPACE, REGION, UID, a_grant, a_key, an_alias
+from tests.hsm.fake import FakeHsm
 
 from keystead.engine.identifiers import RecordKind, record_name
 from keystead.engine.record import (
@@ -20,8 +22,6 @@ from keystead.engine.record import (
 from keystead.engine.record.common import RecordBase
 from keystead.engine.record.datakey import DataKeyTarget
 from keystead.resources.vocabulary import GrantOperation
-from tests.builders import ACCOUNT, AFTER, CREATED, NAMESPACE, REGION, UID, a_grant, a_key, an_alias
-from tests.hsm.fake import FakeHsm
 
 KINDS: dict[RecordKind, type[RecordBase]] = {
     RecordKind.KEY: KeyRecord,

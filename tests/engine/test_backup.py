@@ -18,6 +18,8 @@ from keystead.engine.backup import (
 )
 from keystead.errors import BackupError
 
+ZEROS = "0" * 64
+
 
 def kdf(message: bytes) -> bytes:
     return hmac.digest(b"dm" * 32, message, "sha512")
@@ -80,11 +82,11 @@ def test_every_changed_character_of_a_recovery_key_is_refused():
                     parse_recovery_key(bad)
 
 
-@pytest.mark.parametrize("text", ["", "KSR1", "KSR1-0-" + "0" * 64 + "-00000000", "x\nKSR1-1-" + "0" * 64 + "-00000000"])
+@pytest.mark.parametrize("text", ["", "KSR1", f"KSR1-0-{ZEROS}-00000000", f"x\nKSR1-1-{ZEROS}-00000000"])
 def test_other_texts_are_no_recovery_key(text):
     with pytest.raises(BackupError) as caught:
         parse_recovery_key(text)
-    assert "0" * 64 not in str(caught.value)
+    assert ZEROS not in str(caught.value)
 
 
 def test_a_fingerprint_depends_on_both_keys():

@@ -156,7 +156,7 @@ def test_random_bytes_behind_the_magic_are_refused(data):
 
 @pytest.mark.parametrize(("ids", "nonce", "plaintext"), [(IDS[:-1], N, b"x"), (IDS, N[:-1], b"x"), (IDS, N, b"")])
 def test_misuse_by_our_own_code_is_a_value_error(ids, nonce, plaintext):
-    with pytest.raises(ValueError, match="bytes|plaintext"):
+    with pytest.raises(ValueError, match=r"bytes|plaintext"):
         seal_message(kdf, ids, nonce, plaintext, EMPTY_CONTEXT)
 
 

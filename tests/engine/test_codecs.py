@@ -7,14 +7,14 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.builders import CREATED, a_key
+from tests.engine.records import KINDS, a_record
+from tests.hsm.fake import FakeHsm
 
 from keystead.engine.identifiers import RecordKind
 from keystead.engine.record import KeyRecord, decode, encode
 from keystead.errors import RecordFormatError
 from keystead.resources.vocabulary import KeyState
-from tests.builders import CREATED, a_key
-from tests.engine.records import KINDS, a_record
-from tests.hsm.fake import FakeHsm
 
 HSM = FakeHsm()
 DATA = {kind: encode(a_record(HSM, kind)) for kind in RecordKind}
@@ -148,7 +148,8 @@ def test_a_record_over_256_kib_is_refused():
 
 @pytest.mark.parametrize("text", ["2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-02-03T00:00:60Z"])
 def test_a_moment_that_does_not_exist_is_refused(text):
-    refused(DATA[RecordKind.KEY].replace(f'"created":"{CREATED}"'.encode(), f'"created":"{text}"'.encode()), RecordKind.KEY)
+    good, bad = (f'"created":"{moment}"'.encode() for moment in (CREATED, text))
+    refused(DATA[RecordKind.KEY].replace(good, bad), RecordKind.KEY)
 
 
 def test_versions_that_were_cut_are_refused():

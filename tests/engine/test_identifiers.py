@@ -81,7 +81,9 @@ def test_arns_are_parsed_into_what_they_were_made_of():
     assert parse_kms_arn(alias_arn("r", "1" * 12, "alias/a:b/c")) == KmsArn("r", "1" * 12, "alias/a:b/c")
 
 
-@pytest.mark.parametrize("text", ["", "arn", "arn:aws:kms", "arn:aws:iam::1:root", "arn:aws-cn:kms:r:1:key/x", "alias/x"])
+@pytest.mark.parametrize(
+    "text", ["", "arn", "arn:aws:kms", "arn:aws:iam::1:root", "arn:aws-cn:kms:r:1:key/x", "alias/x"]
+)
 def test_other_texts_are_no_kms_arns(text):
     assert parse_kms_arn(text) is None
 

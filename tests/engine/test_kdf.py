@@ -81,7 +81,8 @@ def test_no_label_is_a_prefix_of_another():
 
 def test_no_input_of_one_use_begins_like_an_input_of_another():
     # KDF inputs begin with 00000001, inputs under DM with "keystead": no overlap whatever follows.
-    kdf_inputs = [message_input(bytes(48), bytes(32)), software_input(bytes(48), bytes(32)), material_id_input(bytes(16))]
+    ids, nonce = bytes(48), bytes(32)
+    kdf_inputs = [message_input(ids, nonce), software_input(ids, nonce), material_id_input(ids[:16])]
     assert all(text.startswith(b"\0\0\0\1keystead/v1/") for text in kdf_inputs)
     assert all(label_bytes(label).startswith(b"keystead/v1/") for label in Label)
     assert len({text[4:].split(b"\0")[0] for text in kdf_inputs}) == 3

@@ -7,12 +7,12 @@ import hashlib
 import msgspec
 import pytest
 from msgspec import UNSET
+from tests.builders import a_key
 
 from keystead.engine.material import find_version, material_of, public_key, public_material_id, symmetric_material_id
 from keystead.engine.record import Wrap
 from keystead.errors import RecordIntegrityError
 from keystead.resources.vocabulary import KeySpec, KeyState, Protection
-from tests.builders import a_key
 
 replace = msgspec.structs.replace
 
@@ -82,5 +82,6 @@ def test_a_secret_has_no_public_key(hsm):
 
 
 def test_material_id_rules():
-    assert public_material_id(b"k" * 16, b"spki") == hashlib.sha256(b"keystead/v1/material-id\0" + b"k" * 16 + b"spki").digest()
+    written = hashlib.sha256(b"keystead/v1/material-id\0" + b"k" * 16 + b"spki").digest()
+    assert public_material_id(b"k" * 16, b"spki") == written
     assert symmetric_material_id(lambda m: m.ljust(64), b"k" * 16) == b"\0\0\0\1keystead/v1/material-id\0kkkk"

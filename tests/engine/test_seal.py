@@ -6,15 +6,15 @@ import json
 
 import msgspec
 import pytest
+from tests.builders import a_key
+from tests.engine.records import KINDS, NAMES, a_record
+from tests.hsm.fake import FakeHsm
 
 from keystead.engine.freshness import Memory, Seen, check_against
 from keystead.engine.identifiers import RecordKind
 from keystead.engine.record import KeyRecord, SealedRecord, encode, open_sealed, seal_record
 from keystead.engine.seal import MAX_RECORD, seal
 from keystead.errors import RecordIntegrityError
-from tests.builders import a_key
-from tests.engine.records import KINDS, NAMES, a_record
-from tests.hsm.fake import FakeHsm
 
 kinds = pytest.mark.parametrize("kind", list(RecordKind))
 

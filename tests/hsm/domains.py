@@ -150,3 +150,14 @@ def _start(token: DomainToken) -> None:
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return function(_opened[0], *arguments)
+
+
+def on_process(env: Mapping[str, str], function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call `function(*arguments)` in a spawned process with `env` added, for what opens a token its own way."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_with_environment, dict(env), function, arguments).result(timeout=120)
+
+
+def _with_environment(env: dict[str, str], function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    os.environ.update(env)
+    return function(*arguments)

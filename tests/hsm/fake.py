@@ -1,7 +1,8 @@
-"""An HSM in memory that implements the ports with `cryptography`: deterministic from a seed, but for ECDSA and PSS salts.
+"""An HSM in memory that implements the ports with `cryptography`: deterministic from a seed, but for random signatures.
 
-The one suite (tests/operations) runs on it and on real tokens. It keeps the token's habits that rules depend on: material
-is wrapped with AES-KWP under a DK that never leaves, SOFTWARE keys are suite 1 under DM, and what does not fit is HsmDataError.
+The one suite (tests/operations) runs on it and on real tokens. It keeps the habits of tokens that rules depend on:
+material is wrapped with AES-KWP under a DK that never leaves, SOFTWARE keys are suite 1 under DM, and what does not fit
+is HsmDataError.
 """
 
 from __future__ import annotations
@@ -64,7 +65,11 @@ class FakeHsm:
     """Domain, FastLane, Capabilities and a runner of slow calls in one. `down`: every call is HsmUnavailableError."""
 
     def __init__(
-        self, seed: bytes = b"fake", *, generation: int = 1, protections: Mapping[KeySpec, Protection | None] | None = None
+        self,
+        seed: bytes = b"fake",
+        *,
+        generation: int = 1,
+        protections: Mapping[KeySpec, Protection | None] | None = None,
     ) -> None:
         self._seed = seed
         self._drawn = 0

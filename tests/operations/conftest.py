@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-
 from tests.builders import Hsm
 from tests.hsm.fake import FakeHsm
 

@@ -1,9 +1,10 @@
-"""A valid request of every operation that names a key, with what it needs made beforehand on an Enabled twin of the key."""
+"""A valid request of every operation that names a key; what it needs is made beforehand with an Enabled twin."""
 
 from __future__ import annotations
 
 import msgspec
 from msgspec import UNSET
+from tests.builders import Hsm, a_key, a_world, call
 
 from keystead.engine.algorithms import KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm
 from keystead.engine.ports import MakePair
@@ -22,7 +23,6 @@ from keystead.operations.publickeys import DeriveSharedSecretRequest, GetPublicK
 from keystead.operations.signatures import SignRequest, VerifyRequest
 from keystead.policy import root_caller
 from keystead.resources.vocabulary import DataKeyPairSpec, DataKeySpec, KeySpec, KeyState, KeyUsage
-from tests.builders import Hsm, a_key, a_world, call
 
 S, U = KeySpec, KeyUsage
 KEYS: dict[str, tuple[KeySpec, KeyUsage]] = {
@@ -60,6 +60,11 @@ def use_freely(hsm: Hsm, key: KeyRecord, request):
     world: World = a_world(hsm, twin)
     world.keys.namespaces[key.namespace] = key.namespace_uid  # type: ignore[attr-defined]
     return call(hsm, world, request, caller=root_caller(key.account, key.namespace))
+
+
+def rsa_key(hsm: Hsm, spec: KeySpec = KeySpec.RSA_2048, **changes) -> KeyRecord:
+    """A key pair that encrypts."""
+    return a_key(hsm, spec, usage=KeyUsage.ENCRYPT_DECRYPT, **changes)
 
 
 def a_blob(hsm: Hsm, key: KeyRecord, context=CONTEXT, plaintext=b"plaintext") -> bytes:

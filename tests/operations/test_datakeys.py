@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
+from tests.builders import Rbac, a_key, a_world, call, root_of
+from tests.operations.lanes import CountingLane
+from tests.operations.requests import CONTEXT, a_request
 
 from keystead.errors import (
     AccessDeniedError,
@@ -26,9 +29,6 @@ from keystead.operations.datakeys import (
 from keystead.operations.encryption import DecryptRequest
 from keystead.operations.pipeline import arn_of
 from keystead.resources.vocabulary import DataKeyPairSpec, DataKeySpec, KeySpec
-from tests.builders import Rbac, a_key, a_world, call, root_of
-from tests.operations.lanes import CountingLane
-from tests.operations.requests import CONTEXT, a_request
 
 MAKERS = [
     "GenerateDataKey",
@@ -52,7 +52,8 @@ def opened(hsm, world, blob, context=CONTEXT) -> bytes:
 
 
 def test_every_data_key_spec_has_a_length():
-    assert LENGTHS == {spec: int(spec.value[-3:]) // 8 for spec in DataKeySpec}
+    assert set(LENGTHS) == set(DataKeySpec)
+    assert all(length * 8 == int(spec.value[-3:]) for spec, length in LENGTHS.items())
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.builders import Rbac, a_key, a_world, an_app, call
+from tests.operations.lanes import BrokenLane, BrokenSlow, CountingLane
+from tests.operations.requests import DRY_RUN, KEYS, a_request, rsa_key, the_key
 
+from keystead.engine.algorithms import EncryptionAlgorithm
 from keystead.engine.ports import DecryptRsa
 from keystead.errors import (
     AccessDeniedError,
@@ -26,12 +30,9 @@ from keystead.errors import (
 from keystead.operations import DryRunError, Need, Slow, drive
 from keystead.operations.encryption import DecryptRequest, EncryptRequest, decrypt, encrypt
 from keystead.resources.vocabulary import KeySpec, KeyState, KeyUsage
-from tests.builders import Rbac, a_key, a_world, an_app, call
-from tests.operations.lanes import BrokenLane, BrokenSlow, CountingLane
-from tests.operations.requests import DRY_RUN, KEYS, a_request, the_key
-from tests.operations.test_encryption import SHA_256, rsa_key
 
 dry_runs = pytest.mark.parametrize("operation", DRY_RUN)
+SHA_256 = EncryptionAlgorithm.RSAES_OAEP_SHA_256
 OPENS = {"Decrypt", "ReEncrypt"}
 FAST = {name for name in KEYS if name not in ("Sign", "Verify", "GetPublicKey", "DeriveSharedSecret", "DescribeKey")}
 SECRET = "PIN 8316 of slot 4"

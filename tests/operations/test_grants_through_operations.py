@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from msgspec import UNSET
+from tests.builders import AFTER, BEFORE, Rbac, a_grant, a_world, call
+from tests.operations.requests import KEYS, a_request, the_key
 
 from keystead.errors import AccessDeniedError
 from keystead.operations import OPERATIONS
 from keystead.resources.vocabulary import GrantOperation
-from tests.builders import AFTER, BEFORE, Rbac, a_grant, a_world, call
-from tests.operations.requests import KEYS, a_request, the_key
 
 CONSTRAINTS = {
     "none": ({}, True),

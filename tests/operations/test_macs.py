@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace as changed
+from tests.builders import a_key, a_world, call
 
 from keystead.engine.algorithms import MacAlgorithm
 from keystead.errors import InvalidKeyUsageError, InvalidMacError, KmsError, KmsInternalError, ValidationError
 from keystead.operations.macs import GenerateMacRequest, VerifyMacRequest
 from keystead.operations.pipeline import arn_of
 from keystead.resources.vocabulary import KeySpec
-from tests.builders import a_key, a_world, call
 
 SPECS = {
     KeySpec.HMAC_224: MacAlgorithm.HMAC_SHA_224,
@@ -88,9 +88,7 @@ def test_a_message_has_1_to_4096_bytes(hsm, length):
 
 def test_an_empty_mac_is_refused(hsm):
     key = a_key(hsm, KeySpec.HMAC_256)
-    request = VerifyMacRequest(
-        key_id=key.key_id, message=b"x", mac=b"", mac_algorithm=MacAlgorithm.HMAC_SHA_256
-    )
+    request = VerifyMacRequest(key_id=key.key_id, message=b"x", mac=b"", mac_algorithm=MacAlgorithm.HMAC_SHA_256)
     assert type(refusal(hsm, a_world(hsm, key), request)) is ValidationError
 
 

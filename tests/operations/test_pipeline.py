@@ -5,14 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from keystead.engine.identifiers import alias_arn, key_arn
-from keystead.errors import AccessDeniedError, KmsError, NotFoundException, ValidationError
-from keystead.operations import OPERATIONS
-from keystead.operations.describe import DescribeKeyRequest
-from keystead.operations.encryption import DecryptRequest, EncryptRequest, ReEncryptRequest
-from keystead.policy import root_caller
-from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyState
 from tests.builders import (
     ACCOUNT,
     OTHER_ACCOUNT,
@@ -28,16 +20,24 @@ from tests.builders import (
     another_tenants_key,
     call,
 )
-from tests.operations.requests import KEYS, a_blob, a_request, the_key
+from tests.operations.requests import CONTEXT, KEYS, a_blob, a_request, the_key
+
+from keystead.engine.identifiers import alias_arn, key_arn
+from keystead.errors import AccessDeniedError, KmsError, NotFoundException, ValidationError
+from keystead.operations import OPERATIONS
+from keystead.operations.describe import DescribeKeyRequest
+from keystead.operations.encryption import DecryptRequest, EncryptRequest, ReEncryptRequest
+from keystead.policy import root_caller
+from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyState
 
 FOREIGN = (
-    "User: arn:aws:sts::111122223333:assumed-role/app/s-1 is not authorized to perform: kms:{} on this resource because "
-    "the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy "
-    "explicitly denies access"
+    "User: arn:aws:sts::111122223333:assumed-role/app/s-1 is not authorized to perform: kms:{} on this resource "
+    "because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based "
+    "policy explicitly denies access"
 )
 BLOB = (
-    "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not "
-    "allowed to access."
+    "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are "
+    "not allowed to access."
 )
 operations = pytest.mark.parametrize("operation", sorted(KEYS))
 UNKNOWN = a_key_id(404)
@@ -237,8 +237,10 @@ def test_state_and_usage_are_not_told_to_who_may_not_use_the_key(hsm, state):
     assert type(refusal(hsm, a_world(hsm, signing), request, rbac=Rbac(answer=False))) is AccessDeniedError
 
 
-@pytest.mark.parametrize("make", [lambda blob: DecryptRequest(ciphertext_blob=blob, encryption_context={"App": "x", "env": "prod"})])
-def test_a_blob_of_an_unknown_foreign_or_denied_key_is_one_answer(hsm, make):
+def test_a_blob_of_an_unknown_foreign_or_denied_key_is_one_answer(hsm):
+    def make(blob):
+        return DecryptRequest(ciphertext_blob=blob, encryption_context=CONTEXT)
+
     own, theirs = a_key(hsm), another_tenants_key(hsm)
     unknown = refusal(hsm, a_world(hsm), make(a_blob(hsm, own)))
     foreign = refusal(hsm, a_world(hsm, theirs), make(a_blob(hsm, theirs)))
@@ -275,7 +277,9 @@ def test_decrypt_and_encrypt_rights_do_not_re_encrypt(hsm):
     assert type(refusal(hsm, world, request, rbac=Rbac(answer=False))) is AccessDeniedError
 
 
-@pytest.mark.parametrize(("tokens", "bad"), [(("t",) * 10, False), (("t",) * 11, True), (("",), True), (("t" * 8193,), True)])
+@pytest.mark.parametrize(
+    ("tokens", "bad"), [(("t",) * 10, False), (("t",) * 11, True), (("",), True), (("t" * 8193,), True)]
+)
 def test_grant_tokens_are_bounded(hsm, tokens, bad):
     key = a_key(hsm)
     request = DescribeKeyRequest(key_id=key.key_id, grant_tokens=tokens)

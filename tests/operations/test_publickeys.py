@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from tests.builders import ACCOUNT, a_key, a_world, call
+from tests.operations.requests import a_request, the_key
 
 from keystead.engine.algorithms import KeyAgreementAlgorithm
 from keystead.engine.keyspec import KEY_SPECS, Family, row, usages
@@ -17,8 +19,6 @@ from keystead.operations.describe import DescribeKeyRequest, KeyManager
 from keystead.operations.pipeline import arn_of
 from keystead.operations.publickeys import DeriveSharedSecretRequest, GetPublicKeyRequest
 from keystead.resources.vocabulary import KeySpec, KeyState, KeyUsage, Origin
-from tests.builders import ACCOUNT, a_key, a_world, call
-from tests.operations.requests import a_request, the_key
 
 ECDH = KeyAgreementAlgorithm.ECDH
 AGREEING = [spec for spec in KeySpec if KeyUsage.KEY_AGREEMENT in usages(spec)]
@@ -71,9 +71,7 @@ def test_a_secret_has_no_public_key(hsm, spec):
 def test_both_sides_derive_the_same_secret(hsm, spec):
     key = a_key(hsm, spec, usage=KeyUsage.KEY_AGREEMENT)
     peer = ec.generate_private_key(CURVES[spec]())
-    request = DeriveSharedSecretRequest(
-        key_id=key.key_id, key_agreement_algorithm=ECDH, public_key=spki_of(peer)
-    )
+    request = DeriveSharedSecretRequest(key_id=key.key_id, key_agreement_algorithm=ECDH, public_key=spki_of(peer))
     answer = call(hsm, a_world(hsm, key), request)
     assert answer.shared_secret == peer.exchange(ec.ECDH(), load_der_public_key(key.versions[0].spki))
     assert len(answer.shared_secret) == row(spec).size

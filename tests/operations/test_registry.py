@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.operations.requests import DRY_RUN, KEYS
 
 from keystead import errors
 from keystead.engine.keystate import KEY_STATES
@@ -18,14 +19,11 @@ from keystead.operations.faults import FAULTS, public_error
 from keystead.operations.rules import RULES
 from keystead.policy import Action
 from keystead.policy.actions import ACTIONS, Constraint
-from tests.operations.requests import DRY_RUN, KEYS
 
 rows = pytest.mark.parametrize("name", sorted(OPERATIONS))
 MODEL = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "kms_members.json").read_text())
 NOT_OPERATIONS = {Action.CREATE_GRANT, Action.RETIRE_GRANT}
-ERRORS = [
-    kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, KeysteadError)
-]
+ERRORS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, KeysteadError)]
 
 
 def test_every_action_belongs_to_one_operation():

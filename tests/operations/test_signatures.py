@@ -7,6 +7,7 @@ import hashlib
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from msgspec.structs import replace as changed
+from tests.builders import a_key, a_world, call
 
 from keystead.engine.algorithms import DIGESTS, MessageType, SigningAlgorithm
 from keystead.engine.keyspec import KEY_SPECS, Family, row
@@ -21,7 +22,6 @@ from keystead.errors import (
 from keystead.operations.pipeline import arn_of
 from keystead.operations.signatures import ONLY, SignRequest, VerifyRequest
 from keystead.resources.vocabulary import KeySpec, KeyUsage
-from tests.builders import a_key, a_world, call
 
 ED, PH = SigningAlgorithm.ED25519_SHA_512, SigningAlgorithm.ED25519_PH_SHA_512
 PAIRS = [(spec, a) for spec, r in KEY_SPECS.items() for a in r.signing if a is not PH]
@@ -40,9 +40,7 @@ def refusal(hsm, world, request) -> KmsError:
 
 
 def sign(hsm, world, key, algorithm, message, message_type=MessageType.RAW) -> bytes:
-    request = SignRequest(
-        key_id=key.key_id, message=message, message_type=message_type, signing_algorithm=algorithm
-    )
+    request = SignRequest(key_id=key.key_id, message=message, message_type=message_type, signing_algorithm=algorithm)
     return call(hsm, world, request).signature
 
 
@@ -139,9 +137,7 @@ def test_an_edwards_algorithm_with_the_other_message_type_is_refused(hsm, algori
 
 def test_ed25519ph_wants_a_64_byte_digest(hsm):
     key = signing_key(hsm, ED_KEY)
-    request = SignRequest(
-        key_id=key.key_id, message=bytes(63), message_type=MessageType.DIGEST, signing_algorithm=PH
-    )
+    request = SignRequest(key_id=key.key_id, message=bytes(63), message_type=MessageType.DIGEST, signing_algorithm=PH)
     assert refusal(hsm, a_world(hsm, key), request).message == (
         "Digest is invalid length for algorithm ED25519_PH_SHA_512."
     )
@@ -157,9 +153,7 @@ def test_ed25519ph_cannot_be_verified_in_this_version(hsm):
 def test_an_algorithm_of_another_spec_is_refused(hsm, spec, algorithm):
     key = signing_key(hsm, spec)
     other = next(a for a in SigningAlgorithm if a not in row(spec).signing)
-    error = refusal(
-        hsm, a_world(hsm, key), SignRequest(key_id=key.key_id, message=b"m", signing_algorithm=other)
-    )
+    error = refusal(hsm, a_world(hsm, key), SignRequest(key_id=key.key_id, message=b"m", signing_algorithm=other))
     assert type(error) is InvalidKeyUsageError
     assert error.message == f"Algorithm {other.value} is incompatible with key spec {spec.value}."
 
@@ -186,9 +180,7 @@ def test_a_key_of_another_usage_neither_signs_nor_verifies(hsm, spec, usage, alg
 @pytest.mark.parametrize("length", [0, 4097])
 def test_a_message_has_1_to_4096_bytes(hsm, length):
     key = signing_key(hsm, KeySpec.ECC_NIST_P256)
-    request = SignRequest(
-        key_id=key.key_id, message=bytes(length), signing_algorithm=SigningAlgorithm.ECDSA_SHA_256
-    )
+    request = SignRequest(key_id=key.key_id, message=bytes(length), signing_algorithm=SigningAlgorithm.ECDSA_SHA_256)
     assert type(refusal(hsm, a_world(hsm, key), request)) is ValidationError
 
 
@@ -206,7 +198,5 @@ def test_a_private_key_of_another_public_key_signs_nothing_that_is_answered(hsm)
         one,
         versions=[changed(one.versions[0], wrapped=two.versions[0].wrapped, plain_len=two.versions[0].plain_len)],
     )
-    request = SignRequest(
-        key_id=one.key_id, message=b"m", signing_algorithm=SigningAlgorithm.ECDSA_SHA_256
-    )
+    request = SignRequest(key_id=one.key_id, message=b"m", signing_algorithm=SigningAlgorithm.ECDSA_SHA_256)
     assert type(refusal(hsm, a_world(hsm, swapped), request)) is KmsInternalError

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.builders import a_grant, a_key, a_world, call
+from tests.operations.requests import KEYS, a_blob, a_request, the_key
 
 from keystead.engine.identifiers import key_arn
 from keystead.errors import DisabledError, InvalidStateError, KmsError
@@ -13,8 +15,6 @@ from keystead.operations.describe import DescribeKeyRequest
 from keystead.operations.encryption import ReEncryptRequest
 from keystead.operations.rules import RULES
 from keystead.resources.vocabulary import GrantOperation, KeyState
-from tests.builders import a_grant, a_key, a_world, call
-from tests.operations.requests import KEYS, a_blob, a_request, the_key
 
 PUBLISHED = json.loads((Path(__file__).resolve().parents[1] / "vectors" / "key_states.json").read_text())
 # DeriveSharedSecret is newer than the table: assumed to be as Sign.

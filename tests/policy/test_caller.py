@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.builders import ACCOUNT, NAMESPACE
 
 from keystead.errors import InvalidSpecError
 from keystead.policy import CallerKind, caller_of, root_caller, service_account_caller
 from keystead.policy.caller import account_of, canonical_principal
-from tests.builders import ACCOUNT, NAMESPACE
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/app"
 SESSION = f"arn:aws:sts::{ACCOUNT}:assumed-role/app/s-1"

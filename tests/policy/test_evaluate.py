@@ -5,20 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from keystead.policy import (
-    Action,
-    Decision,
-    NeedReview,
-    Question,
-    caller_of,
-    evaluate,
-    root_caller,
-    service_account_caller,
-)
-from keystead.policy.actions import ACTIONS
-from keystead.policy.evaluate import RULES, evaluate_keyless
-from keystead.resources.vocabulary import GrantOperation
 from tests.builders import (
     ACCOUNT,
     APP,
@@ -33,6 +19,20 @@ from tests.builders import (
     another_tenants_key,
 )
 from tests.hsm.fake import FakeHsm
+
+from keystead.policy import (
+    Action,
+    Decision,
+    NeedReview,
+    Question,
+    caller_of,
+    evaluate,
+    root_caller,
+    service_account_caller,
+)
+from keystead.policy.actions import ACTIONS
+from keystead.policy.evaluate import RULES, evaluate_keyless
+from keystead.resources.vocabulary import GrantOperation
 
 HSM = FakeHsm()
 KEY = a_key(HSM)

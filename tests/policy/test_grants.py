@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
+from tests.builders import AFTER, APP, BEFORE, NOW, OTHER_UID, a_grant, a_key, an_app
+from tests.hsm.fake import FakeHsm
 
 from keystead.engine.clock import format_time
 from keystead.engine.record import GrantConstraints
@@ -16,8 +18,6 @@ from keystead.policy import Action
 from keystead.policy.actions import ACTIONS, Constraint
 from keystead.policy.grants import CHECKS, GrantQuestion, allows
 from keystead.resources.vocabulary import GrantOperation
-from tests.builders import AFTER, APP, BEFORE, NOW, OTHER_UID, a_grant, a_key, an_app
-from tests.hsm.fake import FakeHsm
 
 KEY = a_key(FakeHsm())
 NOW_TEXT = format_time(NOW)
@@ -58,9 +58,7 @@ def test_the_principal_is_compared_exactly(to):
 
 
 def test_a_service_principal_matches_nobody():
-    grant = a_grant(
-        KEY, GrantOperation.DECRYPT, grantee_principal=UNSET, grantee_service_principal="svc.amazonaws.com"
-    )
+    grant = a_grant(KEY, GrantOperation.DECRYPT, grantee_principal=UNSET, grantee_service_principal="svc.amazonaws.com")
     assert not allows(grant, asks())
 
 

@@ -130,12 +130,13 @@ def _marker(settings: HsmSettings) -> FileMarker:
 
 @contextmanager
 def _diagnosed() -> Iterator[None]:
-    """SoftHSM calls a broken or empty folder `no such token`: say what is wrong with it instead."""
+    """SoftHSM calls a broken or empty folder `no such token`, or does not load: say what is wrong with it instead."""
     try:
         yield
     except HsmSetupError as error:
         conf = os.environ.get(_CONF_VARIABLE)
-        words = diagnose(Path(conf)) if conf and "no token is called" in str(error) else None
+        vague = any(words in str(error) for words in ("no token is called", "cannot be loaded"))
+        words = diagnose(Path(conf)) if conf and vague else None
         if words is None:
             raise
         raise HsmSetupError(words) from None

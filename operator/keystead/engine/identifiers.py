@@ -10,6 +10,7 @@ import re
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import NewType
 
 KeyId = NewType("KeyId", str)
@@ -64,6 +65,7 @@ def key_id_form(text: str) -> KeyIdForm | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def key_id_bytes(key_id: str) -> bytes:
     """The 16 bytes that a key id stands for. ValueError for any other text."""
     form = key_id_form(key_id)

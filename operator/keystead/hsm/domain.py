@@ -17,7 +17,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from keystead.engine.backup import FINGERPRINT_PROBE, fingerprint
 from keystead.engine.labels import Label, domain_mac
 from keystead.errors import HsmSetupError, HsmUnavailableError
-from keystead.hsm.token import TokenSession
+from keystead.hsm.token import TokenSession, translated
 
 DK_LABEL: Final = "keystead-dk-{}"
 DM_LABEL: Final = "keystead-dm-{}"
@@ -156,11 +156,16 @@ class TokenDomain:
         return keys
 
     def reopen(self) -> None:
-        """After the token was away. HsmSetupError where another domain came back."""
-        self.token.reopen()
+        """After the token was away. HsmUnavailableError: it still is. HsmSetupError: another domain came back."""
+        try:
+            self.token.reopen()
+        except HsmSetupError as error:  # a folder that is away reads as `no such token`
+            raise HsmUnavailableError(str(error)) from None
         before = self._fingerprint
-        self._keys = self._find()
-        if self.compute_fingerprint() != before:
+        with translated("open its domain again"):
+            self._keys = self._find()
+            found = self.compute_fingerprint()
+        if found != before:
             raise HsmSetupError("another domain came back after the token was away")
 
     @property

@@ -15,6 +15,7 @@ from keystead.errors import HsmDataError, HsmError, HsmUnavailableError
 from keystead.hsm.domain import TokenDomain
 from keystead.hsm.faults import Fault, classify
 from keystead.hsm.mechanisms import HMACS
+from keystead.hsm.openssl import clear_errors
 from keystead.hsm.vault import Vault
 
 _SHA512 = Mechanism.SHA512_HMAC
@@ -78,6 +79,7 @@ class TokenFastLane:
         return False
 
     def _translate(self, error: Exception) -> HsmError:
+        clear_errors()
         if isinstance(error, HsmDataError):
             return error
         if (

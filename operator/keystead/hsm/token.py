@@ -16,6 +16,7 @@ from typing import TypeVar
 import pkcs11
 
 from keystead.errors import HsmAuthError, HsmDataError, HsmSetupError, HsmUnavailableError
+from keystead.hsm.openssl import clear_errors
 from keystead.hsm.faults import Fault, classify
 from keystead.hsm.templates import KeysteadMapper
 
@@ -75,6 +76,8 @@ class TokenSession:
             if classify(error) is Fault.AUTH:
                 raise HsmAuthError(f"the token {self.place.label!r} refused the PIN ({_words(error)})") from None
             raise HsmUnavailableError(f"the token {self.place.label!r} cannot be opened: {_words(error)}") from None
+        finally:
+            clear_errors()  # of C_Initialize too: else a TLS read of this thread fails (openssl.py)
 
     def reopen(self) -> None:
         """Finalise the module, initialise it and log in again: the only cure for a lost session or folder."""
@@ -82,6 +85,7 @@ class TokenSession:
         try:
             self._lib.reinitialize()
         except pkcs11.PKCS11Error as error:
+            clear_errors()
             raise HsmUnavailableError(f"the module cannot be initialised again: {_words(error)}") from None
         self.session = self._login()
 
@@ -118,6 +122,7 @@ def attempt(call: Callable[[], T], known_answer: Callable[[], bool]) -> T:
     try:
         return call()
     except pkcs11.PKCS11Error as error:
+        clear_errors()
         if classify(error) is not Fault.SESSION and known_answer():
             raise HsmDataError(_words(error)) from None
         raise HsmUnavailableError(f"the token does not work: {_words(error)}") from None
@@ -129,6 +134,7 @@ def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except pkcs11.PKCS11Error as error:
+        clear_errors()
         raise HsmUnavailableError(f"the token cannot {doing}: {_words(error)}") from None
 
 

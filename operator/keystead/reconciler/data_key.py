@@ -215,7 +215,7 @@ class DataKeyReconciler:
         self, ref: ObjectRef, data_key: KmsDataKey, gathered: _Gathered, obstacle: Obstacle | None
     ) -> None:
         facts = gathered.facts
-        now = self._context.clock.now()
+        now = self._context.clock.now().replace(microsecond=0)
         status = data_key_status(data_key, facts.record, facts.opened, facts.key, obstacle, now)
         for notice in data_key_notices(data_key, facts.record, obstacle):
             kind = EventType.WARNING if notice.warning else EventType.NORMAL

@@ -152,7 +152,7 @@ class KeyReconciler:
     ) -> None:
         """Events first, then status: a kill in between emits the same event again, and the API server knows it."""
         record, opened = gathered.facts.record, gathered.facts.opened
-        status = key_status(key, record, opened, obstacle, self._context.clock.now())
+        status = key_status(key, record, opened, obstacle, self._context.clock.now().replace(microsecond=0))
         for notice in key_notices(key, record, obstacle):
             kind = EventType.WARNING if notice.warning else EventType.NORMAL
             await self._context.objects.event(ref, key.metadata.uid, notice.reason, notice.message, kind, notice.once)

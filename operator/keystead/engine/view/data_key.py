@@ -17,7 +17,7 @@ from keystead.engine.view.key import Notice
 from keystead.resources import names
 from keystead.resources.conditions import Condition, ConditionStatus, ConditionType, kstatus, merge_conditions
 from keystead.resources.kms_data_key import KmsDataKey, KmsDataKeyStatus, Rewrap
-from keystead.resources.reasons import Reason
+from keystead.resources.reasons import REASONS, Outlook, Reason
 
 
 def data_key_status(
@@ -107,8 +107,8 @@ def data_key_notices(data_key: KmsDataKey, record: DataKeyRecord | None, obstacl
             material = record.current_version.key_material_id[:16]
             notices.append(Notice("Rewrapped", f"under key material {material}", record.current_version.key_material_id))
     ready = next((c for c in shown.conditions if c.type == ConditionType.READY), None)
-    quiet = (Reason.SUSPENDED, Reason.CREATING)
-    if obstacle is not None and obstacle.reason not in quiet and (ready is None or ready.reason != obstacle.reason):
+    stalled = obstacle is not None and REASONS[obstacle.reason].outlook is Outlook.FAILED
+    if obstacle is not None and stalled and (ready is None or ready.reason != obstacle.reason):
         once = f"{data_key.metadata.generation}"
         notices.append(Notice(obstacle.reason.value, obstacle.message, once, warning=True))
     return notices

@@ -18,7 +18,7 @@ from keystead.engine.rotation import next_rotation
 from keystead.resources import names
 from keystead.resources.conditions import Condition, ConditionStatus, ConditionType, kstatus, merge_conditions
 from keystead.resources.kms_key import KeyMaterial, KmsKey, KmsKeyStatus
-from keystead.resources.reasons import Reason
+from keystead.resources.reasons import REASONS, Outlook, Reason
 from keystead.resources.vocabulary import KeyState
 
 _SHOWN_MATERIALS: Final = 16
@@ -149,7 +149,7 @@ def key_notices(key: KmsKey, record: KeyRecord | None, obstacle: Obstacle | None
     notices: list[Notice] = []
     if record is not None and (obstacle is None or obstacle.reason is not Reason.RECORD_INTEGRITY):
         notices += _record_notices(key, record)
-    if obstacle is not None and obstacle.reason is not Reason.SUSPENDED and _is_new(key, obstacle):
+    if obstacle is not None and REASONS[obstacle.reason].outlook is Outlook.FAILED and _is_new(key, obstacle):
         once = f"{key.metadata.generation}"
         notices.append(Notice(obstacle.reason.value, obstacle.message, once, warning=True))
     return notices

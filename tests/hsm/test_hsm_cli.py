@@ -1,0 +1,352 @@
+"""`keystead hsm` as people and Jobs run it, on real tokens: what it refuses, in which words, with which exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from pkcs11 import Attribute, KeyType
+
+from keystead.hsm.backend import open_token
+from keystead.hsm.pin import FileMarker
+from keystead.settings import HsmSettings
+from tests.hsm.domains import (
+    LABEL,
+    Done,
+    DomainToken,
+    command,
+    empty_token,
+    environment,
+    keystead,
+    new_domain,
+    on_process,
+    token_options,
+)
+from tests.hsm.tokens import new_pin, provision_softhsm, softhsm_module
+
+AUTH, SETUP, SPEC, FORMAT = 7, 8, 2, 3
+pytestmark = pytest.mark.token
+
+
+@pytest.fixture(scope="module", params=["softhsm", "kryoptic"])
+def domain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DomainToken:
+    """A token with a domain that tests leave as it is."""
+    return new_domain(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def refused(done: Done, code: int, words: str) -> None:
+    """One lower-case line and a hint on stderr, nothing on stdout, no traceback, this exit code."""
+    assert done.code == code, done.err
+    assert done.out == ""
+    lines = done.err.strip().splitlines()
+    assert len(lines) == 2, done.err
+    assert lines[0].startswith("error: ") and lines[1].startswith("hint: ")
+    assert re.search(words, lines[0]), lines[0]
+
+
+def check(token: DomainToken, *more: str | Path, **env: str) -> Done:
+    return keystead("hsm", "check", *token.options, *more, env={**token.env, **env})
+
+
+def test_check_passes_on_a_good_token_and_prints_json(domain: DomainToken) -> None:
+    done = check(domain, "-o", "json", "--expect-fingerprint", domain.fingerprint)
+    assert done.code == 0, done.err
+    rows = done.json()
+    assert {row["verdict"] for row in rows} == {"ok"}
+    assert any(domain.fingerprint in row["detail"] for row in rows)
+    versions = rows[0]["detail"]
+    assert {"softhsm": "SoftHSM v2", "kryoptic": "Kryoptic"}[domain.kind] in versions
+
+
+def test_domain_of_another_fingerprint_is_refused(domain: DomainToken) -> None:
+    refused(check(domain, "--expect-fingerprint", "ab" * 32), SETUP, "holds domain [0-9a-f]{16}, the records belong to abab")
+    refused(check(domain, KEYSTEAD_HSM_EXPECT_FINGERPRINT="ab" * 32), SETUP, "the records belong to abab")
+    refused(check(domain, "--expect-fingerprint", "AB"), SPEC, "64 lower-case hex digits")
+
+
+def test_unreachable_module_is_refused(domain: DomainToken, tmp_path: Path) -> None:
+    gone = tmp_path / "no.so"
+    refused(check(domain, "--module", gone), SETUP, f"{gone} does not exist")
+    text = tmp_path / "text.so"
+    text.write_text("not a module")
+    refused(check(domain, "--module", text), SETUP, "cannot be loaded")
+    refused(keystead("hsm", "init", *token_options(gone, LABEL, domain.pin_file)), SETUP, "does not exist")
+
+
+def test_wrong_pin_is_tried_once_and_never_again_until_it_changes(kind: str, tmp_path: Path) -> None:
+    """kryoptic locks for good after 10 refusals: 12 runs with one wrong PIN must cost one attempt."""
+    token = new_domain(kind, tmp_path)
+    folder = tmp_path / "pins"
+    folder.mkdir()
+    pin_file = folder / "pin"
+    pin_file.write_text("0" * 32)
+    wrong = ("hsm", "check", *token.options[:4], "--pin-file", pin_file)
+    refused(keystead(*wrong, env=token.env), AUTH, "refused the PIN")
+    assert (folder / "pin-refused").exists()
+    assert "0" * 32 not in (folder / "pin-refused").read_text()
+    for _ in range(11 if kind == "kryoptic" else 2):
+        refused(keystead(*wrong, env=token.env), AUTH, "refused this PIN before")
+    refused(keystead("hsm", "init", *wrong[2:], env=token.env), AUTH, "refused this PIN before")
+    pin_file.write_text(token.pin_file.read_text())
+    done = keystead("hsm", "verify-backup", token.backup, "--recovery-key", token.recovery_key, *wrong[2:], env=token.env)
+    assert done.code == 0, done.err
+
+
+def test_marker_that_cannot_be_written_is_said_aloud(domain: DomainToken, tmp_path: Path) -> None:
+    pin_file = tmp_path / "pin"
+    pin_file.write_text("1" * 32)
+    (tmp_path / "pin-refused").mkdir()  # root writes into read-only folders, but not into a folder as a file
+    refused(check(domain, "--pin-file", pin_file), AUTH, "(cannot be written|cannot be read)")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "is empty"), (b"%s\n", "white space"), (b" %s", "white space"), (b"\xff\xfe" * 8, "not ASCII")],
+    ids=["empty", "newline", "space", "bytes"],
+)
+def test_pin_file_of_the_wrong_form_is_refused_before_any_attempt(
+    domain: DomainToken, tmp_path: Path, content: bytes, words: str
+) -> None:
+    pin_file = tmp_path / "pin"
+    pin_file.write_bytes(content.replace(b"%s", domain.pin_file.read_bytes()))
+    refused(check(domain, "--pin-file", pin_file), AUTH, words)
+    assert not (tmp_path / "pin-refused").exists()
+
+
+def test_two_tokens_of_one_label_are_refused(tmp_path: Path) -> None:
+    home = tmp_path / "token"
+    done = keystead("hsm", "init", "--softhsm-dir", home)
+    assert done.code == 0, done.err
+    second = provision_softhsm(tmp_path / "second", LABEL, new_pin())
+    assert second.module == softhsm_module()
+    (folder,) = (tmp_path / "second" / "tokens").iterdir()
+    shutil.copytree(folder, home / "tokens" / folder.name)
+    refused(keystead("hsm", "check", "--softhsm-dir", home), SETUP, "2 tokens are called 'keystead'")
+
+
+def test_broken_token_folders_are_named(tmp_path: Path) -> None:
+    home = tmp_path / "token"
+    assert keystead("hsm", "init", "--softhsm-dir", home).code == 0
+    (token_object,) = (home / "tokens").glob("*/token.object")
+    whole = token_object.read_bytes()
+    token_object.write_bytes(b"")
+    refused(keystead("hsm", "check", "--softhsm-dir", home), SETUP, "token.object is empty or missing")
+    token_object.write_bytes(whole)
+    aside = home / "tokens.aside"
+    (home / "tokens").rename(aside)
+    refused(keystead("hsm", "check", "--softhsm-dir", home), SETUP, "does not exist")
+    (home / "tokens").mkdir()
+    refused(keystead("hsm", "check", "--softhsm-dir", home), SETUP, "is empty")
+    (home / "tokens").rmdir()
+    aside.rename(home / "tokens")
+    assert keystead("hsm", "check", "--softhsm-dir", home, "-o", "json").code == 0
+    refused(keystead("hsm", "check", "--softhsm-dir", tmp_path), SETUP, "not a token folder")
+
+
+def test_token_without_a_domain_is_refused(kind: str, tmp_path: Path) -> None:
+    token, pin_file = empty_token(kind, tmp_path)
+    done = keystead("hsm", "check", *token_options(token.module, LABEL, pin_file), env=token.env)
+    refused(done, SETUP, "has no domain")
+    done = keystead("hsm", "check", *token_options(token.module, "other", pin_file), env=token.env)
+    refused(done, SETUP, "no token is called 'other'")
+
+
+def test_domain_is_never_replaced(domain: DomainToken, tmp_path: Path) -> None:
+    init = ("hsm", "init", *domain.options)
+    refused(keystead(*init, env=domain.env, cwd=tmp_path), SETUP, "has a domain already")
+    given = ("--from-backup", domain.backup, "--recovery-key", domain.recovery_key)
+    refused(keystead(*init, *given, env=domain.env, cwd=tmp_path), SETUP, "has a domain already")
+    assert list(tmp_path.iterdir()) == []  # no backup of nothing, no recovery key of nothing
+    if domain.kind == "softhsm":
+        home = domain.pin_file.parent
+        refused(keystead("hsm", "init", "--softhsm-dir", home, cwd=tmp_path), SETUP, "is not empty")
+
+
+def test_half_a_domain_is_refused_by_init_and_check(kind: str, tmp_path: Path) -> None:
+    token, pin_file = empty_token(kind, tmp_path)
+    options = token_options(token.module, LABEL, pin_file)
+    settings = HsmSettings(module=token.module, token_label=LABEL, pin_file=pin_file)
+    on_process(token.env, _make_half_a_domain, settings)
+    for what in ("init", "check"):
+        refused(keystead("hsm", what, *options, env=token.env, cwd=tmp_path), SETUP, r"half there \(only dk\)")
+    assert not list(tmp_path.glob("recovery*"))
+
+
+def _make_half_a_domain(settings: HsmSettings) -> None:
+    token = open_token(settings, FileMarker(settings.pin_file, settings.pin_file.parent), writable=True)
+    token.session.generate_key(KeyType.AES, 256, store=True, label="keystead-dk-1", template={Attribute.PRIVATE: True})
+    token.close()
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    for name in ("domain-backup-1.ksdb", "recovery-key-1.txt"):
+        place = tmp_path / name
+        place.write_text("precious")
+        refused(keystead("hsm", "init", "--softhsm-dir", tmp_path / "token"), SETUP, f"{name} exists already")
+        assert place.read_text() == "precious"
+        place.unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_secrets_go_into_private_files_and_nowhere_else(tmp_path: Path) -> None:
+    home = tmp_path / "token"
+    process = subprocess.Popen(
+        command("hsm", "init", "--softhsm-dir", home, "-o", "yaml"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    seen: set[str] = set()
+    while process.poll() is None:
+        seen |= _command_lines(process.pid)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert any("--so-pin" in line for line in seen)  # the watch saw the helper's throw-away PINs
+    pin, line = (home / "pin").read_text(), (tmp_path / "recovery-key-1.txt").read_text().strip()
+    assert re.fullmatch("[0-9a-f]{32}", pin)
+    assert re.fullmatch("KSR1-1-[0-9a-f]{64}-[0-9a-f]{8}", line)
+    for secret in (pin, line, line.split("-")[2]):
+        assert secret not in out + err + "".join(seen)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [home, *home.rglob("*"), *tmp_path.glob("*-1.*")]}
+    assert modes.pop(home / "pin") == 0o400
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
+    facts = yaml.safe_load(out)
+    assert facts["recoveryKey"] == str(tmp_path / "recovery-key-1.txt")
+    assert not list(tmp_path.glob("*.tmp-*"))
+
+
+def _command_lines(session: int) -> set[str]:
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                if os.getsid(int(folder.name)) == session:
+                    found.add((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+    return found
+
+
+def test_recovery_key_for_a_recipient_leaves_as_an_envelope_only(kind: str, tmp_path: Path) -> None:
+    _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=r", "-keyout", "k.pem", "-out", "c.pem", cwd=tmp_path)
+    token, pin_file = empty_token(kind, tmp_path)
+    options = token_options(token.module, LABEL, pin_file)
+    done = keystead("hsm", "init", *options, "--recovery-recipient", tmp_path / "c.pem", env=token.env, cwd=tmp_path)
+    assert done.code == 0, done.err
+    sealed = tmp_path / "recovery-key-1.cms"
+    assert b"KSR1" not in sealed.read_bytes()
+    assert not list(tmp_path.glob("*.txt"))
+    _openssl("cms", "-decrypt", "-inform", "DER", "-in", sealed, "-inkey", "k.pem", "-out", "opened", cwd=tmp_path)
+    facts = keystead("hsm", "verify-backup", "domain-backup-1.ksdb", "--recovery-key", "opened", "-o", "json", cwd=tmp_path)
+    assert facts.code == 0, facts.err
+    assert facts.json()["fingerprint"] in done.out
+
+
+def test_recipient_that_cannot_receive_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    _openssl(
+        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=r"),
+        *("-keyout", "k.pem", "-out", "ec.pem"),
+        cwd=tmp_path,
+    )
+    (tmp_path / "text.pem").write_text("hello")
+    for name, words in (("ec.pem", "not an RSA certificate"), ("text.pem", "not a PEM"), ("none.pem", "cannot be read")):
+        done = keystead("hsm", "init", "--softhsm-dir", "token", "--recovery-recipient", name, cwd=tmp_path)
+        refused(done, SPEC, words)
+    assert not list(tmp_path.glob("token*"))
+
+
+def _openssl(*arguments: str | Path, cwd: Path) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], cwd=cwd, check=True, capture_output=True, timeout=60)
+
+
+def test_backup_is_verified_in_any_token_and_changes_none(domain: DomainToken) -> None:
+    arguments = ("hsm", "verify-backup", domain.backup, "--recovery-key", domain.recovery_key, "-o", "json")
+    for done in (keystead(*arguments), keystead(*arguments, *domain.options, env=domain.env)):
+        assert done.code == 0, done.err
+        assert done.json()["fingerprint"] == domain.fingerprint
+        assert done.json()["generation"] == 1
+
+
+def test_damaged_backup_or_wrong_recovery_key_is_refused(domain: DomainToken, tmp_path: Path) -> None:
+    data, line = domain.backup.read_bytes(), domain.recovery_key.read_text()
+    other = new_domain("softhsm", tmp_path / "other")
+    cases: list[tuple[bytes, str, str]] = [
+        (data[:-1], line, "201 bytes"),
+        (b"x" + data[1:], line, "not a domain backup"),
+        (data, line.replace("KSR1-1-", "KSR1-2-"), "check digits"),
+        (data, line[:20], "not a recovery key"),
+        (data, other.recovery_key.read_text(), "does not open this backup"),
+        (data[:8] + b"\x02" + data[9:], line, "of generation 1, the backup of generation 2"),
+    ]
+    # A changed byte of each field: install id, fingerprint, DK, DM, MAC.
+    for offset in (9, 25, 57, 97, 169):
+        changed = bytes(byte ^ 1 if index == offset else byte for index, byte in enumerate(data))
+        cases.append((changed, line, "does not (verify|open)"))
+    backup, key = tmp_path / "b.ksdb", tmp_path / "r.txt"
+    for case, text, words in cases:
+        backup.write_bytes(case)
+        key.write_text(text)
+        done = keystead("hsm", "verify-backup", backup, "--recovery-key", key, *domain.options, env=domain.env)
+        refused(done, FORMAT, words)
+        assert line.split("-")[2] not in done.err
+    done = keystead("hsm", "init", "--softhsm-dir", tmp_path / "t", "--from-backup", backup, "--recovery-key", key)
+    refused(done, FORMAT, "does not (verify|open)")
+    assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("hsm", "init", "--from-backup", "x"),
+        ("hsm", "init", "--from-backup", "x", "--recovery-key", "y", "--backup-out", "z"),
+        ("hsm", "init", "--to-cluster"),
+        ("hsm", "chek"),
+        ("hsm", "check", "--no-such-option"),
+        ("hsm", "verify-backup"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_line_and_a_hint(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    refused(keystead(*arguments, cwd=tmp_path), 2, "^error: [a-z-]")
+
+
+def test_check_works_on_a_read_only_folder_and_an_unpacked_secret(tmp_path: Path) -> None:
+    made = new_domain("softhsm", tmp_path)
+    home = made.pin_file.parent
+    volume = tmp_path / "volume"
+    _as_secret_volume(home, volume)
+    done = keystead("hsm", "unpack-token", volume, tmp_path / "unpacked")
+    assert done.code == 0, done.err
+    shutil.copy(home / "pin", tmp_path / "unpacked" / "pin")
+    expect = ("--expect-fingerprint", made.fingerprint, "-o", "json")
+    unpacked = keystead("hsm", "check", "--softhsm-dir", tmp_path / "unpacked", *expect)
+    assert unpacked.code == 0, unpacked.err
+    shell = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" "$0" && exec "$@"'
+    place = str(tmp_path / "unpacked")
+    if subprocess.run(["unshare", "-m", "sh", "-c", shell, place, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no right to make a read-only mount")
+    line = command("hsm", "check", "--softhsm-dir", place, *expect)
+    done_ro = subprocess.run(
+        ["unshare", "-m", "sh", "-c", shell, place, *line], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done_ro.returncode == 0, done_ro.stderr
+
+
+def _as_secret_volume(home: Path, volume: Path) -> None:
+    """A projected Secret volume: keys are links through `..data` to a folder of a time."""
+    real = volume / "..2026_11_26"
+    real.mkdir(parents=True)
+    (volume / "..data").symlink_to(real.name)
+    for path in (home / "tokens").rglob("*.object"):
+        name = "__".join(path.relative_to(home).parts)
+        shutil.copy(path, real / name)
+        (volume / name).symlink_to(Path("..data") / name)

@@ -1,0 +1,73 @@
+"""Slow lanes: other processes, replaced when they die, never in the way of the fast lane."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from keystead.engine.algorithms import SigningAlgorithm
+from keystead.engine.ports import SignDigest
+from keystead.errors import HsmUnavailableError, ThrottlingError
+from keystead.hsm import lanes
+from keystead.resources.vocabulary import KeySpec, KeyUsage
+from tests.hsm.backends import SharedHsm
+from tests.hsm.work import new_material, sign, verify
+
+_ECDSA = SigningAlgorithm.ECDSA_SHA_256
+WAIT = 60.0
+
+
+def _lane_pids(real: SharedHsm) -> set[int]:
+    pool = real.hsm.lanes._pool
+    return set(pool._processes) if pool is not None else set()
+
+
+def test_signing_runs_in_another_process(real: SharedHsm) -> None:
+    made = new_material(real, KeySpec.ECC_NIST_P256, KeyUsage.SIGN_VERIFY)
+    before = len(real.hsm.vault)
+    assert verify(made, _ECDSA, b"m", sign(real, made, _ECDSA, b"m"))
+    assert len(real.hsm.vault) == before  # unwrapped there, not here
+    pids = _lane_pids(real)
+    assert pids and os.getpid() not in pids
+
+
+def test_lane_that_dies_is_replaced_and_the_fast_lane_never_notices(real: SharedHsm) -> None:
+    made, key = new_material(real, KeySpec.ECC_NIST_P256, KeyUsage.SIGN_VERIFY), new_material(real)
+    answer = real.fast.derive(key, b"x")
+    assert sign(real, made, _ECDSA, b"m")
+    old = _lane_pids(real)
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    deadline, signature = time.monotonic() + WAIT, b""
+    while not signature:
+        assert time.monotonic() < deadline, "no lane came back"
+        assert real.fast.derive(key, b"x") == answer
+        try:
+            signature = sign(real, made, _ECDSA, b"m")
+        except HsmUnavailableError as error:
+            assert "slow lane died" in str(error)
+    assert verify(made, _ECDSA, b"m", signature)
+    assert not old & _lane_pids(real)
+
+
+def test_too_many_waiting_calls_are_throttled_and_the_rest_answered(
+    real: SharedHsm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = new_material(real, KeySpec.RSA_2048, KeyUsage.SIGN_VERIFY)
+    call = SignDigest(made, SigningAlgorithm.RSASSA_PKCS1_V1_5_SHA_256, bytes(32))
+    monkeypatch.setattr(lanes, "MAX_WAITING", 5)
+    futures = []
+    with pytest.raises(ThrottlingError):
+        for _ in range(100):
+            futures.append(real.hsm.lanes.submit(call))
+    assert len({future.result(timeout=WAIT) for future in futures}) == 1
+    assert real.slow(call)
+
+
+async def test_waiting_for_a_lane_leaves_the_event_loop_free(real: SharedHsm) -> None:
+    made = new_material(real, KeySpec.ECC_NIST_P256, KeyUsage.SIGN_VERIFY)
+    signature = await real.hsm.slow_async(SignDigest(made, _ECDSA, bytes(32)))
+    assert isinstance(signature, bytes)

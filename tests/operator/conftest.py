@@ -1,0 +1,18 @@
+"""One installation for the whole suite; tests use namespaces of their own within it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cluster.cluster import Cluster
+from tests.operator.harness import Installation, install
+
+NAMESPACES = ("team-a", "team-b", "team-c")
+
+
+@pytest.fixture(scope="session")
+def installation(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Keystead installed by Helm, with a domain."""
+    yield install(cluster, Path(tmp_path_factory.mktemp("install")), NAMESPACES)

@@ -1,0 +1,36 @@
+"""The first main job on a real API server: a key and a data key, with the rights that the chart renders."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from tests.operator.harness import Installation, data_key, key, wait_for, wait_reason
+
+pytestmark = pytest.mark.cluster
+
+
+def test_a_key_and_a_data_key_become_ready(installation: Installation) -> None:
+    cluster = installation.cluster
+    with installation.operator() as operator:
+        operator.wait_ready()
+        cluster.apply(key("team-a", "orders"), data_key("team-a", "orders-db", "orders", "orders-db"))
+        made = wait_reason(cluster, "kmskey", "team-a", "orders", "Available")
+        issued = wait_reason(cluster, "kmsdatakey", "team-a", "orders-db", "Available")
+        secret = cluster.get("secret", "orders-db", "-n", "team-a")
+        assert secret["type"] == "kms.keystead.io/data-key"
+        meta = json.loads(base64.b64decode(secret["data"]["meta.json"]))
+        assert meta["keyArn"] == made["status"]["keyArn"] == issued["status"]["keyArn"]
+
+
+def test_a_deleted_secret_comes_back_with_the_same_blob(installation: Installation) -> None:
+    cluster = installation.cluster
+    with installation.operator(refresh_period="1") as operator:
+        operator.wait_ready()
+        cluster.apply(key("team-a", "again"), data_key("team-a", "again", "again", "again"))
+        wait_reason(cluster, "kmsdatakey", "team-a", "again", "Available")
+        before = cluster.get("secret", "again", "-n", "team-a")["data"]
+        cluster.kubectl("delete", "secret", "again", "-n", "team-a")
+        after = wait_for("the Secret again", lambda: cluster.get("secret", "again", "-n", "team-a"))
+        assert after["data"] == before
