@@ -14,6 +14,10 @@ from enum import StrEnum
 RELEASE = "keystead-system"
 RECORDS = "keystead-records"
 KINDS = ("kmskeys", "kmsaliases", "kmsgrants", "kmsdatakeys")
+SERVED_KINDS = (
+    "kmskeys",
+    "kmsdatakeys",
+)  # what the operator reconciles today; templates/_helpers.tpl has the same list
 KMS = "kms.keystead.io"
 CORE = ""
 ANY = "*"  # every namespace, or every name
@@ -73,17 +77,19 @@ OPERATOR: tuple[Right, ...] = (
             "watch": "Kopf's watch",
         },
         KMS,
-        KINDS,
+        SERVED_KINDS,
         Where.SERVED,
     ),
-    *_rows({"patch": "server-side apply of status"}, KMS, [f"{kind}/status" for kind in KINDS], Where.SERVED),
-    *_rows({"create": "the chosen events", "patch": "a repeated event counts up"}, CORE, ["events"], Where.SERVED),
+    *_rows({"patch": "server-side apply of status"}, KMS, [f"{kind}/status" for kind in SERVED_KINDS], Where.SERVED),
+    *_rows(
+        {"create": "the chosen events; each has a name of its own, so none is patched"}, CORE, ["events"], Where.SERVED
+    ),
     *_rows(
         {"get": "`Gone` compares the live CRD's uid with the record's; start waits for the CRDs"},
         "apiextensions.k8s.io",
         ["customresourcedefinitions"],
         Where.CLUSTER,
-        [f"{kind}.{KMS}" for kind in KINDS],
+        [f"{kind}.{KMS}" for kind in SERVED_KINDS],
     ),
     *_rows(
         {"get": "a namespace's uid decides who may adopt a record; a terminating one is left alone"},
@@ -111,7 +117,7 @@ OPERATOR: tuple[Right, ...] = (
         ["keystead-pin"],
     ),
     *_rows(
-        {"get": "every replica reads the marker before it logs in", "update": "a refused PIN is marked"},
+        {"get": "every replica reads the marker before it logs in", "patch": "a refused PIN is marked"},
         CORE,
         ["configmaps"],
         Where.RELEASE,
@@ -144,7 +150,9 @@ OPERATOR: tuple[Right, ...] = (
 
 HSM_INIT: tuple[Right, ...] = (
     *_rows({"create": "token, PIN and, if accepted, recovery key"}, CORE, ["secrets"], Where.RELEASE),
-    *_rows({"create": "the sealed domain backup and the install record"}, CORE, ["secrets"], Where.RECORDS),
+    *_rows({"create": "the install record and the sealed domain backup"}, CORE, ["secrets"], Where.RECORDS),
+    *_rows({"get": "whether the cluster belongs to an install already"}, CORE, ["secrets"], Where.RECORDS, ["install"]),
+    *_rows({"get": "the namespace's uid is in the install record"}, CORE, ["namespaces"], Where.RECORDS, [RECORDS]),
 )
 
 

@@ -196,7 +196,7 @@ def secret(name: str, where: str) -> Object:
 
 def test_a_domain_without_its_token_is_never_made_anew(fresh: Cluster) -> None:
     fresh.apply(namespace(RECORDS))
-    fresh.apply(secret("domain-backup-1", RECORDS))
+    fresh.apply(secret("install", RECORDS))
     with pytest.raises(CommandError, match="Restore the token from the domain backup"):
         install(fresh, *JOB, "records.createNamespace=false")
 
@@ -238,10 +238,12 @@ DENIED = [
     Grant("", "secrets", "get", RELEASE, "keystead-token"),
     Grant("", "secrets", "list", RELEASE, "some"),
     Grant("", "secrets", "update", RELEASE, "keystead-pin"),
-    Grant("", "configmaps", "get", RELEASE, "keystead-softhsm"),
+    Grant("", "configmaps", "get", RELEASE, "kube-root-ca.crt"),
     Grant("", "namespaces", "list", ANY, ANY),
     Grant("coordination.k8s.io", "leases", "update", RELEASE, "another"),
     Grant(rights.KMS, "kmskeys", "patch", TARGET, "some"),
+    Grant("", "events", "patch", TARGET, "some"),
+    Grant("", "namespaces", "delete", RECORDS, RECORDS),
     Grant(rights.KMS, "kmskeys", "decrypt", TARGET, "some"),
     Grant("apiextensions.k8s.io", "customresourcedefinitions", "list", ANY, ANY),
     Grant("", "pods", "list", TARGET, "some"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from tests.chart.rendering import CHART, EXTERNAL, JOB, Object, Renderer, containers, of_kind, one, pod_templates
@@ -12,6 +13,8 @@ from tests.chart.rights import KINDS, KMS, RECORDS, RELEASE
 from tests.cluster import toolset
 
 from keystead import settings
+from keystead.cli.main import main
+from keystead.hsm.softhsm import unpack_token
 
 pytestmark = pytest.mark.helm
 
@@ -99,7 +102,8 @@ def test_the_job_encrypts_the_recovery_key_or_says_the_risk(render: Renderer, tm
     ):
         objects = render(*JOB, arguments=arguments)
         pod = pod_templates(objects)["Job/keystead-hsm-init"]
-        assert container(pod, "hsm-init")["args"] == ["hsm", "init", "--to-cluster", *last]
+        place = ["--softhsm-dir", "/run/keystead/ceremony/token"]
+        assert container(pod, "hsm-init")["args"] == ["hsm", "init", *place, "--to-cluster", *last]
     with_recipient = one(render(*JOB, arguments=recipient), "ConfigMap", "keystead-hsm-init")
     assert with_recipient["data"]["recovery.pem"] == (tmp_path / "c.pem").read_text()
 
@@ -129,7 +133,6 @@ def test_the_operator_sees_copies_of_token_and_pin_only_and_read_only(render: Re
     assert mounts(container(pod, "operator")) == {
         "account": ("/var/run/secrets/kubernetes.io/serviceaccount", True),
         "token": ("/run/keystead/token", True),
-        "softhsm": ("/etc/keystead", True),
         "pin": ("/run/keystead/pin", True),
         "tmp": ("/tmp", False),
     }
@@ -190,11 +193,32 @@ def test_no_variable_is_set_that_settings_do_not_read(render: Renderer) -> None:
             assert set(environment(each)) <= known
 
 
-def test_softhsm_is_pointed_at_the_copy(render: Renderer) -> None:
-    objects = render(*EXTERNAL)
-    text = one(objects, "ConfigMap", "keystead-softhsm")["data"]["softhsm2.conf"]
-    assert "directories.tokendir = /run/keystead/token\n" in text
-    assert environment(container(operator_pod(render), "operator"))["SOFTHSM2_CONF"] == "/etc/keystead/softhsm2.conf"
+def test_softhsm_is_pointed_at_what_the_init_container_writes(render: Renderer, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "tokens__0f__token.object").write_bytes(b"x")
+    unpack_token(tmp_path / "secret", tmp_path / "token")
+    pod = operator_pod(render)
+    folder = container(pod, "unpack-token")["args"][-1]
+    assert environment(container(pod, "operator"))["SOFTHSM2_CONF"] == f"{folder}/softhsm2.conf"
+    assert (tmp_path / "token" / "softhsm2.conf").exists()
+    assert environment(container(pod, "operator"))["KEYSTEAD_HSM_PIN_FILE"] == container(pod, "copy-pin")["command"][-1]
+
+
+def test_the_command_line_knows_every_argument(render: Renderer, tmp_path: Path) -> None:
+    (tmp_path / "c.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    recipient = ("--set-file", f"hsm.init.recoveryRecipient={tmp_path}/c.pem")
+    for arguments in ((), recipient):
+        for pod in pod_templates(render(*JOB, arguments=arguments)).values():
+            for each in containers(pod):
+                parse(each.get("args", []))
+
+
+def parse(words: list[str]) -> None:
+    """Reads a command line as `keystead` does, without running it; click raises for what it does not know."""
+    command: click.Command = main
+    while isinstance(command, click.Group) and words:
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context("keystead", list(words))
 
 
 def test_the_pin_marker_is_empty(render: Renderer) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag
+from tests.hsm.backends import SharedHsm
+from tests.hsm.domains import LABEL, empty_token, on_process
 
 from keystead.engine.keyspec import KEY_SPECS, usages
 from keystead.hsm.backend import open_token, wire
@@ -15,8 +17,6 @@ from keystead.hsm.ed25519ph import verify_ph
 from keystead.hsm.findings import CheckedRow, Verdict
 from keystead.hsm.pin import FileMarker
 from keystead.settings import HsmSettings
-from tests.hsm.backends import SharedHsm
-from tests.hsm.domains import LABEL, empty_token, on_process
 
 
 def _rows(real: SharedHsm) -> dict[str, CheckedRow]:

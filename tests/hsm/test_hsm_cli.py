@@ -12,14 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 from pkcs11 import Attribute, KeyType
-
-from keystead.hsm.backend import open_token
-from keystead.hsm.pin import FileMarker
-from keystead.settings import HsmSettings
 from tests.hsm.domains import (
     LABEL,
-    Done,
     DomainToken,
+    Done,
     command,
     empty_token,
     environment,
@@ -29,6 +25,12 @@ from tests.hsm.domains import (
     token_options,
 )
 from tests.hsm.tokens import new_pin, provision_softhsm, softhsm_module
+
+from keystead.errors import BackupError, HsmAuthError
+from keystead.hsm.backend import open_token
+from keystead.hsm.ceremony import verify_backup
+from keystead.hsm.pin import FileMarker
+from keystead.settings import HsmSettings
 
 AUTH, SETUP, SPEC, FORMAT = 7, 8, 2, 3
 pytestmark = pytest.mark.token
@@ -90,12 +92,23 @@ def test_wrong_pin_is_tried_once_and_never_again_until_it_changes(kind: str, tmp
     refused(keystead(*wrong, env=token.env), AUTH, "refused the PIN")
     assert (folder / "pin-refused").exists()
     assert "0" * 32 not in (folder / "pin-refused").read_text()
-    for _ in range(11 if kind == "kryoptic" else 2):
-        refused(keystead(*wrong, env=token.env), AUTH, "refused this PIN before")
+    refused(keystead(*wrong, env=token.env), AUTH, "refused this PIN before")
+    settings = token.settings(pin_file=pin_file)
+    assert on_process(token.env, _count_refusals, settings, 12) == 12
     refused(keystead("hsm", "init", *wrong[2:], env=token.env), AUTH, "refused this PIN before")
     pin_file.write_text(token.pin_file.read_text())
     done = keystead("hsm", "verify-backup", token.backup, "--recovery-key", token.recovery_key, *wrong[2:], env=token.env)
     assert done.code == 0, done.err
+
+
+def _count_refusals(settings: HsmSettings, tries: int) -> int:
+    marker, count = FileMarker(settings.pin_file, settings.pin_file.parent), 0
+    for _ in range(tries):
+        try:
+            open_token(settings, marker)
+        except HsmAuthError as error:
+            count += "refused this PIN before" in str(error)
+    return count
 
 
 def test_marker_that_cannot_be_written_is_said_aloud(domain: DomainToken, tmp_path: Path) -> None:
@@ -145,7 +158,8 @@ def test_broken_token_folders_are_named(tmp_path: Path) -> None:
     refused(keystead("hsm", "check", "--softhsm-dir", home), SETUP, "is empty")
     (home / "tokens").rmdir()
     aside.rename(home / "tokens")
-    assert keystead("hsm", "check", "--softhsm-dir", home, "-o", "json").code == 0
+    given = (tmp_path / "domain-backup-1.ksdb", "--recovery-key", tmp_path / "recovery-key-1.txt")
+    assert keystead("hsm", "verify-backup", *given, "--softhsm-dir", home).code == 0
     refused(keystead("hsm", "check", "--softhsm-dir", tmp_path), SETUP, "not a token folder")
 
 
@@ -291,16 +305,31 @@ def test_damaged_backup_or_wrong_recovery_key_is_refused(domain: DomainToken, tm
     for offset in (9, 25, 57, 97, 169):
         changed = bytes(byte ^ 1 if index == offset else byte for index, byte in enumerate(data))
         cases.append((changed, line, "does not (verify|open)"))
+    answers = on_process(domain.env, _verify_all, domain.settings(), [(case, text) for case, text, _ in cases])
+    for answer, (_, _, words) in zip(answers, cases, strict=True):
+        assert re.search(words, answer), answer
+        assert line.split("-")[2] not in answer
     backup, key = tmp_path / "b.ksdb", tmp_path / "r.txt"
-    for case, text, words in cases:
-        backup.write_bytes(case)
-        key.write_text(text)
-        done = keystead("hsm", "verify-backup", backup, "--recovery-key", key, *domain.options, env=domain.env)
-        refused(done, FORMAT, words)
-        assert line.split("-")[2] not in done.err
+    backup.write_bytes(cases[-1][0])
+    key.write_text(line)
+    done = keystead("hsm", "verify-backup", backup, "--recovery-key", key, *domain.options, env=domain.env)
+    refused(done, FORMAT, "does not verify")
     done = keystead("hsm", "init", "--softhsm-dir", tmp_path / "t", "--from-backup", backup, "--recovery-key", key)
-    refused(done, FORMAT, "does not (verify|open)")
+    refused(done, FORMAT, "does not verify")
     assert not (tmp_path / "t").exists()
+
+
+def _verify_all(settings: HsmSettings, cases: list[tuple[bytes, str]]) -> list[str]:
+    token = open_token(settings, FileMarker(settings.pin_file, settings.pin_file.parent))
+    before, answers = len(list(token.session.get_objects())), []
+    for data, line in cases:
+        try:
+            verify_backup(token, data, line)
+            answers.append("good")
+        except BackupError as error:
+            answers.append(str(error))
+    assert len(list(token.session.get_objects())) == before
+    return answers
 
 
 @pytest.mark.parametrize(
@@ -328,11 +357,11 @@ def test_check_works_on_a_read_only_folder_and_an_unpacked_secret(tmp_path: Path
     assert done.code == 0, done.err
     shutil.copy(home / "pin", tmp_path / "unpacked" / "pin")
     expect = ("--expect-fingerprint", made.fingerprint, "-o", "json")
-    unpacked = keystead("hsm", "check", "--softhsm-dir", tmp_path / "unpacked", *expect)
-    assert unpacked.code == 0, unpacked.err
+    assert {oct(path.stat().st_mode & 0o777) for path in (tmp_path / "unpacked").rglob("*.object")} == {"0o400"}
     shell = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" "$0" && exec "$@"'
     place = str(tmp_path / "unpacked")
     if subprocess.run(["unshare", "-m", "sh", "-c", shell, place, "true"], capture_output=True, check=False).returncode:
+        assert keystead("hsm", "check", "--softhsm-dir", place, *expect).code == 0
         pytest.skip("no right to make a read-only mount")
     line = command("hsm", "check", "--softhsm-dir", place, *expect)
     done_ro = subprocess.run(

@@ -7,14 +7,14 @@ import signal
 import time
 
 import pytest
+from tests.hsm.backends import SharedHsm
+from tests.hsm.work import new_material, sign, verify
 
 from keystead.engine.algorithms import SigningAlgorithm
 from keystead.engine.ports import SignDigest
 from keystead.errors import HsmUnavailableError, ThrottlingError
 from keystead.hsm import lanes
 from keystead.resources.vocabulary import KeySpec, KeyUsage
-from tests.hsm.backends import SharedHsm
-from tests.hsm.work import new_material, sign, verify
 
 _ECDSA = SigningAlgorithm.ECDSA_SHA_256
 WAIT = 60.0

@@ -10,6 +10,9 @@ from pathlib import Path
 import pkcs11
 import pytest
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from tests.hsm.backends import SharedHsm
+from tests.hsm.domains import new_domain, on_token
+from tests.hsm.work import decrypt, encrypt, new_material
 
 from keystead.engine.algorithms import RsaPadding
 from keystead.engine.blob import seal_message
@@ -24,9 +27,6 @@ from keystead.hsm.domain import import_secret
 from keystead.hsm.templates import session_secret
 from keystead.hsm.vault import Vault
 from keystead.resources.vocabulary import KeySpec, KeyUsage
-from tests.hsm.backends import SharedHsm
-from tests.hsm.domains import new_domain, on_token
-from tests.hsm.work import decrypt, encrypt, new_material
 
 BAD_CIPHERTEXTS = 10_000
 BAD_SECONDS = 8.0

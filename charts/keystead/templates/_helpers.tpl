@@ -29,6 +29,11 @@ app.kubernetes.io/component: {{ .component }}
 [kmskeys, kmsaliases, kmsgrants, kmsdatakeys]
 {{- end }}
 
+{{/* Those that the operator reconciles today; aliases and grants join when it does. tests/chart/rights.py has the same list. */}}
+{{- define "keystead.servedKinds" -}}
+[kmskeys, kmsdatakeys]
+{{- end }}
+
 {{/* A subject for a binding: (dict "root" $ "account" "keystead-operator"). */}}
 {{- define "keystead.subject" -}}
 - kind: ServiceAccount

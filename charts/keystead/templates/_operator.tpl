@@ -1,6 +1,13 @@
 {{/* Variables that only the operator reads (settings.py). */}}
 {{- define "keystead.operatorEnvironment" -}}
-{{- with .Values.operator -}}
+{{- with .Values.operator }}
+{{- if $.Values.hsm.softhsm.enabled }}
+# Written by unpack-token, beside the token that it names.
+- name: SOFTHSM2_CONF
+  value: /run/keystead/token/softhsm2.conf
+{{- end }}
+- name: KEYSTEAD_HSM_PIN_FILE
+  value: /run/keystead/pin/pin
 - name: KEYSTEAD_HSM_SOFTWARE_PROTECTION
   value: {{ $.Values.hsm.softwareProtection | quote }}
 - name: KEYSTEAD_HSM_SLOW_LANES

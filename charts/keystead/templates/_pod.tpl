@@ -33,21 +33,8 @@ seccompProfile:
   value: {{ .Values.hsm.tokenLabel | quote }}
 - name: KEYSTEAD_HSM_KIND
   value: {{ .Values.hsm.kind | quote }}
-- name: KEYSTEAD_HSM_PIN_FILE
-  value: /run/keystead/pin/pin
 - name: KEYSTEAD_PIN_SECRET
   value: {{ .Values.hsm.pinSecret | quote }}
-{{- if .Values.hsm.softhsm.enabled }}
-- name: SOFTHSM2_CONF
-  value: /etc/keystead/softhsm2.conf
-{{- end }}
-{{- end }}
-
-{{- define "keystead.softhsm2.conf" -}}
-directories.tokendir = /run/keystead/token
-objectstore.backend = file
-log.level = ERROR
-slots.removable = false
 {{- end }}
 
 {{/*

@@ -1,17 +1,17 @@
-{{/* Rights on the four kinds, in every namespace or in each of operator.namespaces. Never a write on spec. */}}
+{{/* Rights on the kinds that the operator reconciles, in every namespace or in each of operator.namespaces. Never a write on spec. */}}
 {{- define "keystead.servedRules" -}}
 - apiGroups: [kms.keystead.io]
-  resources: {{ include "keystead.kinds" . }}
+  resources: {{ include "keystead.servedKinds" . }}
   verbs: [get, list, watch]
 - apiGroups: [kms.keystead.io]
   resources:
-    {{- range fromYamlArray (include "keystead.kinds" .) }}
+    {{- range fromYamlArray (include "keystead.servedKinds" .) }}
     - {{ . }}/status
     {{- end }}
   verbs: [patch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}
 
 {{/*
@@ -65,7 +65,7 @@ annotations:
 - apiGroups: [""]
   resources: [configmaps]
   resourceNames: [{{ include "keystead.pinMarker" . }}]
-  verbs: [get, update]
+  verbs: [get, patch]
 # `create` cannot be bound to a name.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]

@@ -34,8 +34,8 @@
 {{- fail "hsm.init.recoveryRecipient holds a private key: give the certificate only, and treat that key as known to whoever can read this release" -}}
 {{- end -}}
 {{- /* A domain exists whose token is gone: a second one could read none of its records. */ -}}
-{{- if and .Release.IsInstall (include "keystead.initJob" .) (lookup "v1" "Secret" (include "keystead.recordsNamespace" .) "domain-backup-1") -}}
-{{- fail (printf "the namespace %s holds a domain backup, but Secret %s is missing: a new token could not open its records. Restore the token from the domain backup and set hsm.init.mode=external" (include "keystead.recordsNamespace" .) (include "keystead.tokenSecret" .)) -}}
+{{- if and .Release.IsInstall (include "keystead.initJob" .) (lookup "v1" "Secret" (include "keystead.recordsNamespace" .) "install") -}}
+{{- fail (printf "the namespace %s holds an install record, but Secret %s is missing: a new token could not open its records. Restore the token from the domain backup and set hsm.init.mode=external" (include "keystead.recordsNamespace" .) (include "keystead.tokenSecret" .)) -}}
 {{- end -}}
 {{- end }}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from keystead.cli.services import BackupFacts, CheckRow, InitRequest, NewInstall, TokenChoice
 from keystead.engine.backup import DomainBackup, parse_backup
 from keystead.errors import HsmSetupError, InvalidSpecError
-from keystead.hsm.backend import open_hsm, open_token
+from keystead.hsm.backend import Hsm, open_hsm, open_token
 from keystead.hsm.ceremony import FIRST_GENERATION, init_domain, restore_domain, verify_backup
 from keystead.hsm.check import check_token
 from keystead.hsm.deposit import FileDeposit, read_recipient
@@ -74,16 +74,22 @@ class HsmServices:
         os.environ[_CONF_VARIABLE] = str(draft.conf)
         return replace(settings, pin_file=draft.pin_file), draft
 
-    def check_hsm(self, token: TokenChoice, expect_fingerprint: str | None) -> Iterator[CheckRow]:
-        """The table of probes, row by row."""
+    @contextmanager
+    def open_hsm(self, token: TokenChoice, expect_fingerprint: str | None = None) -> Iterator[Hsm]:
+        """An open token with a domain, closed at the end."""
         settings = self._choose(token)
         with _diagnosed():
             hsm = open_hsm(settings, _marker(settings), expect_fingerprint)
         try:
-            for row in check_token(hsm):
-                yield CheckRow(row.name, row.proves, row.verdict.value, row.detail)
+            yield hsm
         finally:
             hsm.close()
+
+    def check_hsm(self, token: TokenChoice, expect_fingerprint: str | None) -> Iterator[CheckRow]:
+        """The table of probes, row by row."""
+        with self.open_hsm(token, expect_fingerprint) as hsm:
+            for row in check_token(hsm):
+                yield CheckRow(row.name, row.proves, row.verdict.value, row.detail)
 
     def verify_backup(self, token: TokenChoice | None, backup: Path, recovery_key: Path) -> BackupFacts:
         """In the token chosen, or in a throw-away one."""

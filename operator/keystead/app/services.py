@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from keystead.app.crypt import crypt, list_records, show_record
 from keystead.app.hsm import HsmServices
 from keystead.app.operator import run_operator
-from keystead.cli.services import NewInstall
+from keystead.cli.services import CryptCall, NewInstall, TokenChoice
+from keystead.hsm.backend import Hsm
 from keystead.settings import Settings
 from keystead.store.install import InstallParts, publish
 from keystead.store.kube import Kube, connect
@@ -50,6 +52,22 @@ class AppServices(HsmServices):
         self.with_kube(
             lambda kube: publish(kube, parts, cluster.namespace, cluster.records_namespace, cluster.pin_secret)
         )
+
+    def _with_hsm(self, token: TokenChoice, work: Callable[[Kube, Hsm], Coroutine[Any, Any, T]]) -> T:
+        with self.open_hsm(token) as hsm:
+            return self.with_kube(lambda kube: work(kube, hsm))
+
+    def crypt(self, call: CryptCall) -> object:
+        """Run one operation as a principal, through the whole pipeline."""
+        return self._with_hsm(call.token, lambda kube, hsm: crypt(self._all, kube, hsm, call))
+
+    def list_records(self, token: TokenChoice) -> tuple[list[dict[str, str]], list[str]]:
+        """Rows of key records, and what was refused."""
+        return self._with_hsm(token, lambda kube, hsm: list_records(self._all, kube, hsm))
+
+    def show_record(self, token: TokenChoice, namespace: str, name: str) -> dict[str, str | int]:
+        """One key record for people."""
+        return self._with_hsm(token, lambda kube, hsm: show_record(self._all, kube, hsm, namespace, name))
 
     def run_operator(self) -> int:
         """Until SIGTERM; the exit code."""

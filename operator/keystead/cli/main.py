@@ -11,13 +11,15 @@ from typing import Final
 import click
 
 import keystead
+from keystead.cli.crypt import crypt
 from keystead.cli.hsm import hsm
 from keystead.cli.operator import operator
 from keystead.cli.output import explain, say_error
+from keystead.cli.records import records
 from keystead.cli.services import Services
 from keystead.errors import KeysteadError
 
-GROUPS: Final[tuple[click.Command, ...]] = (hsm, operator)
+GROUPS: Final[tuple[click.Command, ...]] = (hsm, operator, crypt, records)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -71,7 +71,8 @@ def explain(error: KeysteadError) -> tuple[str, str, int]:
     code, usual = next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
     message, _, hint = str(error).partition("; hint: ")
     if isinstance(error, KmsError):
-        message = f"{error.code}: {message}"
+        said = " ".join(message.split())
+        return f"{error.code}: {said}" if said else error.code, _one_line(hint or usual), code
     return _one_line(message), _one_line(hint or usual), code
 
 

@@ -90,6 +90,17 @@ class BackupFacts:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class CryptCall:
+    """One `keystead crypt` call: operation by AWS's name, its request, the principal's ARN, one grant's id or None."""
+
+    operation: str
+    request: object = field(repr=False)
+    principal: str
+    grant: str | None
+    token: TokenChoice
+
+
 class Services(Protocol):
     """Raises KeysteadError and nothing else on purpose."""
 
@@ -110,3 +121,12 @@ class Services(Protocol):
 
     def run_operator(self) -> int:
         """The operator until SIGTERM; the exit code."""
+
+    def crypt(self, call: CryptCall) -> object:
+        """Run one operation; the response of operations."""
+
+    def list_records(self, token: TokenChoice) -> tuple[list[dict[str, str]], list[str]]:
+        """Rows of key records, and what was refused."""
+
+    def show_record(self, token: TokenChoice, namespace: str, name: str) -> dict[str, str | int]:
+        """One key record for people."""

@@ -35,6 +35,34 @@ class FileMarker:
     folder: Path
 
     def refused(self) -> str | None:
+        """The hint, where the marker names this very PIN file. HsmAuthError where it cannot be read."""
+        try:
+            text = self._marker().read_text()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise HsmAuthError(
+                f"the marker {self._marker()} cannot be read ({error.strerror}); hint: remove it once the PIN is right"
+            ) from None
+        if text.strip() != self._version():
+            return None
+        return (
+            f"the token refused this PIN before (marker {self._marker()}); "
+            "hint: put the right PIN into the PIN file, then try again"
+        )
+
+    def refuse(self) -> None:
+        """Remember that this version of the PIN was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileMarker:
+    """`pin-refused` in `folder`; it names the PIN file's inode, size and modification time, never the PIN."""
+
+    pin_file: Path
+    folder: Path
+
+    def refused(self) -> str | None:
         """The hint, where the marker names this very PIN file."""
         try:
             text = self._marker().read_text()
@@ -61,7 +89,10 @@ class FileMarker:
         return self.folder / MARKER_NAME
 
     def _version(self) -> str:
-        facts = self.pin_file.stat()
+        try:
+            facts = self.pin_file.stat()
+        except OSError:
+            return ""  # `read_pin` says what is wrong with it
         return f"{facts.st_ino} {facts.st_size} {facts.st_mtime_ns}"
 
 

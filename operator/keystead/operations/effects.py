@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -36,6 +36,8 @@ Answer = TypeVar("Answer")
 Running: TypeAlias = Generator[Effect, Any, Answer]
 Facts: TypeAlias = Callable[[SubjectAccessReview], bool]
 SlowRunner: TypeAlias = Callable[[SlowCall], SlowResult]
+AsyncFacts: TypeAlias = Callable[[SubjectAccessReview], Awaitable[bool]]
+AsyncSlowRunner: TypeAlias = Callable[[SlowCall], Awaitable[SlowResult]]
 
 
 def drive(running: Running[Answer], facts: Facts, slow: SlowRunner) -> Answer:
@@ -45,6 +47,22 @@ def drive(running: Running[Answer], facts: Facts, slow: SlowRunner) -> Answer:
         while True:
             try:
                 result = facts(effect.review) if isinstance(effect, Need) else slow(effect.call)
+            except KeysteadError as error:
+                effect = running.throw(error)
+            else:
+                effect = running.send(result)
+    except StopIteration as stop:
+        answer: Answer = stop.value
+        return answer
+
+
+async def drive_async(running: Running[Answer], facts: AsyncFacts, slow: AsyncSlowRunner) -> Answer:
+    """`drive` for those who must not wait in the thread: the controller, the CLI in a cluster, the server."""
+    try:
+        effect = next(running)
+        while True:
+            try:
+                result = await (facts(effect.review) if isinstance(effect, Need) else slow(effect.call))
             except KeysteadError as error:
                 effect = running.throw(error)
             else:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import hmac
+from typing import Final
 
 from keystead.engine.blob import NONCE_LENGTH, open_message, seal_message
 from keystead.engine.material import find_version, material_of
+from keystead.engine.ports import Material
 from keystead.engine.record import KeyRecord, KeyVersion
 from keystead.errors import BlobError, InvalidCiphertextError, KmsInternalError
 from keystead.operations.world import World
 
+_NOT_VERIFIED: Final = "The new data key could not be verified; nothing was returned."
+
 
 def seal(world: World, record: KeyRecord, plaintext: bytes, context: bytes) -> bytes:
     """A blob of the plaintext under the key's current version."""
-    material = material_of(record, record.current_version)
-    derive = world.fast.derive
-    nonce = world.entropy(NONCE_LENGTH)
-    return seal_message(lambda message: derive(material, message), material.ids, nonce, plaintext, context)
+    return _seal(world, material_of(record, record.current_version), plaintext, context)
 
 
 def open_blob(world: World, record: KeyRecord, version: KeyVersion, blob: bytes, context: bytes) -> bytes:
     """The plaintext of a blob of this version. BlobError for all that is wrong with it."""
-    material = material_of(record, version)
-    derive = world.fast.derive
-    return open_message(lambda message: derive(material, message), blob, context)
+    return _open(world, material_of(record, version), blob, context)
 
 
 def version_of(record: KeyRecord, material_id: bytes) -> KeyVersion:
@@ -39,11 +38,22 @@ def seal_checked(world: World, record: KeyRecord, secret: bytes, context: bytes)
 
     KMSInternalException where it does not give the secret back: a data key that cannot be decrypted is lost data.
     """
-    blob = seal(world, record, secret, context)
+    material = material_of(record, record.current_version)
+    blob = _seal(world, material, secret, context)
     try:
-        opened = open_blob(world, record, record.current_version, blob, context)
+        opened = _open(world, material, blob, context)
     except BlobError as error:
-        raise KmsInternalError("The new data key could not be verified; nothing was returned.") from error
+        raise KmsInternalError(_NOT_VERIFIED) from error
     if not hmac.compare_digest(opened, secret):
-        raise KmsInternalError("The new data key could not be verified; nothing was returned.")
+        raise KmsInternalError(_NOT_VERIFIED)
     return blob
+
+
+def _seal(world: World, material: Material, plaintext: bytes, context: bytes) -> bytes:
+    derive, nonce = world.fast.derive, world.entropy(NONCE_LENGTH)
+    return seal_message(lambda message: derive(material, message), material.ids, nonce, plaintext, context)
+
+
+def _open(world: World, material: Material, blob: bytes, context: bytes) -> bytes:
+    derive = world.fast.derive
+    return open_message(lambda message: derive(material, message), blob, context)
