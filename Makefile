@@ -52,9 +52,9 @@ crds: setup  ## regenerate crds/ and the chart's copies from the typed models
 	@$(PY) -m keystead.resources crds charts/keystead/crd-bases
 
 demo: setup binaries  ## the main job, end to end, on a real API server
-	@$(PY) examples/demo.py
+	@$(PY) -m examples.demo
 demo-down: setup  ## end what the demo left running
-	@$(PY) examples/demo.py --down
+	@$(PY) -m examples.demo --down
 
 lock: setup  ## new lock files with hashes and no index addresses
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements/runtime.txt

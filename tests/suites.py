@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Suite:
-    """`marks`: pytest -m. `parts`: names of what must have run in it, by a pattern on the test's name. `budget`: seconds, for a warm run."""
+    """`marks`: pytest -m. `parts`: what must have run in it, by a pattern on the test's name. `budget`: seconds when warm."""
 
     name: str
     marks: str

@@ -130,7 +130,7 @@ class AccessDeniedError(KmsError):
     code = "AccessDeniedException"
 
 
-class NotFoundException(KmsError):  # noqa: N818 - AWS's own name
+class NotFoundException(KmsError):
     """No such key, alias or grant for this caller."""
 
     code = "NotFoundException"

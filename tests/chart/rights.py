@@ -17,7 +17,7 @@ KINDS = ("kmskeys", "kmsaliases", "kmsgrants", "kmsdatakeys")
 SERVED_KINDS = (
     "kmskeys",
     "kmsdatakeys",
-)  # what the operator reconciles today; templates/_helpers.tpl has the same list
+)  # what the operator reconciles today; the same list: templates/_helpers.tpl
 KMS = "kms.keystead.io"
 CORE = ""
 ANY = "*"  # every namespace, or every name
@@ -81,9 +81,7 @@ OPERATOR: tuple[Right, ...] = (
         Where.SERVED,
     ),
     *_rows({"patch": "server-side apply of status"}, KMS, [f"{kind}/status" for kind in SERVED_KINDS], Where.SERVED),
-    *_rows(
-        {"create": "the chosen events; each has a name of its own, so none is patched"}, CORE, ["events"], Where.SERVED
-    ),
+    *_rows({"create": "the chosen events, each under a name of its own"}, CORE, ["events"], Where.SERVED),
     *_rows(
         {"get": "`Gone` compares the live CRD's uid with the record's; start waits for the CRDs"},
         "apiextensions.k8s.io",

@@ -13,7 +13,7 @@ from tests.chart.rights import KINDS, KMS, RECORDS, RELEASE
 from tests.cluster import toolset
 
 from keystead import settings
-from keystead.cli.main import main
+from keystead.cli.main import cli
 from keystead.hsm.softhsm import unpack_token
 
 pytestmark = pytest.mark.helm
@@ -215,7 +215,7 @@ def test_the_command_line_knows_every_argument(render: Renderer, tmp_path: Path)
 
 def parse(words: list[str]) -> None:
     """Reads a command line as `keystead` does, without running it; click raises for what it does not know."""
-    command: click.Command = main
+    command: click.Command = cli
     while isinstance(command, click.Group) and words:
         command, words = command.commands[words[0]], words[1:]
     command.make_context("keystead", list(words))

@@ -12,11 +12,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from keystead.engine.backup import parse_backup
 from tests.hsm.domains import LABEL, DomainToken, command, empty_token, environment, keystead, on_token, token_options
 from tests.hsm.tokens import TokenFiles, softhsm_module
 from tests.hsm.work import encrypt, new_material
+
+from keystead.engine.backup import parse_backup
 
 pytestmark = pytest.mark.token
 ROUNDS = 20

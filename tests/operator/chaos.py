@@ -1,4 +1,4 @@
-"""A proxy before the API server that goes wrong on command: kills, dropped replies, false answers, stalled watches, dates.
+"""A proxy before the API server that goes wrong on command: kills, dropped replies, false answers, stalled watches.
 
 Plain HTTP on 127.0.0.1 in a thread of its own; forwards over TLS with the caller's own Authorization header. Use:
 
@@ -8,7 +8,8 @@ Plain HTTP on 127.0.0.1 in a thread of its own; forwards over TLS with the calle
         assert [write.status for write in proxy.writes()] == [201, 201, 200]
 
 A rule acts on the requests that `match` says yes to: it lets `after` of them pass, then acts on `times` (None: on all).
-The first rule that acts wins. Rules see watches too (`request.watch`), at their start and again at every chunk.
+The first rule that acts wins. Rules see watches too (`request.watch`), at their start and again at every chunk; there
+`stall_watch` makes them silent and a drop ends them.
 """
 
 from __future__ import annotations
@@ -82,11 +83,15 @@ class Write:
 
 @dataclass
 class ChaosProxy:
-    """The proxy. A context manager; `url` is for a kubeconfig's `server`. Safe to steer from the test's thread."""
+    """The proxy. A context manager; `url` is for a kubeconfig's `server`. Safe to steer from the test's thread.
+
+    `log`: every write, the Lease's too. `requests`: reads and writes since `clear`. `streams`: watches open now.
+    """
 
     cluster: Cluster
     log: list[Write] = field(default_factory=list)
     requests: int = 0
+    streams: int = 0
     url: str = ""
     _rules: list[Rule] = field(default_factory=list)
     _errors: list[Exception] = field(default_factory=list)
@@ -150,13 +155,22 @@ class ChaosProxy:
             started.set()
             await self._stop.wait()
             await runner.cleanup()
+            late = asyncio.all_tasks() - {asyncio.current_task()}  # writes that outlived their callers
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.sleep(0.05)  # aborted connections close their sockets in the loop
 
     async def _handle(self, incoming: web.Request) -> web.StreamResponse:
         body = await incoming.read()
         request, write = self._note(incoming, body)
         try:
             if request.watch:
-                return await self._stream(incoming, request)
+                self.streams += 1
+                try:
+                    return await self._stream(incoming, request)
+                finally:
+                    self.streams -= 1
             # shielded: a caller who dies in the middle of a write has sent it, and it counts
             reply = await asyncio.shield(self._answer(incoming, request, write, body))
         except (Drop, aiohttp.ClientError, OSError):
@@ -200,13 +214,17 @@ class ChaosProxy:
 
     async def _stream(self, incoming: web.Request, request: Request) -> web.StreamResponse:
         async with self._send(incoming, b"") as response:
-            outgoing = web.StreamResponse(status=response.status, headers=self._headers(response.headers))
-            await outgoing.prepare(incoming)
-            await self._maybe_stall(request)
-            async for chunk in response.content.iter_any():
+            try:
+                outgoing = web.StreamResponse(status=response.status, headers=self._headers(response.headers))
+                await outgoing.prepare(incoming)
                 await self._maybe_stall(request)
-                await outgoing.write(chunk)
-            return outgoing
+                async for chunk in response.content.iter_any():
+                    await self._maybe_stall(request)
+                    await outgoing.write(chunk)
+                return outgoing
+            finally:
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()  # an orderly end of TLS would outlive the loop
 
     async def _maybe_stall(self, request: Request) -> None:
         action = self._action(request)
@@ -224,7 +242,7 @@ class ChaosProxy:
     def _send(self, incoming: web.Request, body: bytes) -> Any:
         headers = {key: value for key, value in incoming.headers.items() if key.lower() not in _HOP}
         url = URL(self._upstream + incoming.raw_path, encoded=True)
-        return self._session.request(incoming.method, url, headers=headers, data=body, allow_redirects=False)
+        return self._session.request(incoming.method, url, headers=headers, data=body or None, allow_redirects=False)
 
     def _headers(self, given: Mapping[str, str]) -> dict[str, str]:
         headers = {key: value for key, value in given.items() if key.lower() not in _HOP}
@@ -242,5 +260,6 @@ def _server_of(cluster: Cluster) -> tuple[str, ssl.SSLContext]:
     """URL and TLS context of the real API server."""
     view = cluster.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json")
     entry = json.loads(view)["clusters"][0]["cluster"]
-    authority = b64decode(entry["certificate-authority-data"]).decode()
-    return entry["server"], ssl.create_default_context(cadata=authority)
+    authority = entry.get("certificate-authority-data")
+    context = ssl.create_default_context(cadata=b64decode(authority).decode() if authority else None)
+    return entry["server"], context

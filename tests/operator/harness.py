@@ -194,8 +194,10 @@ def install(cluster: Cluster, folder: Path, namespaces: tuple[str, ...], *, valu
     )
     environment = made.environment() | {"SOFTHSM2_CONF": "/nonexistent", "KEYSTEAD_HSM_PIN_FILE": "/nonexistent"}
     done = subprocess.run(
-        [sys.executable, "-m", "keystead", "hsm", "init", "--softhsm-dir", str(made.token), "--backup-out", str(made.backup)]
-        + ["--recovery-out", str(made.recovery), "--to-cluster"],
+        [
+            *(sys.executable, "-m", "keystead", "hsm", "init", "--softhsm-dir", str(made.token)),
+            *("--backup-out", str(made.backup), "--recovery-out", str(made.recovery), "--to-cluster"),
+        ],
         env=environment,
         capture_output=True,
         text=True,

@@ -105,7 +105,7 @@ def _make(operation: str, request: type) -> click.Command:
 
     @click.pass_obj
     def run(
-        services: Services, /, *, principal: str, grant: str | None, output: Format, token: TokenChoice, **given: Any
+        services: Services, /, *, principal: str, grant: str | None, output: Format, token: TokenChoice, **given: Any,  # noqa: ANN401 - options made from a request
     ) -> None:
         values = {name: _value(name, kinds[name], value) for name, value in given.items() if value not in (None, ())}
         answer = services.crypt(CryptCall(operation, request(**values), principal, grant, token))

@@ -71,10 +71,12 @@ def check_window(window: RotationWindow) -> None:
     except (KeyError, ValueError):
         raise InvalidSpecError("spec.rotation.windows", f"timezone {window.timezone!r} is unknown") from None
     try:
-        CronSim(window.cron, datetime(2026, 1, 1, tzinfo=UTC))
+        opening = next(CronSim(window.cron, datetime(2026, 1, 1, tzinfo=UTC)), None)
         parse_duration(window.duration)
     except (CronSimError, ValueError) as error:
         raise InvalidSpecError("spec.rotation.windows", f"{window.cron!r} {window.duration!r}: {error}") from None
+    if opening is None:
+        raise InvalidSpecError("spec.rotation.windows", f"{window.cron!r} never opens")
 
 
 def _jitter(key_id: str, span: timedelta) -> timedelta:

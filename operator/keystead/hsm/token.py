@@ -16,8 +16,8 @@ from typing import TypeVar
 import pkcs11
 
 from keystead.errors import HsmAuthError, HsmDataError, HsmSetupError, HsmUnavailableError
-from keystead.hsm.openssl import clear_errors
 from keystead.hsm.faults import Fault, classify
+from keystead.hsm.openssl import clear_errors
 from keystead.hsm.templates import KeysteadMapper
 
 T = TypeVar("T")

@@ -250,10 +250,12 @@ class DataKeyReconciler:
         status = KmsDataKeyStatus(observed_generation=generation, conditions=merge_conditions((), conditions))
         await self._context.write_status(ref, metadata["uid"], to_wire(status))
 
-    def _again(self, ref: ObjectRef, data_key: KmsDataKey | None, gathered: _Gathered) -> float:
-        delay = spread(ref, self._context.refresh_period)
-        if data_key is None or gathered.facts.record is None:
+    def _again(self, ref: ObjectRef, data_key: KmsDataKey | None, gathered: _Gathered) -> float | None:
+        record, delay = gathered.facts.record, spread(ref, self._context.refresh_period)
+        if data_key is None and (record is None or not record.bound):
+            return None
+        if data_key is None or record is None:
             return delay
         now = self._context.clock.now()
-        change = next_change(data_key, gathered.facts.record, now)
+        change = next_change(data_key, record, now)
         return delay if change is None else min(delay, (change - now).total_seconds() + 0.05)

@@ -34,7 +34,7 @@ class Feed:
         """One event of the watch: `event` is None (listed), ADDED, MODIFIED or DELETED."""
         metadata = body["metadata"]
         ref = ObjectRef(kind, metadata["namespace"], metadata["name"])
-        if kind not in _SERVED or (self._namespaces and ref.namespace not in self._namespaces):
+        if not self._serves(ref):
             return
         if event == "DELETED":
             self._forget(ref)
@@ -60,8 +60,11 @@ class Feed:
 
     def refresh(self, ref: ObjectRef) -> None:
         """Look at an object again: a record names it, and nothing was seen of it since this process started."""
-        if ref not in self._intents:
+        if ref not in self._intents and self._serves(ref):
             self._queue.add(ref, Class.REFRESH)
+
+    def _serves(self, ref: ObjectRef) -> bool:
+        return ref.kind in _SERVED and (not self._namespaces or ref.namespace in self._namespaces)
 
     def _remember_user(self, ref: ObjectRef, body: Mapping[str, Any]) -> None:
         key_ref = (body.get("spec") or {}).get("keyRef")

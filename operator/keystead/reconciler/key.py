@@ -15,12 +15,11 @@ from keystead.engine.plan.key import (
     KeyStep,
     RotateKey,
     WriteKey,
+    next_change,
     plan_key,
-    rotate_request,
 )
 from keystead.engine.ports import Generate, GeneratedMaterial
 from keystead.engine.record import KeyRecord
-from keystead.engine.rotation import next_rotation
 from keystead.engine.view.key import key_notices, key_status
 from keystead.errors import InvalidSpecError, KeysteadError
 from keystead.reconciler.accounts import Accounts
@@ -65,7 +64,7 @@ class KeyReconciler:
             return await self._stopped(ref, key, error)
         if key is not None:
             await self._show(ref, key, gathered, obstacle)
-        return Outcome(self._again(ref, gathered, obstacle))
+        return Outcome(self._again(ref, gathered))
 
     async def _gather(self, ref: ObjectRef, key: KmsKey | None) -> _Gathered:
         context, engine = self._context, self._context.engine()
@@ -108,13 +107,11 @@ class KeyReconciler:
             case WriteKey(record):
                 assert held is not None
                 return await self._context.book.replace(engine.domain, RecordKind.KEY, held, record)
-            case RotateKey(record):
+            case RotateKey(record, request):
                 assert held is not None
-                assert gathered.facts.key is not None
                 call = Generate(key_id_bytes(record.key_id), record.spec, record.protection, record.usage)
                 made = await engine.slow(call)
                 assert isinstance(made, GeneratedMaterial)
-                request = rotate_request(gathered.facts.key, held.record)
                 following = rotated(record, made, gathered.facts.now, request)
                 return await self._context.book.replace(engine.domain, RecordKind.KEY, held, following)
 
@@ -183,13 +180,13 @@ class KeyReconciler:
         )
         await self._context.write_status(ref, metadata["uid"], to_wire(status))
 
-    def _again(self, ref: ObjectRef, gathered: _Gathered, obstacle: Obstacle | None) -> float:
-        delay = spread(ref, self._context.refresh_period)
-        record = gathered.facts.record
-        due = next_rotation(record) if record is not None and obstacle is None else None
-        if due is None:
-            return delay
-        return min(delay, max((due - self._context.clock.now()).total_seconds(), 0.0) + 0.05)
+    def _again(self, ref: ObjectRef, gathered: _Gathered) -> float | None:
+        facts, delay = gathered.facts, spread(ref, self._context.refresh_period)
+        if facts.key is None and (facts.record is None or not facts.record.bound):
+            return None
+        now = self._context.clock.now()
+        change = next_change(facts.key, facts.record, now)
+        return delay if change is None else min(delay, (change - now).total_seconds() + 0.05)
 
 
 def _no_facts(key: KmsKey, context: Context) -> KeyFacts:

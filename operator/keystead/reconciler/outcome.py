@@ -25,9 +25,9 @@ from keystead.resources.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`again_in`: seconds until the object is looked at again. `failed`: with backoff instead."""
+    """`again_in`: seconds until the object is looked at again; None: not until something is seen of it. `failed`: with backoff."""
 
-    again_in: float
+    again_in: float | None
     failed: bool = False
 
 

@@ -34,11 +34,11 @@ class OneKey:
         """The key, if it is the one."""
         return self.record if key_id_bytes(self.record.key_id) == key_id else None
 
-    def alias(self, account: str, region: str, name: str) -> AliasRecord | None:  # noqa: ARG002 - a port's signature
+    def alias(self, account: str, region: str, name: str) -> AliasRecord | None:
         """No alias is asked for: the key is named by its id."""
         return None
 
-    def grants_of(self, key_id: bytes) -> Sequence[GrantRecord]:  # noqa: ARG002 - a port's signature
+    def grants_of(self, key_id: bytes) -> Sequence[GrantRecord]:
         """The account's root needs no grant."""
         return ()
 

@@ -74,7 +74,7 @@ class Workers:
             log.warning("%s: %s", key, error)
             self._queue.failed(key, self._jitter)
             return "error"
-        except Exception:  # noqa: BLE001 - the outermost loop: one object must not stop the others; the details go to the log
+        except Exception:
             log.exception("%s: unexpected", key)
             self._queue.failed(key, self._jitter)
             return "error"
@@ -82,5 +82,6 @@ class Workers:
             self._queue.failed(key, self._jitter)
             return "obstacle"
         self._queue.done(key)
-        self._queue.add_later(key, outcome.again_in)
+        if outcome.again_in is not None:
+            self._queue.add_later(key, outcome.again_in)
         return "ok"

@@ -81,7 +81,7 @@ class Kube:
         self._api = api
         self.clock = ServerClock()
 
-    async def request(  # noqa: PLR0917 - an HTTP request has these parts
+    async def request(
         self,
         method: str,
         path: str,
@@ -116,7 +116,7 @@ class Kube:
         finally:
             response.close()
 
-    async def _send(  # noqa: PLR0917 - as above
+    async def _send(
         self,
         method: str,
         path: str,

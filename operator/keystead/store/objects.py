@@ -85,7 +85,7 @@ class KubeObjects:
         body = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{ref.name[:200]}.{digest}", "namespace": ref.namespace},
+            "metadata": {"name": f"{ref.name[:200].rstrip('.-')}.{digest}", "namespace": ref.namespace},
             "involvedObject": {
                 "apiVersion": names.API_VERSION,
                 "kind": ref.kind.value,

@@ -100,8 +100,7 @@ class RecordIndex:
             return
         if isinstance(record, DataKeyRecord) and record.part:
             return
-        entry = Entry(
-            ObjectRef(Kind.KEY if isinstance(record, KeyRecord) else Kind.DATA_KEY, record.namespace, record.name), record.key_id, record.transition, record.bound
-        )
+        kind = Kind.KEY if isinstance(record, KeyRecord) else Kind.DATA_KEY
+        entry = Entry(ObjectRef(kind, record.namespace, record.name), record.key_id, record.transition, record.bound)
         self._entries[name] = entry
         self._changed(entry)

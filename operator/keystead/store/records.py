@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 from keystead.engine.identifiers import RecordKind
@@ -17,6 +18,7 @@ from keystead.reconciler.ports import StoredRecord
 from keystead.resources import names
 from keystead.store.kube import Kube
 
+log = logging.getLogger(__name__)
 TYPE: Final = "kms.keystead.io/{}-record"
 _PAGE: Final = "500"
 
@@ -47,12 +49,12 @@ class KubeRecords:
         return parse_secret(await self._kube.request("PUT", f"{self._path}/{sealed.name}", body=body))
 
     async def list_all(self, kinds: tuple[RecordKind, ...]) -> tuple[list[StoredRecord], str]:
-        """All records of these kinds and the resourceVersion to watch from. Paged."""
+        """All records of these kinds and the resourceVersion to watch from. Paged. What is no record is left out and logged."""
         query = {"labelSelector": _selector(kinds), "limit": _PAGE}
         found: list[StoredRecord] = []
         while True:
             page = await self._kube.request("GET", self._path, query)
-            found += [parse_secret(item) for item in page["items"]]
+            found += _parsed(page["items"])
             token = page["metadata"].get("continue")
             if not token:
                 return found, page["metadata"]["resourceVersion"]
@@ -68,6 +70,14 @@ class KubeRecords:
         }
         async for event in self._kube.watch(self._path, query):
             yield event["type"], event["object"]
+
+
+def _parsed(items: list[dict[str, Any]]) -> Iterator[StoredRecord]:
+    for item in items:
+        try:
+            yield parse_secret(item)
+        except RecordIntegrityError as error:  # one bad Secret must not keep all the others from being seen
+            log.error("%s", error)
 
 
 def _selector(kinds: tuple[RecordKind, ...]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts
 from keystead.errors import NotFoundError
 from keystead.resources import names
-from keystead.store.kube import APPLY, Kube
+from keystead.store.kube import APPLY, MERGE_PATCH, Kube
 
 
 class KubeSecrets:
@@ -37,11 +37,28 @@ class KubeSecrets:
 
         ConflictError: another manager owns one of our keys, or somebody wrote meanwhile. RefusedError: immutable, or too large.
         """
+        if not desired.injected:
+            found = await self._clear(desired, found)
         body = _body(desired)
         body["metadata"] |= {"uid": found.uid, "resourceVersion": found.resource_version}
         query = {"fieldManager": desired.manager, "force": "false" if desired.injected else "true"}
         path = f"/api/v1/namespaces/{desired.namespace}/secrets/{desired.name}"
         return _facts(await self._kube.request("PATCH", path, query, body, APPLY))
+
+
+    async def _clear(self, desired: DesiredSecret, found: SecretFacts) -> SecretFacts:
+        """Take from our own Secret what an apply cannot: fields that its creation (or somebody else) left behind."""
+        metadata: dict[str, Any] = {"uid": found.uid, "resourceVersion": found.resource_version}
+        owners = desired.other_owners(found)
+        surplus = desired.owner is None and owners != found.owners
+        stale = desired.stale(found)
+        if not stale and not surplus:
+            return found
+        if surplus:
+            metadata["ownerReferences"] = [dict(owner) for owner in owners]
+        body = {"metadata": metadata, "data": dict.fromkeys(stale)}
+        path = f"/api/v1/namespaces/{desired.namespace}/secrets/{desired.name}"
+        return _facts(await self._kube.request("PATCH", path, {"fieldManager": desired.manager}, body, MERGE_PATCH))
 
 
 def _body(desired: DesiredSecret) -> dict[str, Any]:
@@ -74,4 +91,5 @@ def _facts(secret: dict[str, Any]) -> SecretFacts:
         data={key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()},
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
+        owners=tuple(metadata.get("ownerReferences") or ()),
     )

@@ -98,7 +98,7 @@ def plan_data_key(facts: DataKeyFacts) -> DataKeyPlan:
     obstacle = find_obstacle(facts)
     if obstacle is not None:
         return DataKeyPlan(obstacle=obstacle)
-    blocked = key_obstacle(facts.key)
+    blocked = key_obstacle(facts.key, facts.namespace)
     record = facts.record
     if record is None:
         return DataKeyPlan(obstacle=blocked) if blocked else DataKeyPlan(Issue(1))
@@ -122,14 +122,14 @@ def _plan_absent(facts: DataKeyFacts) -> DataKeyPlan:
 
 
 def find_obstacle(facts: DataKeyFacts) -> Obstacle | None:
-    """The first thing that stands against any work, in this order (tested)."""
+    """The first thing that stands against any work, in this order (tested): first whether the record is this object's at all."""
     data_key = facts.data_key
     assert data_key is not None
     return (
-        _suspended(data_key)
-        or _reference(data_key)
-        or integrity_obstacle(data_key.status, facts.opened, data_key.status.version is not UNSET)
+        integrity_obstacle(data_key.status, facts.opened, data_key.status.version is not UNSET)
         or namespace_obstacle(facts.record, facts.namespace)
+        or _suspended(data_key)
+        or _reference(data_key)
         or _terminating(facts)
         or _secret_without_record(facts, data_key)
         or _key_of_record(facts)
@@ -199,10 +199,12 @@ def _immutable_changed(spec: KmsDataKeySpec, record: DataKeyRecord | None) -> Ob
     return None
 
 
-def key_obstacle(key: KeyRecord | None) -> Obstacle | None:
+def key_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | None) -> Obstacle | None:
     """Why the key cannot generate or re-wrap now. What is in the Secret stays as it is."""
     if key is None:
         return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef does not exist")
+    if namespace_obstacle(key, namespace) is not None:
+        return Obstacle(Reason.DEPENDENCY_NOT_READY, "the name of the KmsKey in spec.keyRef is taken by an earlier namespace's key")
     if key.spec is not KeySpec.SYMMETRIC_DEFAULT:
         return Obstacle(Reason.INVALID_SPEC, f"spec.keyRef: a data key needs a SYMMETRIC_DEFAULT key, this is {key.spec}")
     if not key.bound:

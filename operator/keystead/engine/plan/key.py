@@ -72,9 +72,13 @@ class WriteKey:
 
 @dataclass(frozen=True, slots=True)
 class RotateKey:
-    """Generate the next version, then replace the record. `record` carries the changes that come with it."""
+    """Generate the next version, then replace the record. `record` carries the changes that come with it.
+
+    `request`: the value of rotate-requested-at that this rotation answers; None: it is due by schedule.
+    """
 
     record: KeyRecord
+    request: str | None = None
 
 
 KeyStep = CreateKey | WriteKey | RotateKey
@@ -95,7 +99,10 @@ class KeySettings:
 
 @dataclass(frozen=True, slots=True)
 class KeyPlan:
-    """One step at most, or an obstacle. `note` is for the log: why an absent object changes nothing."""
+    """One step at most, or an obstacle; with both the step is done and the obstacle shown.
+
+    `note` is for the log: why an absent object changes nothing.
+    """
 
     step: KeyStep | None = None
     obstacle: Obstacle | None = None
@@ -108,16 +115,28 @@ def plan_key(facts: KeyFacts) -> KeyPlan:
         return _plan_absent(facts)
     obstacle = find_obstacle(facts)
     if obstacle is not None:
-        return KeyPlan(obstacle=obstacle)
+        return KeyPlan(_latch(facts, facts.key, obstacle), obstacle)
     if facts.record is None:
         return _plan_birth(facts, facts.key)
     try:
         wanted = _wanted(facts, facts.key, facts.record)
     except InvalidSpecError as error:
-        return KeyPlan(obstacle=Obstacle(Reason.INVALID_SPEC, str(error)))
-    if _rotation_due(facts, facts.key, facts.record):
-        return KeyPlan(RotateKey(wanted))
+        obstacle = Obstacle(Reason.INVALID_SPEC, str(error))
+        return KeyPlan(_latch(facts, facts.key, obstacle), obstacle)
+    # Decided by the record as it becomes: who disables, holds or stops the rotation of a key that is due gets no rotation.
+    due, request = _rotation_due(facts, facts.key, wanted)
+    if due:
+        return KeyPlan(RotateKey(wanted, request))
     return KeyPlan(WriteKey(wanted)) if wanted != facts.record else KeyPlan()
+
+
+def _latch(facts: KeyFacts, key: KmsKey, obstacle: Obstacle) -> WriteKey | None:
+    """A hold wins over spec: neither spec.suspend nor a spec that cannot be carried out keeps a responder from stopping the key."""
+    record = facts.record
+    if record is None or obstacle.reason not in (Reason.SUSPENDED, Reason.INVALID_SPEC) or record.hold is not UNSET:
+        return None
+    hold = _hold(facts, key, record)
+    return None if hold is UNSET else WriteKey(replace(record, hold=hold))
 
 
 def _plan_absent(facts: KeyFacts) -> KeyPlan:
@@ -148,12 +167,12 @@ def unsupported(spec: KeySpec) -> Obstacle:
 
 
 def find_obstacle(facts: KeyFacts) -> Obstacle | None:
-    """The first thing that stands against any work, in this order (tested)."""
+    """The first thing that stands against any work, in this order (tested): first whether the record is this object's at all."""
     assert facts.key is not None
     return (
-        _suspended(facts.key)
-        or integrity_obstacle(facts.key.status, facts.opened, facts.key.status.key_id is not UNSET)
+        integrity_obstacle(facts.key.status, facts.opened, facts.key.status.key_id is not UNSET)
         or namespace_obstacle(facts.record, facts.namespace)
+        or _suspended(facts.key)
         or _terminating(facts)
         or _other_key(facts.key, facts.record)
         or _destroyed(facts.record)
@@ -316,13 +335,27 @@ def _with_state(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> KeyRecord:
     return replace(record, enabled=enabled, state=state, deletion_date=UNSET)
 
 
-def _rotation_due(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> bool:
-    if record.spec is not KeySpec.SYMMETRIC_DEFAULT or record.state is not KeyState.ENABLED or record.hold is not UNSET:
-        return False
-    if rotate_request(key, record) is not None:
-        return record.on_demand_rotations < MAX_ON_DEMAND
+def _rotation_due(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> tuple[bool, str | None]:
+    """(whether to rotate now, the request that it answers)."""
+    if not _may_rotate(record):
+        return False, None
+    request = rotate_request(key, record)
+    if request is not None and record.on_demand_rotations < MAX_ON_DEMAND:
+        return True, request
     due = next_rotation(record)
-    return due is not None and due <= facts.now
+    return due is not None and due <= facts.now, None
+
+
+def _may_rotate(record: KeyRecord) -> bool:
+    return record.spec is KeySpec.SYMMETRIC_DEFAULT and record.state is KeyState.ENABLED and record.hold is UNSET
+
+
+def next_change(key: KmsKey | None, record: KeyRecord | None, now: datetime) -> datetime | None:
+    """When the plan changes by time alone: the next scheduled rotation of a key that may rotate. Never a moment past."""
+    if key is None or record is None or not _may_rotate(record):
+        return None
+    due = next_rotation(record)
+    return due if due is not None and due > now else None
 
 
 def rotate_request(key: KmsKey, record: KeyRecord) -> str | None:

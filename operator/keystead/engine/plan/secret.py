@@ -37,6 +37,7 @@ class SecretFacts:
     data: Mapping[str, bytes]
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    owners: tuple[Mapping[str, object], ...] = ()
 
     def is_own_of(self, name: str) -> bool:
         """Whether Keystead made it for the KmsDataKey `name`."""
@@ -69,7 +70,23 @@ class DesiredSecret:
             present == dict(self.data)
             and self.labels.items() <= secret.labels.items()
             and self.annotations.items() <= secret.annotations.items()
+            and (self.injected or (self._owned_as_wanted(secret) and secret.immutable >= self.immutable))
         )
+
+    def stale(self, secret: SecretFacts) -> tuple[str, ...]:
+        """Keys of our own Secret that must go. In a foreign one nothing is taken away but by the apply of what is ours."""
+        return () if self.injected else tuple(key for key in secret.data if self._is_ours(key) and key not in self.data)
+
+    def other_owners(self, secret: SecretFacts) -> tuple[Mapping[str, object], ...]:
+        """The owner references that are not this data key's."""
+        return tuple(owner for owner in secret.owners if not self._is_owner(owner))
+
+    def _owned_as_wanted(self, secret: SecretFacts) -> bool:
+        wanted = set() if self.owner is None else {self.owner["uid"]}
+        return {owner["uid"] for owner in secret.owners if self._is_owner(owner)} == wanted
+
+    def _is_owner(self, owner: Mapping[str, object]) -> bool:
+        return owner.get("kind") == "KmsDataKey" and owner.get("name") == self.data_key
 
     def _is_ours(self, key: str) -> bool:
         if self.injected:
@@ -82,9 +99,13 @@ def prefix_of(name: str) -> str:
     return f"kms.keystead.io.{name}."
 
 
-def manager_of(uid: str) -> str:
-    """Field manager of one data key: two data keys in one Secret must not share one (KUBERNETES.md)."""
-    return f"keystead-dk-{hashlib.sha256(uid.encode()).hexdigest()[:8]}"
+def manager_of(namespace: str, name: str) -> str:
+    """Field manager of one data key: two data keys in one Secret must not share one (KUBERNETES.md).
+
+    From the name and not from the object's uid: a data key that was deleted and applied again must find that the fields are
+    its own, or its first rotation conflicts with itself.
+    """
+    return f"keystead-dk-{hashlib.sha256(f'{namespace}/{name}'.encode()).hexdigest()[:8]}"
 
 
 def secret_obstacle(data_key: KmsDataKey, record: DataKeyRecord, secret: SecretFacts | None) -> Obstacle | None:
@@ -108,7 +129,7 @@ def desired_secret(
     prefix = prefix_of(name) if injected else ""
     version_hash = hashlib.sha256(b"\0".join(contents[key] for key in sorted(contents))).hexdigest()[:16]
     labels, annotations = ({}, {}) if injected else _template(data_key)
-    manager = manager_of(data_key.metadata.uid)
+    manager = manager_of(data_key.metadata.namespace, name)
     hash_name = names.VERSION_HASH if not injected else f"{names.VERSION_HASH}-{manager[-8:]}"
     return DesiredSecret(
         namespace=data_key.metadata.namespace,

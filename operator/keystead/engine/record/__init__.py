@@ -3,8 +3,8 @@
 Member tables and test vectors: docs/reference/format.md. Decided in RECORDS (Where the facts are).
 """
 
-from keystead.engine.record.alias import AliasRecord
 from keystead.engine.record.account import AccountRecord
+from keystead.engine.record.alias import AliasRecord
 from keystead.engine.record.codec import Record, decode, digest, encode
 from keystead.engine.record.datakey import DataKeyRecord, DataKeyVersion
 from keystead.engine.record.grant import GrantConstraints, GrantRecord

@@ -13,7 +13,7 @@ from keystead.engine.plan.data_key import next_data_key_rotation, visible_versio
 from keystead.engine.plan.secret import pem
 from keystead.engine.record.datakey import DataKeyRecord
 from keystead.engine.record.key import KeyRecord
-from keystead.engine.view.key import Notice
+from keystead.engine.view.key import Notice, believes
 from keystead.resources import names
 from keystead.resources.conditions import Condition, ConditionStatus, ConditionType, kstatus, merge_conditions
 from keystead.resources.kms_data_key import KmsDataKey, KmsDataKeyStatus, Rewrap
@@ -30,7 +30,7 @@ def data_key_status(
 ) -> KmsDataKeyStatus:
     """The whole status."""
     generation = data_key.metadata.generation
-    believed = record if obstacle is None or obstacle.reason is not Reason.RECORD_INTEGRITY else None
+    believed = record if believes(obstacle) else None
     said = obstacle
     if said is None:
         said = (
@@ -97,7 +97,7 @@ def data_key_notices(data_key: KmsDataKey, record: DataKeyRecord | None, obstacl
     """Events for what the record has and the status does not show yet."""
     notices: list[Notice] = []
     shown = data_key.status
-    if record is not None and (obstacle is None or obstacle.reason is not Reason.RECORD_INTEGRITY):
+    if record is not None and believes(obstacle):
         if shown.version is UNSET:
             reason, words = ("Created", "was made") if record.seq <= 2 else ("Reattached", "is held by this object again")
             notices.append(Notice(reason, f"the data key {words}", f"{record.current}"))

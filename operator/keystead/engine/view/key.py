@@ -34,12 +34,21 @@ class Notice:
     warning: bool = False
 
 
+# With these a record is not this object's: it does not verify, or it is an earlier tenant's, of whom status and events say nothing.
+_NOT_BELIEVED: Final = frozenset({Reason.RECORD_INTEGRITY, Reason.ADOPTION_REQUIRED})
+
+
+def believes(obstacle: Obstacle | None) -> bool:
+    """Whether an object shows what its record says."""
+    return obstacle is None or obstacle.reason not in _NOT_BELIEVED
+
+
 def key_status(
     key: KmsKey, record: KeyRecord | None, opened: Opened | None, obstacle: Obstacle | None, now: datetime
 ) -> KmsKeyStatus:
     """The whole status. With an obstacle that denies the record's credit, the record's members are those shown before."""
     generation = key.metadata.generation
-    believed = record if obstacle is None or obstacle.reason is not Reason.RECORD_INTEGRITY else None
+    believed = record if believes(obstacle) else None
     said = obstacle or state_of(believed)
     conditions = [*kstatus(said.reason, said.message, generation=generation, now=now)]
     conditions += _own_conditions(key, believed, generation, now)
@@ -147,7 +156,7 @@ def _materials(record: KeyRecord) -> tuple[KeyMaterial, ...]:
 def key_notices(key: KmsKey, record: KeyRecord | None, obstacle: Obstacle | None) -> list[Notice]:
     """Events for what the record has and the status does not show yet. Emitted before the status is written."""
     notices: list[Notice] = []
-    if record is not None and (obstacle is None or obstacle.reason is not Reason.RECORD_INTEGRITY):
+    if record is not None and believes(obstacle):
         notices += _record_notices(key, record)
     if obstacle is not None and REASONS[obstacle.reason].outlook is Outlook.FAILED and _is_new(key, obstacle):
         once = f"{key.metadata.generation}"
