@@ -28,7 +28,7 @@ from keystead.operations.datakeys import (
 )
 from keystead.operations.encryption import DecryptRequest
 from keystead.operations.pipeline import arn_of
-from keystead.resources.vocabulary import DataKeyPairSpec, DataKeySpec, KeySpec
+from keystead.resources.vocabulary import DataKeyPairSpec, DataKeySpec, KeySpec, KeyUsage
 
 MAKERS = [
     "GenerateDataKey",
@@ -166,6 +166,10 @@ def test_only_symmetric_keys_make_data_keys(hsm, operation, spec):
     key = a_key(hsm, spec)
     error = refusal(hsm, a_world(hsm, key), a_request(hsm, operation, key))
     assert type(error) is InvalidKeyUsageError
+    if key.usage is KeyUsage.ENCRYPT_DECRYPT:
+        assert error.message == "Algorithm SYMMETRIC_DEFAULT is incompatible with key spec RSA_2048."
+    else:
+        assert error.message == f"{arn_of(key)} key usage is {key.usage.value} which is not valid for {operation}."
 
 
 @pytest.mark.parametrize("operation", ["GenerateDataKey", "GenerateDataKeyPair"])

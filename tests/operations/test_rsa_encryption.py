@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.builders import a_key, a_world, call
+from tests.operations.lanes import BrokenSlow
 from tests.operations.requests import CONTEXT, a_blob, rsa_key
 
 from keystead.engine.algorithms import EncryptionAlgorithm, RsaPadding
@@ -145,3 +146,11 @@ def test_re_encrypt_to_a_pair_refuses_what_is_too_long_for_it(hsm):
         destination_encryption_algorithm=SHA_256,
     )
     assert "cannot encrypt data larger than 190 bytes" in refusal(hsm, a_world(hsm, pair, secret), request).message
+
+
+@pytest.mark.parametrize("length", [1, 132, 255, 257, 384])
+def test_a_ciphertext_of_another_length_does_not_reach_the_token(hsm, length):
+    key = rsa_key(hsm)
+    request = DecryptRequest(ciphertext_blob=bytes(length), key_id=key.key_id, encryption_algorithm=SHA_256)
+    nobody = BrokenSlow(AssertionError("asked the token"))  # type: ignore[arg-type]
+    assert type(refusal(nobody, a_world(hsm, key), request)) is InvalidCiphertextError
