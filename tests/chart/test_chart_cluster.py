@@ -282,5 +282,5 @@ def test_roles_of_kubernetes_take_ours_in(ground: Cluster) -> None:
 
 def test_the_notes_say_what_to_do_and_what_is_risked(ground: Cluster) -> None:
     notes = install(ground, *INSTALL)
-    assert "keystead hsm init --to-cluster" in notes
+    assert "keystead hsm init --softhsm-dir ./token --to-cluster" in notes
     assert "WARNING (hsm.softhsm.acceptRisk)" in notes

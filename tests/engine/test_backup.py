@@ -89,6 +89,11 @@ def test_other_texts_are_no_recovery_key(text):
     assert ZEROS not in str(caught.value)
 
 
+def test_a_generation_in_digits_of_another_script_is_refused():
+    with pytest.raises(BackupError):
+        parse_recovery_key(format_recovery_key(12, bytes(32)).replace("-12-", "-1\u0662-"))
+
+
 def test_a_fingerprint_depends_on_both_keys():
     one = fingerprint(kdf, b"probe")
     assert one != fingerprint(kdf, b"other probe")

@@ -203,3 +203,10 @@ def test_a_data_key_has_exactly_one_size():
     refused(dump({**members, "numberOfBytes": 32}), RecordKind.DATAKEY)
     del members["dataKeySpec"]
     refused(dump(members), RecordKind.DATAKEY)
+
+
+@kinds
+def test_digits_of_other_scripts_are_refused(kind):
+    members = json.loads(DATA[kind])
+    for name in set(members) & {"account", "accountId", "created"}:
+        refused(dump({**members, name: members[name].replace("1", "\u0661")}), kind)

@@ -67,7 +67,9 @@ def test_check_passes_on_a_good_token_and_prints_json(domain: DomainToken) -> No
 
 
 def test_domain_of_another_fingerprint_is_refused(domain: DomainToken) -> None:
-    refused(check(domain, "--expect-fingerprint", "ab" * 32), SETUP, "holds domain [0-9a-f]{16}, the records belong to abab")
+    refused(
+        check(domain, "--expect-fingerprint", "ab" * 32), SETUP, "holds domain [0-9a-f]{16}, the records belong to abab"
+    )
     refused(check(domain, KEYSTEAD_HSM_EXPECT_FINGERPRINT="ab" * 32), SETUP, "the records belong to abab")
     refused(check(domain, "--expect-fingerprint", "AB"), SPEC, "64 lower-case hex digits")
 
@@ -97,7 +99,9 @@ def test_wrong_pin_is_tried_once_and_never_again_until_it_changes(kind: str, tmp
     assert on_process(token.env, _count_refusals, settings, 12) == 12
     refused(keystead("hsm", "init", *wrong[2:], env=token.env), AUTH, "refused this PIN before")
     pin_file.write_text(token.pin_file.read_text())
-    done = keystead("hsm", "verify-backup", token.backup, "--recovery-key", token.recovery_key, *wrong[2:], env=token.env)
+    done = keystead(
+        "hsm", "verify-backup", token.backup, "--recovery-key", token.recovery_key, *wrong[2:], env=token.env
+    )
     assert done.code == 0, done.err
 
 
@@ -251,7 +255,20 @@ def _command_lines(session: int) -> set[str]:
 
 
 def test_recovery_key_for_a_recipient_leaves_as_an_envelope_only(kind: str, tmp_path: Path) -> None:
-    _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=r", "-keyout", "k.pem", "-out", "c.pem", cwd=tmp_path)
+    _openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=r",
+        "-keyout",
+        "k.pem",
+        "-out",
+        "c.pem",
+        cwd=tmp_path,
+    )
     token, pin_file = empty_token(kind, tmp_path)
     options = token_options(token.module, LABEL, pin_file)
     done = keystead("hsm", "init", *options, "--recovery-recipient", tmp_path / "c.pem", env=token.env, cwd=tmp_path)
@@ -260,7 +277,9 @@ def test_recovery_key_for_a_recipient_leaves_as_an_envelope_only(kind: str, tmp_
     assert b"KSR1" not in sealed.read_bytes()
     assert not list(tmp_path.glob("*.txt"))
     _openssl("cms", "-decrypt", "-inform", "DER", "-in", sealed, "-inkey", "k.pem", "-out", "opened", cwd=tmp_path)
-    facts = keystead("hsm", "verify-backup", "domain-backup-1.ksdb", "--recovery-key", "opened", "-o", "json", cwd=tmp_path)
+    facts = keystead(
+        "hsm", "verify-backup", "domain-backup-1.ksdb", "--recovery-key", "opened", "-o", "json", cwd=tmp_path
+    )
     assert facts.code == 0, facts.err
     assert facts.json()["fingerprint"] in done.out
 
@@ -272,7 +291,11 @@ def test_recipient_that_cannot_receive_is_refused_before_anything_is_made(tmp_pa
         cwd=tmp_path,
     )
     (tmp_path / "text.pem").write_text("hello")
-    for name, words in (("ec.pem", "not an RSA certificate"), ("text.pem", "not a PEM"), ("none.pem", "cannot be read")):
+    for name, words in (
+        ("ec.pem", "not an RSA certificate"),
+        ("text.pem", "not a PEM"),
+        ("none.pem", "cannot be read"),
+    ):
         done = keystead("hsm", "init", "--softhsm-dir", "token", "--recovery-recipient", name, cwd=tmp_path)
         refused(done, SPEC, words)
     assert not list(tmp_path.glob("token*"))
@@ -365,7 +388,11 @@ def test_check_works_on_a_read_only_folder_and_an_unpacked_secret(tmp_path: Path
         pytest.skip("no right to make a read-only mount")
     line = command("hsm", "check", "--softhsm-dir", place, *expect)
     done_ro = subprocess.run(
-        ["unshare", "-m", "sh", "-c", shell, place, *line], env=environment(), capture_output=True, text=True, check=False
+        ["unshare", "-m", "sh", "-c", shell, place, *line],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done_ro.returncode == 0, done_ro.stderr
 

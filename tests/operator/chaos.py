@@ -68,7 +68,8 @@ _HOP = frozenset({"connection", "host", "keep-alive", "transfer-encoding", "cont
 class Write:
     """One write that was seen.
 
-    `status`: what the API server said, or the false answer; None: neither. `fault`: the name of the action.
+    `status`: what the API server said; None: not asked, or no answer yet. `told`: what the caller was told; None: nothing.
+    `fault`: the name of the action that was taken.
     """
 
     number: int
@@ -77,8 +78,13 @@ class Write:
     query: Mapping[str, str]
     body: Any
     status: int | None = None
-    forwarded: bool = False
+    told: int | None = None
     fault: str = ""
+
+    @property
+    def committed(self) -> bool:
+        """Whether the API server did it."""
+        return self.status is not None and self.status < 300
 
 
 @dataclass
@@ -126,7 +132,7 @@ class ChaosProxy:
 
     def __enter__(self) -> ChaosProxy:
         started = threading.Event()
-        self._upstream, self._tls = _server_of(self.cluster)
+        self._upstream, self._tls = server_of(self.cluster)
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve(started)), daemon=True)
@@ -201,15 +207,14 @@ class ChaosProxy:
         async def forward() -> Reply:
             async with self._send(incoming, body) as response:
                 reply = Reply(response.status, dict(response.headers), await response.read())
-            seen.status, seen.forwarded = reply.status, True
+            seen.status = reply.status
             return reply
 
         action = self._action(request)
-        if action is None:
-            return await forward()
-        seen.fault = action.__name__
-        reply = await action(forward)
-        seen.status = reply.status
+        if action is not None:
+            seen.fault = action.__name__
+        reply = await (forward() if action is None else action(forward))
+        seen.told = reply.status
         return reply
 
     async def _stream(self, incoming: web.Request, request: Request) -> web.StreamResponse:
@@ -256,7 +261,7 @@ async def _nothing() -> Reply:
     raise Drop
 
 
-def _server_of(cluster: Cluster) -> tuple[str, ssl.SSLContext]:
+def server_of(cluster: Cluster) -> tuple[str, ssl.SSLContext]:
     """URL and TLS context of the real API server."""
     view = cluster.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json")
     entry = json.loads(view)["clusters"][0]["cluster"]

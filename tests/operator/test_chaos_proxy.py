@@ -124,6 +124,7 @@ def test_answer_after_commit_hides_that_it_happened(caller: Caller) -> None:
     with caller.open("POST", caller.maps, {"metadata": {"name": "hidden"}}) as response:
         assert (response.status, response.headers["Retry-After"]) == (500, "7")
     assert caller.exists("hidden")
+    assert [(w.status, w.told, w.fault) for w in caller.proxy.log] == [(201, 500, "answer_500_after_commit")]
 
 
 @pytest.mark.parametrize(("action", "committed"), [(drop_reply(), True), (drop_request(), False)])
@@ -132,7 +133,7 @@ def test_dropped_call_gets_no_reply(caller: Caller, action: Any, committed: bool
     with pytest.raises(OSError):
         caller.create("dropped")
     assert caller.exists("dropped") == committed
-    assert caller.proxy.log[0].forwarded == committed
+    assert (caller.proxy.log[0].committed, caller.proxy.log[0].told) == (committed, None)
     assert caller.create("next") == 201
 
 

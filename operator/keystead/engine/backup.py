@@ -29,7 +29,7 @@ from keystead.errors import BackupError
 
 BACKUP_LENGTH: Final = 201
 _MAGIC = b"KSDB\x01"
-_RECOVERY = re.compile(r"KSR1-([1-9]\d{0,9})-([0-9a-f]{64})-([0-9a-f]{8})\Z")
+_RECOVERY = re.compile(r"KSR1-([1-9][0-9]{0,9})-([0-9a-f]{64})-([0-9a-f]{8})\Z")
 # A fixed value wrapped by DK proves DK without exporting anything of it (format page, Domain fingerprint).
 FINGERPRINT_PROBE: Final = bytes(range(32))
 

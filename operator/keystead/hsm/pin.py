@@ -52,30 +52,6 @@ class FileMarker:
         )
 
     def refuse(self) -> None:
-        """Remember that this version of the PIN was refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileMarker:
-    """`pin-refused` in `folder`; it names the PIN file's inode, size and modification time, never the PIN."""
-
-    pin_file: Path
-    folder: Path
-
-    def refused(self) -> str | None:
-        """The hint, where the marker names this very PIN file."""
-        try:
-            text = self._marker().read_text()
-        except FileNotFoundError:
-            return None
-        if text.strip() != self._version():
-            return None
-        return (
-            f"the token refused this PIN before (marker {self._marker()}); "
-            "hint: put the right PIN into the PIN file, then try again"
-        )
-
-    def refuse(self) -> None:
         """Write the marker. HsmAuthError where the folder takes none: nothing would stop the next attempt."""
         try:
             self._marker().write_text(self._version() + "\n")

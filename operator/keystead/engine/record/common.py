@@ -15,8 +15,8 @@ from keystead.engine.clock import parse_time
 
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Hex64 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Timestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")]
-Account = Annotated[str, Meta(pattern=r"^[1-9]\d{11}\Z")]
+Timestamp = Annotated[str, Meta(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z\Z")]
+Account = Annotated[str, Meta(pattern=r"^[1-9][0-9]{11}\Z")]
 Uid = Annotated[str, Meta(min_length=1, max_length=64)]
 KubeName = Annotated[str, Meta(min_length=1, max_length=253)]
 Region = Annotated[str, Meta(min_length=1, max_length=63)]
