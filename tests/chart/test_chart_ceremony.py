@@ -30,7 +30,9 @@ def account(cluster: Cluster, render: Renderer) -> Iterator[Path]:
     yield cluster.service_account_kubeconfig(RELEASE, ACCOUNT)
     cluster.helm("uninstall", "keystead", "--namespace", RELEASE)
     crds = [f"customresourcedefinition/{kind}.{rights.KMS}" for kind in rights.KINDS]
-    cluster.kubectl("delete", "--wait", *crds, f"namespace/{RELEASE}", f"namespace/{RECORDS}")
+    # Namespaces first: their controller stumbles over kinds that vanish while it looks.
+    cluster.kubectl("delete", "--wait", f"namespace/{RELEASE}", f"namespace/{RECORDS}")
+    cluster.kubectl("delete", "--wait", *crds)
 
 
 def job_command(render: Renderer, folder: Path) -> list[str]:

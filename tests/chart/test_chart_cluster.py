@@ -63,8 +63,8 @@ def shared(cluster: Cluster) -> Iterator[Cluster]:
     """The target namespaces; at the end nothing of the chart is left, the kept parts included."""
     cluster.apply(namespace(TARGET), namespace(OTHER), namespace(RELEASE))
     yield cluster
-    cluster.kubectl("delete", "--ignore-not-found", "--wait", *CRDS)
     delete_namespaces(cluster, RELEASE, RECORDS, TARGET, OTHER)
+    cluster.kubectl("delete", "--ignore-not-found", "--wait", *CRDS)
 
 
 @pytest.fixture

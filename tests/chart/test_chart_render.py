@@ -210,7 +210,8 @@ def test_the_command_line_knows_every_argument(render: Renderer, tmp_path: Path)
     for arguments in ((), recipient):
         for pod in pod_templates(render(*JOB, arguments=arguments)).values():
             for each in containers(pod):
-                parse(each.get("args", []))
+                if "command" not in each:  # else it does not start `keystead`
+                    parse(each["args"])
 
 
 def parse(words: list[str]) -> None:

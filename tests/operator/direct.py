@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from keystead.engine.identifiers import RecordKind, record_name
-from keystead.engine.record import DataKeyRecord, KeyRecord, decode
-from keystead.resources import names
 from tests.cluster.cluster import Cluster
 from tests.operator.chaos import server_of
 from tests.operator.harness import RECORDS
+
+from keystead.engine.identifiers import RecordKind, record_name
+from keystead.engine.record import DataKeyRecord, KeyRecord, decode
+from keystead.resources import names
 
 ACCOUNT = "crash-tests"
 _SECRETS = f"/api/v1/namespaces/{RECORDS}/secrets"

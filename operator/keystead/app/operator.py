@@ -113,6 +113,7 @@ class Operator:
 
     async def _engine(self) -> None:
         await self.engine.run()
+        self.feed.again()
         self.metrics.sessions.set(1)
         await self.stop.wait()
 

@@ -66,6 +66,11 @@ class Feed:
     def _serves(self, ref: ObjectRef) -> bool:
         return ref.kind in _SERVED and (not self._namespaces or ref.namespace in self._namespaces)
 
+    def again(self) -> None:
+        """Look at everything again: the token came back, and what its absence stopped need not wait for a refresh."""
+        for ref in tuple(self._intents):
+            self._queue.add(ref, Class.REFRESH)
+
     def _remember_user(self, ref: ObjectRef, body: Mapping[str, Any]) -> None:
         key_ref = (body.get("spec") or {}).get("keyRef")
         if not isinstance(key_ref, Mapping) or not isinstance(key_ref.get("name"), str):
