@@ -179,6 +179,7 @@ async def _within(seconds: float, work: Coroutine[Any, Any, Any] | asyncio.Futur
 async def _main(settings: Settings) -> int:
     kube = await connect(settings.cluster.kubeconfig)
     await _first_answer(kube)
+    await _kinds_served(kube)
     return await Operator(settings, kube).run()
 
 
@@ -192,6 +193,19 @@ async def _first_answer(kube: Kube) -> None:
             await asyncio.sleep(1.0)
         else:
             return
+
+
+async def _kinds_served(kube: Kube) -> None:
+    """Kopf resolves its kinds once, at its start: wait until the API server serves them."""
+    objects = KubeObjects(kube)
+    while True:
+        try:
+            if await objects.served(KINDS):
+                return
+            log.info("waiting for the CRDs of %s", ", ".join(KINDS))
+        except StoreError as error:
+            log.info("waiting for the API server: %s", error)
+        await asyncio.sleep(1.0)
 
 
 def run_operator(settings: Settings) -> int:

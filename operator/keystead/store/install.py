@@ -39,50 +39,63 @@ class InstallParts:
 
 
 async def publish(kube: Kube, parts: InstallParts, namespace: str, records_namespace: str, pin_secret: str) -> None:
-    """Create everything that is not there. HsmSetupError where another install's token or domain is there already."""
-    await kube.request("GET", f"/api/v1/namespaces/{records_namespace}")
-    await _install_record(kube, parts, records_namespace)
+    """Create everything that is not there; the install record comes last.
+
+    The operator makes nothing without it, so a ceremony that is cut short leaves Secrets that nothing was encrypted under: the error of
+    the next one names them. HsmSetupError where another install's token or domain is there already.
+    """
+    space = await kube.request("GET", f"/api/v1/namespaces/{records_namespace}")
+    records = KubeRecords(kube, records_namespace)
+    found = await _find_install(records, parts)
     backup = {"backup": parts.backup}
     if parts.recovery_cms is not None:
         backup["recovery.cms"] = parts.recovery_cms
-    generation = parts.domain.generation
-    await _create(kube, records_namespace, f"domain-backup-{generation}", BACKUP_TYPE, backup)
+    name = f"domain-backup-{parts.domain.generation}"
+    await _create(kube, records_namespace, name, BACKUP_TYPE, backup, keep=found)
     if parts.recovery_text is not None:
         await _create(kube, namespace, RECOVERY_SECRET, "Opaque", {"recovery-key": parts.recovery_text.encode()})
     if parts.token_files:
         await _create(kube, namespace, TOKEN_SECRET, "Opaque", parts.token_files)
     if parts.pin is not None:
         await _create(kube, namespace, pin_secret, "Opaque", {"pin": parts.pin.encode()})
+    if not found:
+        await _create_install(kube, records, parts, space["metadata"]["uid"])
 
 
-async def _install_record(kube: Kube, parts: InstallParts, records_namespace: str) -> None:
-    """The first thing that is written: it claims the cluster for this domain."""
-    records, name = KubeRecords(kube, records_namespace), record_name(RecordKind.INSTALL)
-    found = await records.get(name)
+async def _find_install(records: KubeRecords, parts: InstallParts) -> bool:
+    """Whether this install's record is there. HsmSetupError where it is another install's."""
+    found = await records.get(record_name(RecordKind.INSTALL))
     if found is None:
-        space = await kube.request("GET", f"/api/v1/namespaces/{records_namespace}")
-        record = InstallRecord(
-            domain_generation=parts.domain.generation,
-            domain_fingerprint=parts.domain.fingerprint,
-            namespace_uid=space["metadata"]["uid"],
-            transition=0,
-            seq=1,
-            install_id=parts.install_id.hex(),
-            created=format_time(kube.clock.now()),
-        )
-        try:
-            await records.create(RecordKind.INSTALL, seal_record(parts.domain, name, record))
-        except ConflictError:
-            raise HsmSetupError("another install was made at the same moment; nothing was overwritten") from None
-        return
+        return False
     held = open_sealed(parts.domain, found.sealed, InstallRecord)
     if held.install_id != parts.install_id.hex():
         raise HsmSetupError(
             f"the cluster belongs to install {held.install_id}; hint: use its token, or restore that domain with --from-backup"
         )
+    return True
 
 
-async def _create(kube: Kube, namespace: str, name: str, kind: str, data: Mapping[str, bytes]) -> None:
+async def _create_install(kube: Kube, records: KubeRecords, parts: InstallParts, namespace_uid: str) -> None:
+    name = record_name(RecordKind.INSTALL)
+    record = InstallRecord(
+        domain_generation=parts.domain.generation,
+        domain_fingerprint=parts.domain.fingerprint,
+        namespace_uid=namespace_uid,
+        transition=0,
+        seq=1,
+        install_id=parts.install_id.hex(),
+        created=format_time(kube.clock.now()),
+    )
+    try:
+        await records.create(RecordKind.INSTALL, seal_record(parts.domain, name, record))
+    except ConflictError:
+        raise HsmSetupError("another install was made at the same moment; nothing was overwritten") from None
+
+
+async def _create(
+    kube: Kube, namespace: str, name: str, kind: str, data: Mapping[str, bytes], *, keep: bool = False
+) -> None:
+    """Create-only. `keep`: one that is there already is this install's own (a domain restored beside its records)."""
     body: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -93,6 +106,10 @@ async def _create(kube: Kube, namespace: str, name: str, kind: str, data: Mappin
     try:
         await kube.request("POST", f"/api/v1/namespaces/{namespace}/secrets", body=body)
     except ConflictError:
+        if keep:
+            return
         raise HsmSetupError(
-            f"Secret {namespace}/{name} exists already and was not touched; hint: an install is there; delete nothing of it"
+            f"Secret {namespace}/{name} exists already and was not touched; hint: if keystead-records has a Secret `install`, "
+            "an install is there and nothing of it may be deleted; without one an earlier ceremony was cut short: delete that "
+            "Secret and run this again"
         ) from None

@@ -56,6 +56,14 @@ class KubeObjects:
         query = {"fieldManager": MANAGER, "force": "true"}
         await self._kube.request("PATCH", f"{_path(ref)}/status", query, body, APPLY)
 
+    async def served(self, kinds: tuple[Kind, ...]) -> bool:
+        """Whether the API server serves all these kinds now (discovery, which everybody may read)."""
+        try:
+            found = await self._kube.request("GET", _API)
+        except NotFoundError:
+            return False
+        return {kind.plural for kind in kinds} <= {item["name"] for item in found["resources"]}
+
     async def patch_annotations(self, ref: ObjectRef, uid: str, annotations: dict[str, str | None]) -> None:
         """Set (or, with None, remove) annotations of one object (`keystead records`)."""
         body = {"metadata": {"uid": uid, "annotations": annotations}}
