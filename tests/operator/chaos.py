@@ -34,6 +34,7 @@ from tests.operator.faults import (
     WRITES,
     Action,
     Drop,
+    Gate,
     Match,
     Reply,
     Request,
@@ -42,6 +43,7 @@ from tests.operator.faults import (
     delay,
     drop_reply,
     drop_request,
+    hold,
     kill_after,
     kill_before,
     stall_watch,
@@ -50,6 +52,7 @@ from yarl import URL
 
 __all__ = [
     "ChaosProxy",
+    "Gate",
     "Request",
     "Rule",
     "Write",
@@ -57,6 +60,7 @@ __all__ = [
     "delay",
     "drop_reply",
     "drop_request",
+    "hold",
     "kill_after",
     "kill_before",
     "stall_watch",

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -145,6 +146,26 @@ def delay(seconds: float, *, after_commit: bool = False) -> Action:
         return await forward()
 
     return named("delay", act)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Holds a request: `reached` is set when it is there, `go` lets it on to the API server (however late)."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    go: threading.Event = field(default_factory=threading.Event)
+
+
+def hold(gate: Gate) -> Action:
+    """Keep the request until the gate opens. Its caller may be gone by then: the request is not."""
+
+    async def act(forward: Forward) -> Reply:
+        gate.reached.set()
+        while not gate.go.is_set():
+            await asyncio.sleep(0.01)
+        return await forward()
+
+    return named("hold", act)
 
 
 def stall_watch() -> Action:

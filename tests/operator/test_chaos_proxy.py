@@ -18,10 +18,12 @@ import pytest
 from tests.cluster.cluster import Cluster
 from tests.operator.chaos import (
     ChaosProxy,
+    Gate,
     answer,
     delay,
     drop_reply,
     drop_request,
+    hold,
     kill_after,
     kill_before,
     stall_watch,
@@ -152,6 +154,18 @@ def test_delayed_call_takes_its_time(caller: Caller) -> None:
     began = time.monotonic()
     assert caller.create("slow") == 201
     assert time.monotonic() - began >= 0.5
+
+
+def test_held_write_happens_when_it_is_let_go_although_its_caller_is_gone(caller: Caller) -> None:
+    gate = Gate()
+    caller.proxy.rule(lambda r: r.write, hold(gate))
+    body = {"metadata": {"name": "late"}}
+    with pytest.raises(TimeoutError), caller.open("POST", caller.maps, body, seconds=0.5):
+        pass
+    assert gate.reached.is_set()
+    assert not caller.exists("late")
+    gate.go.set()
+    wait_for("the late write", lambda: caller.exists("late"))
 
 
 def test_watch_streams_events_as_they_come(caller: Caller) -> None:

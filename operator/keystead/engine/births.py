@@ -15,6 +15,7 @@ from keystead.engine.ports import Domain, GeneratedMaterial
 from keystead.engine.record.codec import Record
 from keystead.engine.record.datakey import DataKeyRecord, DataKeyTarget, DataKeyVersion
 from keystead.engine.record.key import KeyRecord, KeyVersion, Wrap
+from keystead.resources import names
 from keystead.resources.kms_key import KmsKey
 from keystead.resources.vocabulary import KeyState, Origin, Protection
 
@@ -50,8 +51,9 @@ def key_version(n: int, made: GeneratedMaterial, protection: Protection, now: da
 def new_key_record(
     birth: Birth, key: KmsKey, key_id: str, settings: KeySettings, protection: Protection, made: GeneratedMaterial
 ) -> KeyRecord:
-    """The first record of a key, seq 1."""
+    """The first record of a key, seq 1. A request to rotate that is there already is answered by the birth."""
     now = format_time(birth.now)
+    asked = key.metadata.annotations.get(names.ROTATE_REQUESTED_AT)
     return KeyRecord(
         domain_generation=birth.domain.generation,
         domain_fingerprint=birth.domain.fingerprint,
@@ -83,6 +85,7 @@ def new_key_record(
         deletion_policy=settings.deletion_policy,
         rotation=settings.rotation,
         on_demand_rotations=0,
+        last_rotate_request=UNSET if asked is None else asked[:256],
         versions=[key_version(1, made, protection, birth.now)],
         current=1,
         n_versions=1,
@@ -130,13 +133,13 @@ def data_key_version(n: int, issued: IssuedDataKey, context: dict[str, str], now
 def new_data_key_record(
     birth: Birth,
     key_id: str,
-    names: tuple[str, str, str],
+    called: tuple[str, str, str],
     content: tuple[str | UnsetType, int | UnsetType],
     secret_name: str,
     version: DataKeyVersion,
 ) -> DataKeyRecord:
-    """The first record of a data key. `names`: namespace, name, object uid; `content`: dataKeySpec, numberOfBytes."""
-    namespace, name, uid = names
+    """The first record of a data key. `called`: namespace, name, object uid; `content`: dataKeySpec, numberOfBytes."""
+    namespace, name, uid = called
     return DataKeyRecord(
         domain_generation=birth.domain.generation,
         domain_fingerprint=birth.domain.fingerprint,

@@ -24,7 +24,7 @@ from keystead.errors import InvalidSpecError
 MAX_JITTER: Final = timedelta(hours=1)
 # AWS: at most 25 rotations on demand per key (KMS.md, Limits).
 MAX_ON_DEMAND: Final = 25
-_DURATION = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s)?\Z")
+_DURATION = re.compile(r"(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,6})s)?\Z")
 
 
 def parse_duration(text: str) -> timedelta:

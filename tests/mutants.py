@@ -1,0 +1,254 @@
+"""Proof that the tests bite: each seeded fault must turn the tests named beside it red. `python -m tests.mutants [NAME...]`.
+
+Works on a copy of the tree, one fault at a time; the source of this checkout is never touched. Without a fault the same tests must be green,
+and a fault whose text is no longer in the source is an error: the table then wants care.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("operator", "tests", "crds", "charts", "examples", "docs", "requirements", "pyproject.toml", "README.md", "Makefile", "Dockerfile")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: in `file`, `old` becomes `new`. `tests`: pytest arguments of what must turn red."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+ENGINE = "operator/keystead/engine"
+MUTANTS = (
+    Mutant(
+        "seal not verified",
+        f"{ENGINE}/seal.py",
+        "if not hmac.compare_digest(given, seal(",
+        "if False and not hmac.compare_digest(given, seal(",
+        ("tests/engine/test_seal.py::test_every_flipped_byte_of_record_and_seal_is_refused",),
+    ),
+    Mutant(
+        "seal does not cover the Secret's name",
+        f"{ENGINE}/seal.py",
+        "text = name.encode()",
+        'text = b""',
+        ("tests/engine/test_seal.py::test_two_records_that_were_swapped_are_refused",),
+    ),
+    Mutant(
+        "parse before verify",
+        f"{ENGINE}/record/sealed.py",
+        "    verify_seal(domain.mac",
+        "    decode(sealed.record, kind)\n    verify_seal(domain.mac",
+        ("tests/engine/test_seal.py::test_nothing_is_parsed_before_the_seal_holds",),
+    ),
+    Mutant(
+        "commitment not compared",
+        f"{ENGINE}/blob.py",
+        "if not hmac.compare_digest(derived[32:], blob[84:116]):",
+        "if False:",
+        ("tests/engine/test_blob.py::test_the_commitment_is_compared_before_gcm",),
+    ),
+    Mutant(
+        "context not bound",
+        f"{ENGINE}/blob.py",
+        "blob[116:], blob[:116] + context)",
+        'blob[116:], blob[:116] + b"\\0\\0")',
+        ("tests/engine/test_blob.py",),
+    ),
+    Mutant(
+        "N is not fresh",
+        "operator/keystead/operations/symmetric.py",
+        "world.entropy(NONCE_LENGTH)",
+        "bytes(NONCE_LENGTH)",
+        ("tests/operations/test_encryption.py",),
+    ),
+    Mutant(
+        "self-check skipped",
+        "operator/keystead/operations/symmetric.py",
+        "        opened = _open(world, material, blob, context)",
+        "        opened = secret",
+        ("tests/operations/test_datakeys.py",),
+    ),
+    Mutant(
+        "older record believed",
+        f"{ENGINE}/freshness.py",
+        "if found.seq < known.seq:",
+        "if False:",
+        ("tests/engine/test_seal.py::test_an_older_record_under_a_newer_status_is_refused",),
+    ),
+    Mutant(
+        "generate on missing",
+        f"{ENGINE}/plan/common.py",
+        "if names_something or status.record_seq is not UNSET:",
+        "if False:",
+        ("tests/plan",),
+    ),
+    Mutant(
+        "a made-again namespace inherits",
+        f"{ENGINE}/plan/common.py",
+        "record.namespace_uid != namespace.uid:",
+        "False:",
+        ("tests/plan",),
+    ),
+    Mutant(
+        "state not checked",
+        "operator/keystead/operations/pipeline.py",
+        "        if error is not None:\n            raise error",
+        "        if False:\n            raise error",
+        ("tests/operations/test_states.py",),
+    ),
+    Mutant(
+        "hold ignored",
+        "operator/keystead/operations/pipeline.py",
+        "    return KeyState.DISABLED",
+        "    return record.state",
+        ("tests/operations/test_states.py",),
+    ),
+    Mutant(
+        "hold lifted by removing its annotation",
+        f"{ENGINE}/plan/key.py",
+        "    return record.hold\n",
+        "    return UNSET\n",
+        ("tests/plan/test_plan_key.py",),
+    ),
+    Mutant(
+        "a closed key is opened by a silent manifest",
+        f"{ENGINE}/plan/key.py",
+        "enabled=_or(spec.enabled, record.enabled if record else True)",
+        "enabled=_or(spec.enabled, True)",
+        ("tests/plan/test_plan_key.py",),
+    ),
+    Mutant(
+        "grant's constraint not compared",
+        "operator/keystead/policy/grants.py",
+        "            return _context_fits(constraints, question.context)",
+        "            return True",
+        ("tests/policy/test_grants.py",),
+    ),
+    Mutant(
+        "grant never expires",
+        "operator/keystead/policy/grants.py",
+        "or question.now < grant.expires_at",
+        "or True",
+        ("tests/policy/test_grants.py",),
+    ),
+    Mutant(
+        "foreign account allowed",
+        "operator/keystead/policy/evaluate.py",
+        "RULES: tuple[Rule, ...] = (_own_policy, _foreign, ",
+        "RULES: tuple[Rule, ...] = (_own_policy, ",
+        ("tests/policy/test_evaluate.py",),
+    ),
+    Mutant(
+        "a policy that is not enforced serves",
+        "operator/keystead/policy/evaluate.py",
+        "RULES: tuple[Rule, ...] = (_own_policy, _foreign, ",
+        "RULES: tuple[Rule, ...] = (_foreign, ",
+        ("tests/policy/test_evaluate.py",),
+    ),
+    Mutant(
+        "fence off",
+        "operator/keystead/reconciler/book.py",
+        "if held.record.transition > transition:",
+        "if False:",
+        ("tests/reconciler",),
+    ),
+    Mutant(
+        "one request rotates for ever",
+        f"{ENGINE}/plan/key.py",
+        "or value[:256] == record.last_rotate_request",
+        "or False",
+        ("tests/plan",),
+    ),
+    Mutant(
+        "vanished record is an empty place",
+        "operator/keystead/reconciler/book.py",
+        "if self.memory.knows(name):",
+        "if False:",
+        ("tests/reconciler",),
+    ),
+    Mutant(
+        "refreshes before new objects",
+        "operator/keystead/reconciler/queue.py",
+        "        for kind in Class:\n            if self._ready[kind]:",
+        "        for kind in reversed(Class):\n            if self._ready[kind]:",
+        ("tests/reconciler/test_queue.py",),
+    ),
+    Mutant(
+        "OAEP padding not checked",
+        "operator/keystead/hsm/oaep.py",
+        "    if not good:",
+        "    if False:",
+        ("tests/hsm", "-k", "oaep and not kryoptic"),
+    ),
+    Mutant(
+        "material id not checked after unwrap",
+        "operator/keystead/hsm/vault.py",
+        "            if not hmac.compare_digest(found[:32], material.material_id):",
+        "            if False:",
+        ("tests/hsm/test_port_suite.py", "-k", "not kryoptic"),
+    ),
+)
+
+
+def run_tests(tree: Path, arguments: tuple[str, ...]) -> bool:
+    """Whether these tests are green in the tree."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not cluster and not helm", *arguments]
+    environment = dict(os.environ) | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"pytest {' '.join(arguments)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-500:]}")
+    return done.returncode == 0
+
+
+def try_mutant(tree: Path, mutant: Mutant) -> str:
+    """What became of it: `caught`, or what is wrong."""
+    file = tree / mutant.file
+    source = file.read_text()
+    if source.count(mutant.old) != 1:
+        return f"the text to change stands {source.count(mutant.old)} times in {mutant.file}"
+    file.write_text(source.replace(mutant.old, mutant.new))
+    try:
+        return "SURVIVED" if run_tests(tree, mutant.tests) else "caught"
+    finally:
+        file.write_text(source)
+
+
+def main(names: list[str]) -> int:
+    """Try the mutants whose name contains one of the words, or all."""
+    chosen = [m for m in MUTANTS if not names or any(word in m.name for word in names)]
+    with tempfile.TemporaryDirectory(prefix="keystead-mutants-") as folder:
+        tree = Path(folder)
+        for part in PARTS:
+            source = ROOT / part
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, tree / part)
+        alive = 0
+        for mutant in chosen:
+            start = time.monotonic()
+            found = try_mutant(tree, mutant)
+            alive += found != "caught"
+            print(f"{found:<10} {time.monotonic() - start:5.1f} s  {mutant.name}  ({' '.join(mutant.tests)})", flush=True)
+        green = {arguments for mutant in chosen for arguments in [mutant.tests]}
+        for arguments in sorted(green):
+            if not run_tests(tree, arguments):
+                print(f"RED without a mutant: {' '.join(arguments)}", flush=True)
+                alive += 1
+    print(f"{len(chosen) - alive} passed, {alive} failed")
+    return 1 if alive else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
