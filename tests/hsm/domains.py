@@ -13,7 +13,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,11 @@ def on_token(token: DomainToken) -> Iterator[Callable[..., Any]]:
     """`run(function, *arguments)` calls `function(hsm, *arguments)` in another process, on this token opened there."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, initializer=_start, initargs=(token,)) as pool:
-        yield lambda function, *arguments: pool.submit(_call, function, arguments).result(timeout=120)
+        try:
+            yield lambda function, *arguments: pool.submit(_call, function, arguments).result(timeout=120)
+        finally:
+            with suppress(BrokenProcessPool):
+                pool.submit(_finish).result(timeout=120)
 
 
 _opened: list[Hsm] = []
@@ -146,6 +151,11 @@ _opened: list[Hsm] = []
 def _start(token: DomainToken) -> None:
     os.environ.update(token.env)
     _opened.append(token.open())
+
+
+def _finish() -> None:
+    """Close it: a process of multiprocessing waits for its children, and slow lanes end with their Hsm only."""
+    _opened.pop().close()
 
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

@@ -182,3 +182,22 @@ def rewrapped(record: DataKeyRecord, n: int, blob: bytes, key_arn: str, key_mate
         for version in record.versions
     ]
     return replace(record, versions=versions)
+
+
+def archived(record: DataKeyRecord, transition: int) -> tuple[DataKeyRecord, DataKeyRecord]:
+    """(the archive of the oldest half of the versions, the record without them). Nothing of a version is changed."""
+    moved, kept = record.versions[: len(record.versions) // 2], record.versions[len(record.versions) // 2 :]
+    k = record.archives + 1
+    archive = replace(
+        record,
+        seq=1,
+        prev=UNSET,
+        transition=transition,
+        part=k,
+        archives=0,
+        versions=moved,
+        first_version=moved[0].n,
+        current=moved[-1].n,
+        n_versions=moved[-1].n,
+    )
+    return archive, replace(record, archives=k, versions=kept, first_version=kept[0].n)

@@ -9,10 +9,11 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace as replace_record
 
-from keystead.engine.births import Birth, data_key_version, issued_again, new_data_key_record, rewrapped
-from keystead.engine.identifiers import RecordKind, record_name
+from keystead.engine.births import Birth, archived, data_key_version, issued_again, new_data_key_record, rewrapped
+from keystead.engine.identifiers import RecordKind, archive_name, record_name
 from keystead.engine.plan.common import Obstacle
 from keystead.engine.plan.data_key import (
+    Archive,
     DataKeyFacts,
     Deliver,
     Issue,
@@ -26,7 +27,7 @@ from keystead.engine.plan.data_key import (
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts
 from keystead.engine.record import DataKeyRecord, KeyRecord
 from keystead.engine.view.data_key import data_key_notices, data_key_status
-from keystead.errors import ConflictError, ForbiddenError, InvalidSpecError, KeysteadError, RefusedError
+from keystead.errors import ConflictError, ForbiddenError, InvalidSpecError, KeysteadError, RecordIntegrityError, RefusedError
 from keystead.reconciler import pipeline
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
@@ -130,12 +131,14 @@ class DataKeyReconciler:
         return gathered, None, True
 
     async def _write(
-        self, ref: ObjectRef, gathered: _Gathered, step: Issue | Rewrap | WriteDataKey
+        self, ref: ObjectRef, gathered: _Gathered, step: Archive | Issue | Rewrap | WriteDataKey
     ) -> Held[DataKeyRecord]:
         domain, held = self._context.engine().domain, gathered.held
         match step:
             case Issue(number):
                 return await self._issue(ref, gathered, number)
+            case Archive():
+                record = await self._archive(gathered)
             case Rewrap(number):
                 record = await self._rewrap(gathered, number)
             case WriteDataKey(record):
@@ -181,6 +184,20 @@ class DataKeyReconciler:
         assert gathered.facts.key is not None
         assert gathered.facts.namespace is not None
         return pipeline.OneKey(gathered.facts.key, gathered.facts.namespace.uid)
+
+    async def _archive(self, gathered: _Gathered) -> DataKeyRecord:
+        """Create the archive first, then let go of its versions. A kill in between finds the archive there, and goes on."""
+        context, domain, held = self._context, self._context.engine().domain, gathered.held
+        assert held is not None
+        archive, kept = archived(held.record, context.leadership.transition)
+        name = archive_name(held.opened.name, archive.part)
+        try:
+            await context.book.create(domain, RecordKind.DATAKEY, name, archive)
+        except ConflictError:
+            found = await context.book.read(domain, name, DataKeyRecord)
+            if found is None or [v.n for v in found.record.versions] != [v.n for v in archive.versions]:
+                raise RecordIntegrityError(f"record {name} holds other versions than are to be archived") from None
+        return kept
 
     async def _rewrap(self, gathered: _Gathered, number: int) -> DataKeyRecord:
         record, key = gathered.facts.record, gathered.facts.key

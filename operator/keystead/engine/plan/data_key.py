@@ -28,6 +28,7 @@ from keystead.engine.plan.common import (
     namespace_obstacle,
 )
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts, desired_secret, secret_obstacle
+from keystead.engine.record.codec import encode
 from keystead.engine.record.datakey import DataKeyRecord
 from keystead.engine.record.key import KeyRecord
 from keystead.engine.rotation import parse_duration
@@ -35,6 +36,10 @@ from keystead.resources import names
 from keystead.resources.kms_data_key import DEFAULT_KEEP_VERSIONS, DEFAULT_OVERLAP, KmsDataKey, KmsDataKeySpec
 from keystead.resources.reasons import Reason
 from keystead.resources.vocabulary import AnyDataKeySpec, KeySpec, KeyState
+
+
+# A version of a key pair takes up to 5 KiB: this leaves room for more than ten beside the bound of 256 KiB.
+ARCHIVE_ABOVE = 192 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +84,12 @@ class Deliver:
     desired: DesiredSecret
 
 
-DataKeyStep = Issue | Rewrap | WriteDataKey | Deliver
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Move the oldest half of the versions into a sealed record of their own: the next one would not fit into 256 KiB."""
+
+
+DataKeyStep = Archive | Issue | Rewrap | WriteDataKey | Deliver
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,12 +240,12 @@ def _bound(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> 
     return replace(record, bound=True, object_uid=data_key.metadata.uid, crd_uid=crd_uid)
 
 
-def _work(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> Issue | Rewrap | None:
+def _work(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> Archive | Issue | Rewrap | None:
     assert facts.key is not None
     due = next_data_key_rotation(data_key, record)
     asked = rotate_request(data_key, record) is not None
     if not data_key.spec.target.immutable and (asked or (due is not None and due <= facts.now)):
-        return Issue(record.n_versions + 1)
+        return Archive() if len(encode(record)) > ARCHIVE_ABOVE else Issue(record.n_versions + 1)
     material = facts.key.current_version.material_id
     stale = [version.n for version in record.versions if version.key_material_id != material]
     return Rewrap(max(stale)) if stale else None
