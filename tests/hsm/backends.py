@@ -1,8 +1,8 @@
 """BACKENDS: the real tokens on which the one suite runs beside the fake (tests/hsm/fake.py).
 
-A factory answers the process's one opened token of its kind: a PKCS#11 module is loaded and logged in once per process, so
-every suite in it shares the token, and `close` of a suite ends nothing. The token is made by the real ceremony, its slow
-lanes are real processes; SOFTWARE keys are allowed, as for the fake.
+A factory answers the process's one opened token of its kind: a PKCS#11 module is loaded and logged in once per
+process, so every suite in it shares the token, and `close` of a suite ends nothing. The token is made by the real
+ceremony, its slow lanes are real processes; SOFTWARE keys are allowed, as for the fake.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Tokens with a domain for tests, made by the real ceremony (`keystead hsm init` in a process of its own).
 
-Who calls it: tests.hsm.backends and every test that needs a token for itself. `on_token` runs functions in a spawned process
-that has the token's environment: one module load per process, and no token of one test in the process of another.
+Who calls it: tests.hsm.backends and every test that needs a token for itself. `on_token` runs functions in a spawned
+process that has the token's environment: one module load per process, and no token of one test in the process of
+another.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The disaster: everything is gone but the records, the domain backup and the recovery key (SECURITY promise 1, HSM.md A2).
 
-A new SoftHSM token and a new kryoptic token, each restored from them alone: every blob, data key, MAC and signature that was ever
-made opens, verifies and can be made again, but for the two specs that a token of the other kind cannot unwrap (HSM.md A5).
+A new SoftHSM token and a new kryoptic token, each restored from them alone: every blob, data key, MAC and signature
+that was ever made opens, verifies and can be made again, but for the two specs that a token of the other kind cannot
+unwrap (HSM.md A5).
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.builders import a_key, an_alias
+from tests.hsm.domains import KINDS, DomainToken, new_domain, on_token, restored_domain
+from tests.hsm.work import decrypt, encrypt, sign, verify
 
 from keystead.engine import publickey
 from keystead.engine.algorithms import KeyAgreementAlgorithm, RsaPadding, SigningAlgorithm
@@ -26,9 +30,6 @@ from keystead.engine.record.sealed import SealedRecord, open_sealed, seal_record
 from keystead.errors import HsmDataError, RecordIntegrityError
 from keystead.hsm.backend import Hsm
 from keystead.resources.vocabulary import KeySpec, KeyUsage, Protection
-from tests.builders import a_key, an_alias
-from tests.hsm.domains import KINDS, DomainToken, new_domain, on_token, restored_domain
-from tests.hsm.work import decrypt, encrypt, sign, verify
 
 pytestmark = pytest.mark.token
 VERSIONS = 2
@@ -67,7 +68,9 @@ def _make(hsm: Hsm, material: Material) -> list[tuple[str, Any, Any]]:
             data_key = os.urandom(32)
             return [("blob", encrypt(hsm, material, plain), plain) for plain in (SECRET, data_key, b"\0" * 4096)]
         case KeyUsage.ENCRYPT_DECRYPT:
-            return [(padding.value, publickey.encrypt_rsa(spki or b"", padding, SECRET), SECRET) for padding in RsaPadding]
+            return [
+                (padding.value, publickey.encrypt_rsa(spki or b"", padding, SECRET), SECRET) for padding in RsaPadding
+            ]
         case KeyUsage.GENERATE_VERIFY_MAC:
             return [("mac", SECRET, hsm.fast.generate_mac(material, facts.macs[0], SECRET))]
         case KeyUsage.SIGN_VERIFY:
@@ -138,7 +141,8 @@ def lost_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     token = new_domain(request.param, tmp_path_factory.mktemp(f"old-{request.param}"))
     with on_token(token) as run:
         estate = run(make_estate)
-    (token.pin_file.parent / "token").rename(token.pin_file.parent / "gone") if token.kind == "kryoptic" else None
+    place = token.backup.parent / "token"
+    place.rename(place.with_name("gone"))
     return token, estate
 
 

@@ -1,7 +1,7 @@
 """kill -9 anywhere in `keystead hsm init`: there is nothing, or a complete token and the backup that opens it (HSM.md A2).
 
-The moment is chosen by what is on disk, not by the clock: the n-th of the distinct states of the folder that a ceremony goes
-through, and the kill follows the look at once.
+The moment is chosen by what is on disk, not by the clock: the n-th of the distinct states of the folder that a
+ceremony goes through, and the kill follows the look at once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fresh PKCS#11 tokens for tests: initialised, SO and user PIN set, empty (no domain).
 
-Who calls it: tests.hsm.domains (which puts domains into them) and the end-to-end setup. A module reads its configuration
-file from the environment at C_Initialize, so each token is used in a process that was started with `TokenFiles.env`. How
-the PIN stays off command lines: keystead.hsm.provision.
+Who calls it: tests.hsm.domains (which puts domains into them) and the end-to-end setup. A module reads its
+configuration file from the environment at C_Initialize, so each token is used in a process that was started with
+`TokenFiles.env`. How the PIN stays off command lines: keystead.hsm.provision.
 """
 
 from __future__ import annotations

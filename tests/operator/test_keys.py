@@ -292,7 +292,7 @@ def test_a_deleted_crd_loses_no_record_and_no_id(at: Desk) -> None:
     record = at.key_record("outlives")
     cluster = at.installation.cluster
     cluster.kubectl("delete", "crd", "kmskeys.kms.keystead.io", "--timeout=60s")
-    cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds/kmskeys.yaml"))
+    cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds/kms.keystead.io_kmskeys.yaml"))
     cluster.kubectl("wait", "--for=condition=Established", "crd/kmskeys.kms.keystead.io", "--timeout=60s")
     assert at.key_record("outlives") == record
     at.until("the API serves the kind", lambda: at.direct.get(path_of(KEY, at.namespace)) is not None)

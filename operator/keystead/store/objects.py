@@ -10,7 +10,7 @@ from keystead.engine.plan.common import CrdFacts, NamespaceFacts
 from keystead.errors import ConflictError, NotFoundError
 from keystead.reconciler.ports import EventType, Kind, ObjectRef
 from keystead.resources import names
-from keystead.store.kube import APPLY, Kube
+from keystead.store.kube import APPLY, MERGE_PATCH, Kube
 
 MANAGER: Final = "keystead-operator"
 _API: Final = f"/apis/{names.API_VERSION}"
@@ -53,8 +53,12 @@ class KubeObjects:
             "metadata": {"name": ref.name, "namespace": ref.namespace, "uid": uid},
             "status": status,
         }
-        query = {"fieldManager": MANAGER, "force": "true"}
-        await self._kube.request("PATCH", f"{_path(ref)}/status", query, body, APPLY)
+        path, query = f"{_path(ref)}/status", {"fieldManager": MANAGER, "force": "true"}
+        answer = await self._kube.request("PATCH", path, query, body, APPLY)
+        foreign = _foreign(answer.get("status") or {}, status)
+        if foreign:
+            body = {"metadata": {"uid": uid}, "status": foreign}
+            await self._kube.request("PATCH", path, {"fieldManager": MANAGER}, body, MERGE_PATCH)
 
     async def served(self, kinds: tuple[Kind, ...]) -> bool:
         """Whether the API server serves all these kinds now (discovery, which everybody may read)."""
@@ -67,7 +71,7 @@ class KubeObjects:
     async def patch_annotations(self, ref: ObjectRef, uid: str, annotations: dict[str, str | None]) -> None:
         """Set (or, with None, remove) annotations of one object (`keystead records`)."""
         body = {"metadata": {"uid": uid, "annotations": annotations}}
-        await self._kube.request("PATCH", _path(ref), body=body, content_type="application/merge-patch+json")
+        await self._kube.request("PATCH", _path(ref), body=body, content_type=MERGE_PATCH)
 
     async def namespace(self, name: str) -> NamespaceFacts | None:
         """The live namespace, or None."""
@@ -114,6 +118,11 @@ class KubeObjects:
             await self._kube.request("POST", f"/api/v1/namespaces/{ref.namespace}/events", body=body)
         except ConflictError:
             return
+
+
+def _foreign(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Members that an apply leaves behind because somebody else wrote them, as a merge patch. Conditions are everybody's."""
+    return {key: wanted.get(key) for key, value in found.items() if key != "conditions" and wanted.get(key) != value}
 
 
 def _path(ref: ObjectRef) -> str:
