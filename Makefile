@@ -56,7 +56,8 @@ demo: setup binaries  ## the main job, end to end, on a real API server
 demo-down: setup  ## end what the demo left running
 	@$(PY) -m examples.demo --down
 
-lock: setup  ## new lock files with hashes and no index addresses
+lock: | packages  ## new lock files with hashes and no index addresses
+	@[ -x .venv/bin/uv ] || { $(PYTHON) -m venv .venv && .venv/bin/python -m pip install --quiet uv; }
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements/runtime.txt
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 pyproject.toml --group dev -o requirements/dev.txt
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --group go -o requirements/go.txt

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.hsm.backends import BACKENDS, SharedHsm
-from tests.hsm.domains import KINDS
+from tests.hsm.domains import KINDS, DomainToken, new_domain
 from tests.hsm.fake import FakeHsm
 
 _REAL = [pytest.param(factory, id=name, marks=pytest.mark.token) for name, factory in BACKENDS]
@@ -32,3 +32,9 @@ def real(request: pytest.FixtureRequest) -> SharedHsm:
 def kind(request: pytest.FixtureRequest) -> str:
     """Which kind of token to make."""
     return str(request.param)
+
+
+@pytest.fixture(scope="module", params=[pytest.param(kind, marks=pytest.mark.token) for kind in KINDS])
+def domain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DomainToken:
+    """A token with a domain that tests leave as it is."""
+    return new_domain(request.param, tmp_path_factory.mktemp(request.param))

@@ -49,7 +49,7 @@ class Estate:
 def make_estate(hsm: Hsm) -> Estate:
     """Keys of every spec and usage, two versions each, and something made with every version."""
     estate = Estate()
-    for number, (spec, usage) in enumerate((spec, usage) for spec in KEY_SPECS for usage in usages(spec)):
+    for number, (spec, usage) in enumerate((each, use) for each in KEY_SPECS for use in usages(each)):
         key = a_key(hsm, spec, usage=usage, n=number + 1, n_versions=VERSIONS if not row(spec).size > 2048 else 1)
         name = f"key-{number:040x}"
         estate.records.append(seal_record(hsm.domain, name, key))

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import random
-import signal
 import socket
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -22,7 +21,7 @@ from keystead.app.metrics import Metrics
 from keystead.engine.freshness import Memory
 from keystead.errors import FencedError, StoreError
 from keystead.handlers.probes import serve
-from keystead.handlers.watch import watch
+from keystead.handlers.watch import stop_on_signals, watch
 from keystead.reconciler.accounts import Accounts
 from keystead.reconciler.book import RecordBook
 from keystead.reconciler.context import Context
@@ -100,8 +99,7 @@ class Operator:
         """Until SIGTERM or the loss of the Lease; the exit code."""
         runner, port = await serve(self.settings.operator.probe_port, self.missing, self.metrics.registry)
         log.info("probes on port %s", port)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
+        stop_on_signals(self.stop)
         tasks = [asyncio.create_task(work) for work in (self._engine(), self._index(), self._lead())]
         cluster = self.settings.cluster
         watching = asyncio.create_task(

@@ -7,6 +7,7 @@ that is configured is never used: Kopf strips a finalizer that carries its own n
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,13 @@ async def watch(
     ready: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
-    """Watch until `stop` is set. Own tasks must be born before this runs: kopf cancels the younger ones when it ends."""
-    await kopf.operator(
+    """Watch until `stop` is set. Own tasks must be born before this runs: kopf cancels the younger ones when it ends.
+
+    What kopf.operator() does, but for the signals: Kopf takes them over, and would let the workers go on for 5 s before it ends
+    with the Lease still held. They belong to `stop`, which ends the work and releases the Lease at once.
+    """
+    existing = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=make_registry(feed, kinds, kubeconfig),
         settings=make_settings(),
         clusterwide=not namespaces,
@@ -76,3 +82,11 @@ async def watch(
         ready_flag=ready,
         stop_flag=stop,
     )
+    stop_on_signals(stop)
+    await kopf.run_tasks(tasks, ignored=existing)
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """SIGTERM and SIGINT set `stop`, whoever had them before."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
