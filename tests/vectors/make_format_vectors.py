@@ -331,7 +331,7 @@ def data_key_version(n: int, plaintext: bytes) -> dict[str, Any]:
 
 def data_key_record(part: int, first: int, last: int, **more: Any) -> dict[str, Any]:
     return {
-        **common("datakey", seq=4),
+        **common("datakey", seq=1 if part else 4),
         **claimant("app-data"),
         "keyId": KEY_ID,
         "dataKeySpec": "AES_256",

@@ -146,6 +146,9 @@ class Operator:
                 return EXIT_FENCED
             log.error("a task ended", exc_info=task.exception())
             return 1
+        if not self.stop.is_set():
+            log.error("a task ended without an error; this process is not whole any more")
+            return 1
         return 0
 
     async def _end(self, tasks: list[asyncio.Task[None]], watching: asyncio.Task[None], runner: web.AppRunner) -> None:

@@ -62,12 +62,11 @@ class KubeSecrets:
 
 
 def _body(desired: DesiredSecret) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "name": desired.name,
-        "namespace": desired.namespace,
-        "labels": dict(desired.labels),
-        "annotations": dict(desired.annotations),
-    }
+    metadata: dict[str, Any] = {"name": desired.name, "namespace": desired.namespace}
+    if desired.labels:  # an empty map would be a field of its own, which the next data key in this Secret conflicts with
+        metadata["labels"] = dict(desired.labels)
+    if desired.annotations:
+        metadata["annotations"] = dict(desired.annotations)
     if desired.owner is not None:
         metadata["ownerReferences"] = [dict(desired.owner)]
     body: dict[str, Any] = {

@@ -1,0 +1,105 @@
+"""The plaintexts of data keys and the secrets of an installation, as canaries, and the forms in which they could leak.
+
+`python -m tests.operator.canaries` opens data keys on the token in a process of its own (as opener.py, which tells digests only):
+stdin: record Secrets as JSON; stdout: the plaintexts in hex.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+from tests.operator.harness import ROOT, Installation
+
+from keystead.engine.record import DataKeyRecord, KeyRecord, open_sealed
+from keystead.hsm.backend import Hsm, open_hsm
+from keystead.operations.effects import drive
+from keystead.operations.encryption import DecryptRequest, decrypt
+from keystead.operations.world import World
+from keystead.policy import root_caller
+from keystead.reconciler.pipeline import NoNewKeys, OneKey
+from keystead.settings import from_environment
+from keystead.store.pins import ClusterMarker
+from keystead.store.records import parse_secret
+
+
+def forms(secret: bytes) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of everything that would give the secret away: raw, hex, base64 in 3 alignments, URL-encoded.
+
+    The base64 of a part of a longer text depends on where in the text it begins: the inner characters of each alignment are looked
+    for, without those that neighbours have a share in. base64 within base64 (a Secret in a Secret) too.
+    """
+    yield "raw", secret
+    yield "hex", secret.hex().encode()
+    yield "HEX", secret.hex().upper().encode()
+    url = quote_from_bytes(secret)
+    if url.encode() != secret:
+        yield "url", url.encode()
+        yield "url lower", "".join(c if url[max(i - 2, 0) : i].find("%") < 0 else c.lower() for i, c in enumerate(url)).encode()
+    for shift, inner in _inner(secret):
+        yield f"base64+{shift}", inner
+        yield f"base64url+{shift}", inner.translate(bytes.maketrans(b"+/", b"-_"))
+        for again, twice in _inner(inner):
+            yield f"base64+{shift} in base64+{again}", twice
+
+
+def _inner(secret: bytes) -> Iterator[tuple[int, bytes]]:
+    for shift in range(3):
+        text = base64.b64encode(bytes(shift) + secret)
+        first = -(-shift * 8 // 6)
+        yield shift, text[first : (shift + len(secret)) * 8 // 6]
+
+
+def found_in(haystack: bytes, secret: bytes) -> list[str]:
+    """The forms of a secret that occur."""
+    return sorted({name for name, form in forms(secret) if form in haystack})
+
+
+def plaintexts(installation: Installation, secrets: list[Any]) -> list[bytes]:
+    """The plaintext of every version of every data key in these record Secrets."""
+    command = [sys.executable, "-m", "tests.operator.canaries"]
+    environment = installation.environment()
+    text = json.dumps(secrets)
+    done = subprocess.run(command, env=environment, cwd=ROOT, input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return [bytes.fromhex(line) for line in done.stdout.split()]
+
+
+def _open(hsm: Hsm, key: KeyRecord, record: DataKeyRecord) -> Iterator[bytes]:
+    world = World(
+        domain=hsm.domain,
+        fast=hsm.fast,
+        capabilities=NoNewKeys(),
+        keys=OneKey(key, key.namespace_uid),
+        region=key.region,
+        now=datetime.now(UTC),
+        entropy=os.urandom,
+    )
+    for version in record.versions:
+        request = DecryptRequest(ciphertext_blob=version.blob, encryption_context=version.encryption_context)
+        caller = root_caller(key.account, key.namespace)
+        yield drive(decrypt(world, caller, request), lambda _: False, hsm.slow).plaintext
+
+
+def main() -> None:
+    """Open, print."""
+    hsm = open_hsm(from_environment().hsm, ClusterMarker("", ""))
+    stored = [parse_secret(secret).sealed for secret in json.load(sys.stdin)]
+    keys = {k.key_id: k for k in (open_sealed(hsm.domain, s, KeyRecord) for s in stored if s.name.startswith("key-"))}
+    for sealed in stored:
+        if sealed.name.startswith("datakey-"):
+            record = open_sealed(hsm.domain, sealed, DataKeyRecord)
+            for plain in _open(hsm, keys[record.key_id], record):
+                print(plain.hex())
+    hsm.close()
+
+
+if __name__ == "__main__":
+    main()
