@@ -108,7 +108,7 @@ def run() -> int:
 
 def install_all(demo: Demo) -> str:
     """helm install, keystead hsm init, the operator."""
-    console.print("[yellow]risk accepted:[/] hsm.softhsm.acceptRisk=true keeps the token beside its PIN, in one namespace. Not for production.")
+    console.print("[yellow]risk accepted:[/] hsm.softhsm.acceptRisk=true keeps the token beside its PIN: not for production")
     demo.cluster.kubectl("apply", "-f", str(ROOT / "examples/00-namespace.yaml"))
     demo.installation = install(demo.cluster, STATE / "install", (), values=("dataKeys.namespaces={orders}",))
     demo.operator = start_operator(demo, "demo-1")
@@ -189,7 +189,7 @@ def rotate_data_key(demo: Demo, opened: dict[str, Any]) -> str:
     """The data key gets a second version; both stand in the Secret for the overlap."""
     annotation = "kms.keystead.io/rotate-requested-at=second"
     demo.cluster.kubectl("annotate", "kmsdatakey", "orders-db", "-n", "orders", annotation)
-    data = wait_for("version 2", lambda: (found := demo.blobs()) if "ciphertext.2" in demo.blobs() else None)
+    data = wait_for("version 2", lambda: data if "ciphertext.2" in (data := demo.blobs()) else None)
     table = Table("key in Secret orders-db", "bytes", "opens to", box=None)
     for name in ("ciphertext", "ciphertext.2", "ciphertext.1"):
         same = "the data key of before" if demo.decrypt(data[name]) == opened["plaintext"] else "the new data key"

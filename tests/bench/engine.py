@@ -14,6 +14,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from pkcs11 import Mechanism
+from tests.bench.rows import Row, percentile
+
 from keystead.engine.algorithms import SigningAlgorithm
 from keystead.engine.blob import open_message, seal_message
 from keystead.engine.context import EMPTY_CONTEXT
@@ -22,8 +25,6 @@ from keystead.hsm.backend import Hsm, open_hsm
 from keystead.hsm.pin import FileMarker
 from keystead.resources.vocabulary import KeySpec, KeyUsage, Protection
 from keystead.settings import HsmSettings
-from pkcs11 import Mechanism
-from tests.bench.rows import Row, percentile
 
 CALLS = 30_000
 SIGNATURES_PER_SECOND = 50

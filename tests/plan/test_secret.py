@@ -9,7 +9,15 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from tests.builders import CREATED
 from tests.hsm.fake import FakeHsm
-from tests.plan.facts import OWN_TYPE, a_data_key, a_data_key_version, a_kms_data_key, a_secret, a_settled_key, the_secret
+from tests.plan.facts import (
+    OWN_TYPE,
+    a_data_key,
+    a_data_key_version,
+    a_kms_data_key,
+    a_secret,
+    a_settled_key,
+    the_secret,
+)
 
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts, desired_secret, manager_of
 from keystead.engine.record import DataKeyRecord

@@ -112,7 +112,7 @@ class FakeObjects(Faults):
     async def crd(self, kind: Kind) -> CrdFacts | None:
         return self.crds.get(kind)
 
-    async def event(self, ref: ObjectRef, uid: str, reason: str, message: str, kind: EventType, once: str) -> None:  # noqa: ARG002
+    async def event(self, ref: ObjectRef, uid: str, reason: str, message: str, kind: EventType, once: str) -> None:
         self.maybe("event")
         self.events.setdefault((uid, reason, once), message)
 

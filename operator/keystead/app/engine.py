@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+from pathlib import Path
 from typing import Final
 
 from keystead.engine.identifiers import RecordKind, record_name
@@ -56,6 +58,9 @@ class EngineHolder:
         self._kube = kube
         self._engine: OpenEngine | None = None
         self._error: HsmError = HsmUnavailableError("the token is not open yet")
+        # Digest of a PIN that the token refused, in memory only: this process never tries the same bytes twice, whatever the marker
+        # says. A Pod's copy of the PIN does not change with its Secret, so a corrected Secret alone must not bring it in again.
+        self._refused = b""
         self.opened = asyncio.Event()
 
     def __call__(self) -> OpenEngine:
@@ -88,10 +93,17 @@ class EngineHolder:
     async def _open(self) -> None:
         cluster = self._settings.cluster
         marker = await read_marker(self._kube, cluster.namespace, cluster.pin_secret)
+        digest = _digest(self._settings.hsm.pin_file)
+        if digest and digest == self._refused:
+            raise HsmAuthError(
+                "the token refused this PIN, and the PIN file still holds it; "
+                "hint: put the right PIN into its Secret, then restart the Pods"
+            )
         try:
             hsm = open_hsm(self._settings.hsm, marker)
         except HsmAuthError:
             if marker.was_refused:
+                self._refused = digest
                 await save_marker(self._kube, cluster.namespace, marker)
             raise
         try:
@@ -120,3 +132,10 @@ class EngineHolder:
         """End the session."""
         if self._engine is not None:
             self._engine.hsm.close()
+
+
+def _digest(pin_file: Path) -> bytes:
+    try:
+        return hashlib.sha256(pin_file.read_bytes()).digest()
+    except OSError:
+        return b""

@@ -184,9 +184,9 @@ def rewrapped(record: DataKeyRecord, n: int, blob: bytes, key_arn: str, key_mate
     return replace(record, versions=versions)
 
 
-def archived(record: DataKeyRecord, transition: int) -> tuple[DataKeyRecord, DataKeyRecord]:
-    """(the archive of the oldest half of the versions, the record without them). Nothing of a version is changed."""
-    moved, kept = record.versions[: len(record.versions) // 2], record.versions[len(record.versions) // 2 :]
+def archived(record: DataKeyRecord, count: int, transition: int) -> tuple[DataKeyRecord, DataKeyRecord]:
+    """(the archive of the oldest `count` versions, the record without them). Nothing of a version is changed."""
+    moved, kept = record.versions[:count], record.versions[count:]
     k = record.archives + 1
     archive = replace(
         record,

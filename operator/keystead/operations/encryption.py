@@ -21,7 +21,7 @@ from keystead.operations.effects import Running, Slow
 from keystead.operations.faults import operation
 from keystead.operations.pipeline import admit, admit_blob, arn_of, check_algorithm, check_usage
 from keystead.operations.rules import RULES, Rule
-from keystead.operations.symmetric import open_blob, seal, version_of
+from keystead.operations.symmetric import open_blob, seal, seal_checked, version_of
 from keystead.operations.validate import (
     CIPHERTEXT,
     PLAINTEXT,
@@ -197,7 +197,7 @@ def re_encrypt(world: World, caller: Caller, request: ReEncryptRequest) -> Runni
     if request.dry_run:
         raise refusals.dry_run()
     return ReEncryptResponse(
-        ciphertext_blob=_encrypt(world, record, algorithm, plaintext, context),
+        ciphertext_blob=_encrypt_again(world, record, algorithm, plaintext, context),
         source_key_id=arn_of(source.record),
         key_id=arn_of(record),
         source_encryption_algorithm=source.algorithm,
@@ -265,6 +265,15 @@ def _check_size(record: KeyRecord, algorithm: EncryptionAlgorithm, plaintext: by
     if len(plaintext) > limit:
         pair = f"Algorithm {algorithm.value} and key spec {record.spec.value}"
         raise ValidationError(f"{pair} cannot encrypt data larger than {limit} bytes.")
+
+
+def _encrypt_again(
+    world: World, record: KeyRecord, algorithm: EncryptionAlgorithm, plaintext: bytes, context: bytes
+) -> bytes:
+    """For ReEncrypt, whose answer often replaces the only blob there was: a symmetric one is opened again first."""
+    if algorithm is _SYMMETRIC:
+        return seal_checked(world, record, plaintext, context)
+    return _encrypt(world, record, algorithm, plaintext, context)
 
 
 def _encrypt(

@@ -27,7 +27,14 @@ from keystead.engine.plan.data_key import (
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts
 from keystead.engine.record import DataKeyRecord, KeyRecord
 from keystead.engine.view.data_key import data_key_notices, data_key_status
-from keystead.errors import ConflictError, ForbiddenError, InvalidSpecError, KeysteadError, RecordIntegrityError, RefusedError
+from keystead.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidSpecError,
+    KeysteadError,
+    RecordIntegrityError,
+    RefusedError,
+)
 from keystead.reconciler import pipeline
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
@@ -137,8 +144,8 @@ class DataKeyReconciler:
         match step:
             case Issue(number):
                 return await self._issue(ref, gathered, number)
-            case Archive():
-                record = await self._archive(gathered)
+            case Archive(count):
+                record = await self._archive(gathered, count)
             case Rewrap(number):
                 record = await self._rewrap(gathered, number)
             case WriteDataKey(record):
@@ -185,11 +192,11 @@ class DataKeyReconciler:
         assert gathered.facts.namespace is not None
         return pipeline.OneKey(gathered.facts.key, gathered.facts.namespace.uid)
 
-    async def _archive(self, gathered: _Gathered) -> DataKeyRecord:
+    async def _archive(self, gathered: _Gathered, count: int) -> DataKeyRecord:
         """Create the archive first, then let go of its versions. A kill in between finds the archive there, and goes on."""
         context, domain, held = self._context, self._context.engine().domain, gathered.held
         assert held is not None
-        archive, kept = archived(held.record, context.leadership.transition)
+        archive, kept = archived(held.record, count, context.leadership.transition)
         name = archive_name(held.opened.name, archive.part)
         try:
             await context.book.create(domain, RecordKind.DATAKEY, name, archive)

@@ -37,7 +37,6 @@ from keystead.resources.kms_data_key import DEFAULT_KEEP_VERSIONS, DEFAULT_OVERL
 from keystead.resources.reasons import Reason
 from keystead.resources.vocabulary import AnyDataKeySpec, KeySpec, KeyState
 
-
 # A version of a key pair takes up to 5 KiB: this leaves room for more than ten beside the bound of 256 KiB.
 ARCHIVE_ABOVE = 192 * 1024
 
@@ -86,7 +85,9 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Move the oldest half of the versions into a sealed record of their own: the next one would not fit into 256 KiB."""
+    """Move the oldest versions into a sealed record of their own: the next one would not fit into 256 KiB."""
+
+    count: int
 
 
 DataKeyStep = Archive | Issue | Rewrap | WriteDataKey | Deliver
@@ -245,10 +246,19 @@ def _work(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> A
     due = next_data_key_rotation(data_key, record)
     asked = rotate_request(data_key, record) is not None
     if not data_key.spec.target.immutable and (asked or (due is not None and due <= facts.now)):
-        return Archive() if len(encode(record)) > ARCHIVE_ABOVE else Issue(record.n_versions + 1)
+        return _room_for_one(facts, data_key, record) or Issue(record.n_versions + 1)
     material = facts.key.current_version.material_id
     stale = [version.n for version in record.versions if version.key_material_id != material]
     return Rewrap(max(stale)) if stale else None
+
+
+def _room_for_one(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> Archive | None:
+    """Archive up to half of the versions when the record grows too large, but none that stands in the Secret now."""
+    if len(encode(record)) <= ARCHIVE_ABOVE:
+        return None
+    oldest_shown = min(visible_versions(data_key, record, facts.now))
+    count = min(len(record.versions) // 2, oldest_shown - record.first_version)
+    return Archive(count) if count > 0 else None
 
 
 def next_data_key_rotation(data_key: KmsDataKey, record: DataKeyRecord) -> datetime | None:

@@ -35,7 +35,7 @@ class Wrap(StrEnum):
 
 
 class Hold(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """A latched hold: since when, and who set it as far as the API server tells (a field manager's name)."""
+    """A latched hold: since when, and what the annotation said (by whom, why: the author's own words)."""
 
     since: Timestamp
     by: Annotated[str, Meta(max_length=256)]

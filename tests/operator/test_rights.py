@@ -1,0 +1,124 @@
+"""The operator's rights, from the API server's audit log: each one was used, none was missing, and no Secret abroad was listed.
+
+Last by its name: it judges everything that the modules before it did in this session, and does the little that it needs itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.chart import rights
+from tests.chart.rights import ANY, Grant, Where
+from tests.operator.desk import DATA_KEY, KEY, desk
+from tests.operator.harness import RECORDS, SERVICE_ACCOUNT, SYSTEM, Installation, wait_for
+
+pytestmark = [pytest.mark.cluster, pytest.mark.powers("audit")]
+USER = f"system:serviceaccount:{SYSTEM}:{SERVICE_ACCOUNT}"
+Event = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def audit(installation: Installation) -> list[Event]:
+    """Every request of the operator's account so far, after a flow that takes each way once."""
+    with desk(installation, "data-keys") as at:
+        at.key("rights")
+        at.ready(KEY, "rights")
+        at.secret("rights-foreign", password=b"p")
+        at.data_key("rights", "rights")
+        at.data_key("rights-foreign", "rights")
+        for name in ("rights", "rights-foreign"):
+            at.ready(DATA_KEY, name)
+    if not _used(_events(installation), "configmaps", "patch"):
+        _refuse_a_pin(installation)
+    return _events(installation)
+
+
+def _events(installation: Installation) -> list[Event]:
+    return [event for event in installation.cluster.audit_events() if event["user"].get("username") == USER]
+
+
+def _used(events: list[Event], resource: str, verb: str) -> bool:
+    return any(event["verb"] == verb and (event.get("objectRef") or {}).get("resource") == resource for event in events)
+
+
+def _refuse_a_pin(installation: Installation) -> None:
+    """What test_pin.py tests; alone this module must do it itself."""
+    wrong = Path(installation.folder) / "wrong-pin"
+    wrong.write_text("0" * 32)
+    with installation.operator("wrong-pin", hsm_pin_file=str(wrong)):
+        wait_for("the refusal", lambda: _used(_events(installation), "configmaps", "patch"))
+    installation.cluster.kubectl("annotate", "--overwrite", "secret", "keystead-pin", "-n", SYSTEM, "example.com/looked-at=rights")
+
+
+def _ours(installation: Installation) -> set[Grant]:
+    """One Grant a right: the namespaces of data keys are one."""
+    return rights.grants(rights.OPERATOR, data_keys=installation.namespaces)
+
+
+def _allowed(event: Event) -> bool:
+    return event.get("annotations", {}).get("authorization.k8s.io/decision") == "allow"
+
+
+def _what(event: Event) -> str:
+    ref = event.get("objectRef") or {}
+    return f"{event['verb']} {ref.get('namespace', '')}/{ref.get('resource', event.get('requestURI'))}/{ref.get('name', '')}"
+
+
+def test_every_right_is_used(installation: Installation, audit: list[Event]) -> None:
+    granted = _ours(installation)
+    used = {grant for event in audit if _allowed(event) for grant in rights.used_by(granted, event)}
+    per_namespace = {(right.group, right.resource, right.verb) for right in rights.OPERATOR if right.where is Where.DATAKEYS}
+    seen = {(grant.group, grant.resource, grant.verb) for grant in used if grant.namespace in installation.namespaces}
+    unused = {
+        grant
+        for grant in granted - used
+        if not (grant.namespace in installation.namespaces and (grant.group, grant.resource, grant.verb) in per_namespace & seen)
+    }
+    assert unused == set()
+
+
+def test_nothing_was_ever_refused(audit: list[Event]) -> None:
+    """But for Secrets in a namespace that the installer bound no rights in (test_data_keys.py provokes that)."""
+    refused = [event for event in audit if not _allowed(event)]
+    expected = [event for event in refused if _what(event).startswith("get no-rights/secrets/")]
+    assert [_what(event) for event in refused if event not in expected] == []
+
+
+def test_every_request_is_covered_by_a_right(installation: Installation, audit: list[Event]) -> None:
+    """What another role (system:basic-user, discovery) happens to allow is not relied on, but for /version."""
+    granted = _ours(installation)
+    uncovered = {_what(event) for event in audit if _allowed(event) and not rights.used_by(granted, event)}
+    assert uncovered <= {"get /" + path + "/" for path in ("/version", "/api", "/apis")} | _discovery(audit)
+
+
+def _discovery(audit: list[Event]) -> set[str]:
+    """Kopf asks which resources the groups have."""
+    return {_what(event) for event in audit if "objectRef" not in event and event["verb"] == "get"}
+
+
+def test_secrets_are_listed_and_watched_in_the_records_alone(audit: list[Event]) -> None:
+    looked = [event for event in audit if event["verb"] in ("list", "watch") and _resource(event) == "secrets"]
+    assert looked
+    assert {event["objectRef"].get("namespace") for event in looked} == {RECORDS}
+
+
+def test_no_secret_is_updated_or_deleted_outside_the_records(audit: list[Event]) -> None:
+    changed = [event for event in audit if _resource(event) == "secrets" and event["verb"] in ("update", "delete", "deletecollection")]
+    assert {(event["verb"], event["objectRef"].get("namespace")) for event in changed} <= {("update", RECORDS)}
+
+
+def test_no_custom_resource_but_its_status_is_written(audit: list[Event]) -> None:
+    """The operator never writes a spec: GitOps sees no drift."""
+    group = [event for event in audit if (event.get("objectRef") or {}).get("apiGroup") == rights.KMS]
+    written = {event["objectRef"].get("subresource", "") for event in group if event["verb"] not in ("get", "list", "watch")}
+    assert written == {"status"}
+
+
+def _resource(event: Event) -> str:
+    return str((event.get("objectRef") or {}).get("resource", ""))
+
+
+def test_the_table_names_no_wildcard() -> None:
+    assert all(ANY not in (right.verb, right.resource, right.group) for right in rights.OPERATOR)
