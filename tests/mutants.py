@@ -125,9 +125,9 @@ MUTANTS = (
     ),
     Mutant(
         "a closed key is opened by a silent manifest",
-        f"{ENGINE}/plan/key.py",
-        "enabled=_or(spec.enabled, record.enabled if record else True)",
-        "enabled=_or(spec.enabled, True)",
+        f"{ENGINE}/plan/key_settings.py",
+        "enabled=given(spec.enabled, record.enabled if record else True)",
+        "enabled=given(spec.enabled, True)",
         ("tests/plan/test_plan_key.py",),
     ),
     Mutant(

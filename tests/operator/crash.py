@@ -165,15 +165,19 @@ def check(stage: Stage, subject: Subject) -> None:
 
 
 def _one_record(stage: Stage, subject: Subject) -> Any:
-    """The subject's record, which is the only one of its name and, for a key, of its id."""
-    secrets = stage.direct.records()
-    pairs = [(secret["metadata"]["name"], decoded(secret)) for secret in secrets]
-    ours = [r for n, r in pairs if r and (r.namespace, r.name) == (subject.namespace, subject.name)]
-    assert len([n for n, _ in pairs if n == subject.record]) == 1
-    record = next(record for name, record in pairs if name == subject.record)
-    assert ours.count(record) == 1
-    keys = [record.key_id for name, record in pairs if name.startswith("key-")]
+    """The subject's record: the only one of its name, of its key's id; its namespace has one account, the first."""
+    pairs = [(secret["metadata"]["name"], decoded(secret)) for secret in stage.direct.records()]
+    (record,) = (
+        record
+        for name, record in pairs
+        if name.startswith(f"{_KINDS[subject.kind]}-")
+        and (record.namespace, record.name) == (subject.namespace, subject.name)
+    )
+    assert [found for name, found in pairs if name == subject.record] == [record]
+    keys = [found.key_id for name, found in pairs if name.startswith("key-")]
     assert len(keys) == len(set(keys))
+    accounts = [found for name, found in pairs if name.startswith("account-") and found.namespace == subject.namespace]
+    assert [(found.n, found.account_id) for found in accounts] == [(0, record.account)]
     return record
 
 

@@ -17,10 +17,11 @@ from tests.operator.chaos import server_of
 from tests.operator.harness import RECORDS
 
 from keystead.engine.identifiers import RecordKind, record_name
-from keystead.engine.record import DataKeyRecord, KeyRecord, decode
+from keystead.engine.record import AccountRecord, DataKeyRecord, KeyRecord, decode
 from keystead.resources import names
 
 ACCOUNT = "crash-tests"
+_RECORDS: dict[str, Any] = {"key": KeyRecord, "datakey": DataKeyRecord, "account": AccountRecord}
 _SECRETS = f"/api/v1/namespaces/{RECORDS}/secrets"
 
 
@@ -108,8 +109,6 @@ def bytes_of(secret: Any, member: str = "record") -> bytes:
 
 
 def decoded(secret: Any) -> Any:
-    """The record in a record Secret or in the body of a write of one; None for other kinds than key and data key."""
-    name = secret["metadata"]["name"]
-    if name.startswith("key-"):
-        return decode(bytes_of(secret), KeyRecord)
-    return decode(bytes_of(secret), DataKeyRecord) if name.startswith("datakey-") else None
+    """The record in a record Secret or in the body of a write of one; None for a kind that no test looks into."""
+    kind = _RECORDS.get(secret["metadata"]["name"].split("-")[0])
+    return None if kind is None else decode(bytes_of(secret), kind)

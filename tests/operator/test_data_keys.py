@@ -265,7 +265,8 @@ def test_a_record_that_is_missing_is_never_replaced(at: Desk) -> None:
     for name in names:
         secret = at.direct.record(_datakey(), at.namespace, name)["metadata"]["name"]
         at.direct.call("DELETE", path_of(SECRET, "keystead-records", secret))
-    at.direct.merge(f"{path_of(DATA_KEY, at.namespace, 'lost-2')}/status", {"status": {"version": None, "recordSeq": None, "recordDigest": None}})
+    emptied = {"status": {"version": None, "recordSeq": None, "recordDigest": None}}
+    at.direct.merge(f"{path_of(DATA_KEY, at.namespace, 'lost-2')}/status", emptied)
     for name in names:
         at.look(DATA_KEY, name)
         assert at.reason(DATA_KEY, name, "RecordIntegrity")
@@ -299,6 +300,20 @@ def test_a_rotated_key_rewraps_its_data_keys(at: Desk) -> None:
     assert at.plaintexts()["wrapped"] == opened
     at.until("the Secret", lambda: at.data("wrapped")["ciphertext"] == new.versions[1].blob)
     assert json.loads(at.data("wrapped")["meta.json"])["keyMaterialId"] == material
+
+
+def test_an_immutable_secret_outlives_its_keys_rotation(at: Desk) -> None:
+    at.key("rotates-too")
+    before = issued(at, "sealed", "rotates-too", target={"secretName": "sealed", "immutable": True})
+    assert at.get(SECRET, "sealed")["immutable"] is True
+    at.rotate(KEY, "rotates-too")
+    material = at.get(KEY, "rotates-too")["status"]["currentKeyMaterialId"]
+    at.until("the re-wrap", lambda: at.get(DATA_KEY, "sealed")["status"]["keyMaterialId"] == material)
+    at.ready(DATA_KEY, "sealed")
+    assert at.data("sealed") == before
+    at.delete(SECRET, "sealed")
+    at.look(DATA_KEY, "sealed")
+    assert at.data("sealed")["ciphertext"] == at.data_key_record("sealed").current_version.blob
 
 
 def test_old_and_new_stand_together_for_the_overlap(at: Desk) -> None:

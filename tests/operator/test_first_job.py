@@ -6,6 +6,7 @@ import base64
 import json
 
 import pytest
+from tests.operator.desk import DATA_KEY, KEY, desk
 from tests.operator.harness import Installation, data_key, key, wait_for, wait_reason
 
 pytestmark = pytest.mark.cluster
@@ -34,3 +35,34 @@ def test_a_deleted_secret_comes_back_with_the_same_blob(installation: Installati
         cluster.kubectl("delete", "secret", "again", "-n", "team-a")
         after = wait_for("the Secret again", lambda: cluster.get("secret", "again", "-n", "team-a"))
         assert after["data"] == before
+
+
+def test_a_new_key_takes_three_writes_and_tells_each_event_once(installation: Installation) -> None:
+    """Record, event, status; the first key of a namespace claims its account with one more. A pass over what is writes nothing."""
+    with desk(installation, "counted") as at:
+        for name, expected in (("first", 4), ("second", 3)):
+            at.proxy.clear()
+            at.key(name)
+            at.ready(KEY, name)
+            assert [write.status for write in at.proxy.writes()] == [201] * (expected - 1) + [200]
+        at.look(KEY, "second")
+        at.proxy.clear()
+        for _ in range(3):
+            at.look(KEY, "second")
+        assert {write.path.rpartition("/")[2] for write in at.proxy.writes()} == {"status"}  # the answers to `look`
+        at.rotate(KEY, "second")
+        uid = at.get(KEY, "second")["metadata"]["uid"]
+        assert at.direct.events("counted", uid) == ["Created", "Rotated"]
+
+
+def test_a_data_key_tells_each_event_once(installation: Installation) -> None:
+    with desk(installation, "team-b") as at:
+        at.key("told")
+        at.data_key("told", "told")
+        at.ready(DATA_KEY, "told")
+        at.rotate(DATA_KEY, "told")
+        at.rotate(KEY, "told")
+        material = at.get(KEY, "told")["status"]["currentKeyMaterialId"]
+        at.until("the re-wrap", lambda: at.get(DATA_KEY, "told")["status"]["keyMaterialId"] == material)
+        uid = at.get(DATA_KEY, "told")["metadata"]["uid"]
+        assert at.direct.events("team-b", uid) == ["Created", "Rewrapped", "Rotated"]

@@ -21,7 +21,8 @@ from keystead.engine.births import (
     successor,
 )
 from keystead.engine.identifiers import key_id_bytes
-from keystead.engine.plan.key import CreateKey, default_policy, plan_key
+from keystead.engine.plan.key import CreateKey, plan_key
+from keystead.engine.plan.key_settings import default_policy
 from keystead.engine.ports import Generate, GeneratedMaterial
 from keystead.engine.record import KeyRecord, decode, digest, encode
 from keystead.resources.vocabulary import KeySpec, KeyState, KeyUsage, Protection

@@ -168,6 +168,27 @@ def test_a_due_rotation_comes_before_the_rewrap(hsm: FakeHsm) -> None:
     assert plan_data_key(data_key_facts(hsm, key=key, record=record, data_key=a_kms_data_key(annotations=ASKED))).step == Issue(2)
 
 
+def test_an_immutable_secret_of_ours_does_not_follow_a_rewrap(hsm: FakeHsm) -> None:
+    data_key = a_kms_data_key(target={"secretName": "s", "immutable": True})
+    record = a_data_key(a_settled_key(hsm))
+    secret = the_secret(data_key, record)
+    moved = replace(record, versions=[replace(record.versions[0], blob=b"re-wrapped")])
+    step = plan_data_key(data_key_facts(hsm, data_key=data_key, record=moved, secret=secret)).step
+    assert isinstance(step, Deliver)  # the version hash, which an immutable Secret allows
+    assert step.desired.data == secret.data
+    told = the_secret(data_key, record, annotations=dict(step.desired.annotations))
+    assert plan_data_key(data_key_facts(hsm, data_key=data_key, record=moved, secret=told)) == DataKeyPlan()
+
+
+def test_an_immutable_secret_that_somebody_made_again_is_not_believed(hsm: FakeHsm) -> None:
+    data_key = a_kms_data_key(target={"secretName": "s", "immutable": True})
+    record = a_data_key(a_settled_key(hsm))
+    fake = the_secret(data_key, record, uid="another", data={"ciphertext": b"theirs"})
+    step = plan_data_key(data_key_facts(hsm, data_key=data_key, record=record, secret=fake)).step
+    assert isinstance(step, Deliver)
+    assert step.desired.data["ciphertext"] == b"blob-1"
+
+
 # Absent
 
 
@@ -223,7 +244,12 @@ def test_the_newest_and_those_in_their_overlap_stand_in_the_secret(
     assert shown(hsm, rotation, NOW, *THREE) == expected
 
 
-@given(hours=st.lists(st.integers(1, 100), min_size=1, max_size=8), keep=st.integers(1, 16), overlap=st.integers(0, 300), past=st.integers(0, 400))
+@given(
+    hours=st.lists(st.integers(1, 100), min_size=1, max_size=8),
+    keep=st.integers(1, 16),
+    overlap=st.integers(0, 300),
+    past=st.integers(0, 400),
+)
 def test_the_current_version_always_stands_and_the_next_look_is_when_that_changes(
     hours: list[int], keep: int, overlap: int, past: int
 ) -> None:

@@ -13,7 +13,8 @@ from tests.hsm.fake import FakeHsm
 from tests.plan.facts import a_kms_key, a_settled_key, key_facts
 
 from keystead.engine.plan.common import CrdFacts, NamespaceFacts
-from keystead.engine.plan.key import CreateKey, KeyPlan, WriteKey, default_policy, plan_key
+from keystead.engine.plan.key import CreateKey, KeyPlan, WriteKey, plan_key
+from keystead.engine.plan.key_settings import default_policy
 from keystead.engine.record import Hold, KeyRecord
 from keystead.resources import names
 from keystead.resources.vocabulary import KeySpec, KeyState, Protection

@@ -156,7 +156,8 @@ def test_other_controllers_conditions_stay(hsm: FakeHsm) -> None:
 
 
 def test_a_forged_status_is_replaced_by_the_records_view(hsm: FakeHsm) -> None:
-    forged = {"keyArn": "arn:forged", "keyState": "Enabled", "protectionLevel": "HSM", "publicKey": "x", "nextRotationTime": "2030-01-01T00:00:00Z"}
+    words = {"keyArn": "arn:forged", "keyState": "Enabled", "protectionLevel": "HSM", "publicKey": "x"}
+    forged = {**words, "nextRotationTime": "2030-01-01T00:00:00Z"}
     record = a_settled_key(hsm, state=KeyState.DISABLED)
     status = key_status(a_kms_key(status=forged), record, OPENED, None, NOW)
     assert status == replace(key_status(a_kms_key(), record, OPENED, None, NOW), conditions=status.conditions)

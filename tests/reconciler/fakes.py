@@ -150,7 +150,8 @@ class FakeSecrets(Faults):
             if desired.injected and owner != desired.manager and live.data.get(key) != value:
                 raise ConflictError(f'conflict with "{owner}"')
         self.writes.append("apply")
-        mine = {key for (*where, key), owner in self.owners.items() if owner == desired.manager and where == [desired.namespace, desired.name]}
+        here = [desired.namespace, desired.name]
+        mine = {key for (*where, key), owner in self.owners.items() if owner == desired.manager and where == here}
         gone = (mine - set(desired.data)) | set(desired.stale(live))
         kept = {key: value for key, value in live.data.items() if key not in gone}
         return self._store(desired, live.uid, live.type, kept)

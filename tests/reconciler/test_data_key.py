@@ -219,7 +219,9 @@ async def test_a_token_that_answers_nothing_generates_nothing(world: World) -> N
     [
         ("get", ForbiddenError("no right"), "TargetForbidden"),
         ("create", ForbiddenError("no right"), "TargetForbidden"),
-        ("create", RefusedError("Too long: may not be more than 1048576 bytes"), "TargetTooLarge"),
+        ("create", RefusedError("422 data: Too long: may not be more than 1048576 bytes"), "TargetTooLarge"),
+        ("create", RefusedError("POST secrets: 413 too large"), "TargetTooLarge"),
+        ("create", RefusedError("422 metadata.labels: Invalid value"), "InvalidSpec"),
     ],
 )
 async def test_a_secret_that_cannot_be_made_is_a_condition(world: World, method: str, error: KeysteadError, reason: str) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from keystead.engine.clock import format_time
 from keystead.engine.identifiers import KeyIdForm
-from keystead.engine.plan.key import KeySettings, without_default
+from keystead.engine.plan.key_settings import KeySettings, without_default
 from keystead.engine.ports import Domain, GeneratedMaterial
 from keystead.engine.record.codec import Record
 from keystead.engine.record.datakey import DataKeyRecord, DataKeyTarget, DataKeyVersion

@@ -226,8 +226,7 @@ class DataKeyReconciler:
         except ForbiddenError as error:
             return gathered, Obstacle(Reason.TARGET_FORBIDDEN, str(error))
         except RefusedError as error:
-            immutable = found is not None and found.immutable
-            return gathered, Obstacle(Reason.TARGET_IMMUTABLE if immutable else Reason.TARGET_TOO_LARGE, str(error))
+            return gathered, Obstacle(_refusal(error, found), str(error))
         except ConflictError as error:
             fresh = await context.secrets.get(desired.namespace, desired.name)
             if found is None or fresh is None or fresh.resource_version != found.resource_version:
@@ -283,3 +282,10 @@ class DataKeyReconciler:
         now = self._context.clock.now()
         change = next_change(data_key, record, now)
         return delay if change is None else min(delay, (change - now).total_seconds() + 0.05)
+
+
+def _refusal(error: RefusedError, found: SecretFacts | None) -> Reason:
+    """Why a Secret's content was refused: 422 with the API server's words, 413 for a request that is too large to be read."""
+    if found is not None and found.immutable:
+        return Reason.TARGET_IMMUTABLE
+    return Reason.TARGET_TOO_LARGE if any(word in str(error) for word in ("1048576 bytes", ": 413 ")) else Reason.INVALID_SPEC

@@ -310,9 +310,19 @@ def _deliver(
     if obstacle is not None:
         return DataKeyPlan(obstacle=obstacle)
     desired = desired_secret(data_key, record, visible_versions(data_key, record, facts.now), facts.secret)
+    if facts.secret is not None and _is_sealed_copy(data_key, record, facts.secret):
+        desired = desired.with_data_of(facts.secret)
     if facts.secret is None or not desired.satisfied_by(facts.secret):
         return DataKeyPlan(Deliver(desired), blocked)
     if record.target.secret_uid != facts.secret.uid or record.target.injected != desired.injected:
         target = replace(record.target, secret_uid=facts.secret.uid, injected=desired.injected)
         return DataKeyPlan(WriteDataKey(replace(record, target=target)), blocked)
     return DataKeyPlan(obstacle=blocked)
+
+
+def _is_sealed_copy(data_key: KmsDataKey, record: DataKeyRecord, secret: SecretFacts) -> bool:
+    """The immutable Secret that we made: its uid tells that nobody made it again, so its blobs are ours.
+
+    It cannot follow a re-wrap and need not: what it holds opens for ever, since older material decrypts for ever.
+    """
+    return secret.immutable and secret.is_own_of(data_key.metadata.name) and secret.uid == record.target.secret_uid

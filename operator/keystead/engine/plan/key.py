@@ -10,16 +10,13 @@ At most one step a pass: after a write the next pass plans anew from what was wr
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from keystead.engine.clock import format_time
-from keystead.engine.identifiers import root_arn
 from keystead.engine.plan.common import (
     CrdFacts,
     NamespaceFacts,
@@ -29,16 +26,14 @@ from keystead.engine.plan.common import (
     integrity_obstacle,
     namespace_obstacle,
 )
-from keystead.engine.record.key import Hold, KeyRecord, Rotation, RotationWindow
-from keystead.engine.rotation import MAX_ON_DEMAND, check_window, next_rotation
+from keystead.engine.plan.key_settings import KeySettings, given, settings_of, without_default
+from keystead.engine.record.key import Hold, KeyRecord
+from keystead.engine.rotation import MAX_ON_DEMAND, next_rotation
 from keystead.errors import InvalidSpecError
 from keystead.resources import names
 from keystead.resources.kms_key import KmsKey, KmsKeySpec
 from keystead.resources.reasons import Reason
-from keystead.resources.vocabulary import DeletionPolicy, KeySpec, KeyState, Protection
-
-DEFAULT_PERIOD = 365
-T = TypeVar("T")
+from keystead.resources.vocabulary import KeySpec, KeyState, Protection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,19 +77,6 @@ class RotateKey:
 
 
 KeyStep = CreateKey | WriteKey | RotateKey
-
-
-@dataclass(frozen=True, slots=True)
-class KeySettings:
-    """The members of a record that follow the spec. UNSET in the spec means: as the record has it."""
-
-    description: str
-    tags: dict[str, str]
-    policy: bytes | UnsetType
-    enabled: bool
-    rotation: Rotation | UnsetType
-    deletion_policy: DeletionPolicy
-    pending_window_in_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,74 +203,6 @@ def _immutable_changed(spec: KmsKeySpec, record: KeyRecord | None) -> Obstacle |
     return None
 
 
-def settings_of(spec: KmsKeySpec, record: KeyRecord | None) -> KeySettings:
-    """What the spec says, and the record (at birth: the documented default) where it says nothing."""
-    tags = record.tags if record else {}
-    return KeySettings(
-        description=_or(spec.description, record.description if record else ""),
-        tags=tags if spec.tags is UNSET else {tag.key: tag.value for tag in spec.tags},
-        policy=_policy(spec, record),
-        enabled=_or(spec.enabled, record.enabled if record else True),
-        rotation=_rotation(spec, record),
-        deletion_policy=spec.deletion_policy,
-        pending_window_in_days=spec.pending_window_in_days,
-    )
-
-
-def _or(value: T | UnsetType, default: T) -> T:
-    return default if isinstance(value, UnsetType) else value
-
-
-def _policy(spec: KmsKeySpec, record: KeyRecord | None) -> bytes | UnsetType:
-    if spec.policy is UNSET:
-        return record.policy if record else UNSET
-    data = json.dumps(spec.policy, sort_keys=True, separators=(",", ":")).encode()
-    if len(data) > 32 * 1024:
-        raise InvalidSpecError("spec.policy", f"{len(data)} bytes; a key policy has at most 32 KB as JSON")
-    return data
-
-
-def without_default(policy: bytes | UnsetType, account: str) -> bytes | UnsetType:
-    """The policy, UNSET where it says what the default policy says: compared parsed; the record leaves that one out."""
-    if policy is UNSET or json.loads(policy) != default_policy(account):
-        return policy
-    return UNSET
-
-
-def default_policy(account: str) -> dict[str, object]:
-    """The default key policy (RECORDS, Identity): the account, which is the namespace, decides through RBAC."""
-    statement = {
-        "Sid": "Enable IAM User Permissions",
-        "Effect": "Allow",
-        "Principal": {"AWS": root_arn(account)},
-        "Action": "kms:*",
-        "Resource": "*",
-    }
-    return {"Version": "2012-10-17", "Id": "key-default-1", "Statement": [statement]}
-
-
-def _rotation(spec: KmsKeySpec, record: KeyRecord | None) -> Rotation | UnsetType:
-    had = record.rotation if record else UNSET
-    if spec.key_spec is not KeySpec.SYMMETRIC_DEFAULT:
-        return UNSET
-    before = had if had is not UNSET else Rotation(enabled=False, period=DEFAULT_PERIOD)
-    if spec.rotation is UNSET:
-        return before
-    wanted = spec.rotation
-    windows = before.windows
-    if wanted.windows is not UNSET:
-        windows = [
-            RotationWindow(cron=w.cron, timezone=w.timezone, duration=w.duration) for w in wanted.windows
-        ]
-        for window in windows:
-            check_window(window)
-    return Rotation(
-        enabled=_or(wanted.enabled, before.enabled),
-        period=_or(wanted.period_in_days, before.period),
-        windows=windows,
-    )
-
-
 def _wanted(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> KeyRecord:
     """The record as spec, annotations and the world want it."""
     settings = settings_of(key.spec, record)
@@ -325,7 +239,7 @@ def _with_state(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> KeyRecord:
     if scheduled is not UNSET:
         if record.state is KeyState.PENDING_DELETION:
             return record
-        days = _or(scheduled.pending_window_in_days, record.pending_window_in_days)
+        days = given(scheduled.pending_window_in_days, record.pending_window_in_days)
         end = format_time(facts.now + timedelta(days=days))
         return replace(record, state=KeyState.PENDING_DELETION, deletion_date=end)
     enabled = record.enabled

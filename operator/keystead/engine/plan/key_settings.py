@@ -1,0 +1,104 @@
+"""The members of a key record that follow the spec. What a spec leaves out is as the record has it, at birth the documented default.
+
+Never "back to default": deleting and making again without `policy` or `enabled` must not open a closed key (RECORDS, Identity).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from keystead.engine.identifiers import root_arn
+from keystead.engine.record.key import KeyRecord, Rotation, RotationWindow
+from keystead.engine.rotation import check_window
+from keystead.errors import InvalidSpecError
+from keystead.resources.kms_key import KmsKeySpec
+from keystead.resources.vocabulary import DeletionPolicy, KeySpec
+
+DEFAULT_PERIOD = 365
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """The members of a record that follow the spec. UNSET in the spec means: as the record has it."""
+
+    description: str
+    tags: dict[str, str]
+    policy: bytes | UnsetType
+    enabled: bool
+    rotation: Rotation | UnsetType
+    deletion_policy: DeletionPolicy
+    pending_window_in_days: int
+
+
+def settings_of(spec: KmsKeySpec, record: KeyRecord | None) -> KeySettings:
+    """What the spec says, and the record (at birth: the documented default) where it says nothing."""
+    tags = record.tags if record else {}
+    return KeySettings(
+        description=given(spec.description, record.description if record else ""),
+        tags=tags if spec.tags is UNSET else {tag.key: tag.value for tag in spec.tags},
+        policy=_policy(spec, record),
+        enabled=given(spec.enabled, record.enabled if record else True),
+        rotation=_rotation(spec, record),
+        deletion_policy=spec.deletion_policy,
+        pending_window_in_days=spec.pending_window_in_days,
+    )
+
+
+def given(value: T | UnsetType, default: T) -> T:
+    """What the spec says, or the default where it says nothing."""
+    return default if isinstance(value, UnsetType) else value
+
+
+def _policy(spec: KmsKeySpec, record: KeyRecord | None) -> bytes | UnsetType:
+    if spec.policy is UNSET:
+        return record.policy if record else UNSET
+    data = json.dumps(spec.policy, sort_keys=True, separators=(",", ":")).encode()
+    if len(data) > 32 * 1024:
+        raise InvalidSpecError("spec.policy", f"{len(data)} bytes; a key policy has at most 32 KB as JSON")
+    return data
+
+
+def without_default(policy: bytes | UnsetType, account: str) -> bytes | UnsetType:
+    """The policy, UNSET where it says what the default policy says: compared parsed; the record leaves that one out."""
+    if policy is UNSET or json.loads(policy) != default_policy(account):
+        return policy
+    return UNSET
+
+
+def default_policy(account: str) -> dict[str, object]:
+    """The default key policy (RECORDS, Identity): the account, which is the namespace, decides through RBAC."""
+    statement = {
+        "Sid": "Enable IAM User Permissions",
+        "Effect": "Allow",
+        "Principal": {"AWS": root_arn(account)},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+    return {"Version": "2012-10-17", "Id": "key-default-1", "Statement": [statement]}
+
+
+def _rotation(spec: KmsKeySpec, record: KeyRecord | None) -> Rotation | UnsetType:
+    had = record.rotation if record else UNSET
+    if spec.key_spec is not KeySpec.SYMMETRIC_DEFAULT:
+        return UNSET
+    before = had if had is not UNSET else Rotation(enabled=False, period=DEFAULT_PERIOD)
+    if spec.rotation is UNSET:
+        return before
+    wanted = spec.rotation
+    windows = before.windows
+    if wanted.windows is not UNSET:
+        windows = [
+            RotationWindow(cron=w.cron, timezone=w.timezone, duration=w.duration) for w in wanted.windows
+        ]
+        for window in windows:
+            check_window(window)
+    return Rotation(
+        enabled=given(wanted.enabled, before.enabled),
+        period=given(wanted.period_in_days, before.period),
+        windows=windows,
+    )

@@ -1,3 +1,0 @@
-from tests.operator.test_store_faults import *
-def test_zz(stage, issued):
-    print(stage.operator.text)
