@@ -10,13 +10,17 @@ import asyncio
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import kopf
 
 from keystead.reconciler.feed import Feed
 from keystead.reconciler.ports import Kind
 from keystead.resources import names
+
+# Kopf's own grow to 21 s: after an outage of the API server objects would wait that long. About a minute in all, then the
+# process ends (an API server that never lets us watch is no working operator), like Kopf's own.
+ERROR_BACKOFFS: Final = (0.5, *(1.0,) * 10, *(2.0,) * 25)
 
 
 def make_registry(feed: Feed, kinds: tuple[Kind, ...], kubeconfig: Path | None) -> kopf.OperatorRegistry:
@@ -56,6 +60,8 @@ def make_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 10
+    settings.watching.inactivity_timeout = 70  # a watch that stalls without a FIN: bookmarks come every 60 s
+    settings.networking.error_backoffs = ERROR_BACKOFFS
     return settings
 
 
