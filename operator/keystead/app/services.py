@@ -12,7 +12,7 @@ from keystead.app.operator import run_operator
 from keystead.cli.services import CryptCall, NewInstall, TokenChoice
 from keystead.hsm.backend import Hsm
 from keystead.settings import Settings
-from keystead.store.install import InstallParts, publish
+from keystead.store.install import InstallParts, check_namespace, publish
 from keystead.store.kube import Kube, connect
 
 T = TypeVar("T")
@@ -36,6 +36,11 @@ class AppServices(HsmServices):
                 await kube.close()
 
         return asyncio.run(run())
+
+    def reach_cluster(self) -> None:
+        """Ask for the records' namespace, which the chart makes."""
+        cluster = self._all.cluster
+        self.with_kube(lambda kube: check_namespace(kube, cluster.records_namespace))
 
     def publish_install(self, install: NewInstall) -> None:
         """Put install record, backup, recovery key, token and PIN into the cluster, create-only."""

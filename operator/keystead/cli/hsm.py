@@ -96,6 +96,8 @@ def init(
         from_backup=from_backup,
         recovery_key=recovery_key,
     )
+    if to_cluster:
+        services.reach_cluster()  # before anything is made that would then have nowhere to go
     with services.init_hsm(request) as install:
         if to_cluster:
             services.publish_install(install if accept_risk else _without_recovery_text(install))

@@ -107,6 +107,9 @@ class Services(Protocol):
     def init_hsm(self, request: InitRequest) -> AbstractContextManager[NewInstall]:
         """The ceremony. The token's session ends with the context."""
 
+    def reach_cluster(self) -> None:
+        """StoreError, or HsmSetupError, where an install could not be published: no cluster, no chart."""
+
     def publish_install(self, install: NewInstall) -> None:
         """Put install record, backup, recovery key, token and PIN into the cluster, create-only."""
 

@@ -15,7 +15,7 @@ from keystead.engine.clock import format_time
 from keystead.engine.identifiers import RecordKind, record_name
 from keystead.engine.ports import Domain
 from keystead.engine.record import InstallRecord, open_sealed, seal_record
-from keystead.errors import ConflictError, HsmSetupError
+from keystead.errors import ConflictError, HsmSetupError, NotFoundError
 from keystead.resources import names
 from keystead.store.kube import Kube
 from keystead.store.records import KubeRecords
@@ -38,13 +38,23 @@ class InstallParts:
     pin: str | None = field(repr=False)
 
 
+async def check_namespace(kube: Kube, records_namespace: str) -> Any:  # noqa: ANN401 - JSON
+    """The namespace of the records. HsmSetupError where it is not there."""
+    try:
+        return await kube.request("GET", f"/api/v1/namespaces/{records_namespace}")
+    except NotFoundError:
+        raise HsmSetupError(
+            f"namespace {records_namespace} does not exist; hint: helm install the chart first, it makes it"
+        ) from None
+
+
 async def publish(kube: Kube, parts: InstallParts, namespace: str, records_namespace: str, pin_secret: str) -> None:
     """Create everything that is not there; the install record comes last.
 
     The operator makes nothing without it, so a ceremony that is cut short leaves Secrets that nothing was encrypted under: the error of
     the next one names them. HsmSetupError where another install's token or domain is there already.
     """
-    space = await kube.request("GET", f"/api/v1/namespaces/{records_namespace}")
+    space = await check_namespace(kube, records_namespace)
     records = KubeRecords(kube, records_namespace)
     found = await _find_install(records, parts)
     backup = {"backup": parts.backup}
