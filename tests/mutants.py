@@ -1,7 +1,7 @@
 """Proof that the tests bite: each seeded fault must turn the tests named beside it red. `python -m tests.mutants [NAME...]`.
 
-Works on a copy of the tree, one fault at a time; the source of this checkout is never touched. Without a fault the same tests must be green,
-and a fault whose text is no longer in the source is an error: the table then wants care.
+Works on a copy of the tree, one fault at a time; the source of this checkout is never touched. Without a fault the same tests
+must be green, and a fault whose text is no longer in the source is an error: the table then wants care.
 """
 
 from __future__ import annotations

@@ -166,12 +166,19 @@ class Desk:
 
     def _of_ours(self, secret: Any) -> bool:
         record = decoded(secret)
-        return record is not None and record.namespace == self.namespace
+        return isinstance(record, KeyRecord | DataKeyRecord) and record.namespace == self.namespace
 
     def clean(self) -> None:
-        """Delete the objects, so that later operators have nothing to look at."""
+        """Delete the objects and wait until their records say so: later operators find nothing to do."""
         for kind in (DATA_KEY, KEY):
             self.direct.call("DELETE", path_of(kind, self.namespace))
+        live = self.direct.object("Namespace", "", self.namespace)["metadata"]["uid"]
+
+        def bound() -> bool:
+            ours = [decoded(secret) for secret in self.direct.records() if self._of_ours(secret)]
+            return any(record.bound and record.namespace_uid == live for record in ours)
+
+        self.until("all records are orphans", lambda: not bound())
 
 
 @contextmanager

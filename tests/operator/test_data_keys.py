@@ -13,6 +13,8 @@ from tests.operator.desk import DATA_KEY, DAY, HOLD, KEY, SECRET, Desk, desk
 from tests.operator.direct import CallError, path_of
 from tests.operator.harness import Installation, condition
 
+from keystead.engine.identifiers import RecordKind
+
 pytestmark = pytest.mark.cluster
 
 
@@ -263,7 +265,7 @@ def test_a_record_that_is_missing_is_never_replaced(at: Desk) -> None:
     names = ("lost-1", "lost-2")
     before = {name: issued(at, name) for name in names}
     for name in names:
-        secret = at.direct.record(_datakey(), at.namespace, name)["metadata"]["name"]
+        secret = at.direct.record(RecordKind.DATAKEY, at.namespace, name)["metadata"]["name"]
         at.direct.call("DELETE", path_of(SECRET, "keystead-records", secret))
     emptied = {"status": {"version": None, "recordSeq": None, "recordDigest": None}}
     at.direct.merge(f"{path_of(DATA_KEY, at.namespace, 'lost-2')}/status", emptied)
@@ -272,12 +274,6 @@ def test_a_record_that_is_missing_is_never_replaced(at: Desk) -> None:
         assert at.reason(DATA_KEY, name, "RecordIntegrity")
         assert at.data_key_record(name) is None
         assert at.data(name) == before[name]
-
-
-def _datakey() -> Any:
-    from keystead.engine.identifiers import RecordKind
-
-    return RecordKind.DATAKEY
 
 
 # Rotation and re-wrap

@@ -288,6 +288,7 @@ def test_a_namespace_made_again_inherits_nothing(at: Desk) -> None:
 
 @pytest.mark.powers("disposable")
 def test_a_deleted_crd_loses_no_record_and_no_id(at: Desk) -> None:
+    at.clean()
     key_id = born(at, "outlives")
     record = at.key_record("outlives")
     cluster = at.installation.cluster

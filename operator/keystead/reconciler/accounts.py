@@ -65,6 +65,6 @@ class Accounts:
                     held = await self._book.read(domain, name, AccountRecord)
                     if held is None:  # refused, yet nobody has it: the next n would be a second account for ever
                         raise
-            if held is not None and (held.record.namespace, held.record.namespace_uid) == owner:
+            if (held.record.namespace, held.record.namespace_uid) == owner:
                 return candidate
         raise RecordIntegrityError(f"no free account id for namespace {namespace} in {_MOST} derivations")

@@ -56,7 +56,7 @@ class Feed:
     def record_changed(self, namespace: str, name: str) -> None:
         """The record of a key changed: look at the data keys that name it."""
         for ref in tuple(self._users.get((namespace, name), ())):
-            self._queue.add(ref, Class.NEW)
+            self._queue.add(ref, Class.REFRESH)
 
     def refresh(self, ref: ObjectRef) -> None:
         """Look at an object again: a record names it, and nothing was seen of it since this process started."""

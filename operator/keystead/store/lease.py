@@ -72,7 +72,12 @@ class LeaseElector:
                     return self._transition
             except StoreError as error:
                 log.info("the Lease cannot be had yet: %s", error)
-            await asyncio.sleep(self._settings.retry_period)
+            await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """Until the next look at the Lease: not past the moment when it runs out."""
+        left = self._seen[1] + self._settings.lease_duration - time.monotonic()
+        return min(self._settings.retry_period, left) if left > 0 else self._settings.retry_period
 
     async def hold(self) -> None:
         """Renew until the deadline passes; then FencedError. Cancelled at an orderly end."""
