@@ -134,7 +134,7 @@ async def test_a_changed_key_record_wakes_its_data_keys(watch: Watch) -> None:
     watch.see(ObjectRef(Kind.DATA_KEY, "team-b", "f"), event=None, spec=names_key("k"))
     await watch.work()
     watch.feed.record_changed("team-a", "k")
-    assert await watch.work() == [("d", Class.NEW)]
+    assert await watch.work() == [("d", Class.REFRESH)]
 
 
 async def test_a_data_key_that_is_gone_or_points_elsewhere_is_not_woken(watch: Watch) -> None:
@@ -149,7 +149,7 @@ async def test_a_data_key_that_is_gone_or_points_elsewhere_is_not_woken(watch: W
     watch.feed.record_changed("team-a", "k")
     assert await watch.work() == []
     watch.feed.record_changed("team-a", "other")
-    assert await watch.work() == [("d", Class.NEW)]
+    assert await watch.work() == [("d", Class.REFRESH)]
 
 
 @pytest.mark.parametrize("spec", [{}, {"keyRef": "k"}, {"keyRef": {}}, {"keyRef": {"name": 3}}])

@@ -232,7 +232,7 @@ async def test_a_token_that_goes_away_leaves_what_status_shows(world: World) -> 
 
 @pytest.mark.parametrize(
     ("error", "reason", "soon"),
-    [(RecordIntegrityError("seal"), "RecordIntegrity", False), (ForbiddenError("no right"), "TargetForbidden", True)],
+    [(RecordIntegrityError("seal"), "RecordIntegrity", False), (ForbiddenError("no right"), "EngineUnavailable", True)],
 )
 async def test_a_record_that_cannot_be_read_is_a_condition(world: World, error: KeysteadError, reason: str, soon: bool) -> None:
     world.apply(REF)

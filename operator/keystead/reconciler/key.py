@@ -164,6 +164,9 @@ class KeyReconciler:
         if found is None:
             raise error
         obstacle, soon = found
+        if obstacle.reason is Reason.TARGET_FORBIDDEN:
+            # A key has no target Secret: what is forbidden here are its records.
+            obstacle = Obstacle(Reason.ENGINE_UNAVAILABLE, obstacle.message)
         if key is not None:
             gathered = _Gathered(_no_facts(key, self._context), None)
             await self._show(ref, key, gathered, obstacle)
