@@ -1,8 +1,8 @@
 """One small HTTP client on `kubernetes.aio`: JSON in, JSON out, our errors, and the API server's clock.
 
-The official client brings kubeconfig, in-cluster credentials, token refresh and TLS; its generated models are not used, since they
-cost more than the calls. Retries are the queue's work, not the client's. (aiohttp repeats a PUT once when an idle connection turns out to be closed; resourceVersion
-makes the second one a conflict where the first had arrived.)
+The official client brings kubeconfig, in-cluster credentials, token refresh and TLS; its generated models are not used: they cost more
+than the calls. Retries are the queue's work, not the client's. (aiohttp repeats a PUT once when an idle connection turns out to be
+closed; resourceVersion makes the second one a conflict where the first had arrived.)
 """
 
 from __future__ import annotations
