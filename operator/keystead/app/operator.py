@@ -42,6 +42,8 @@ from keystead.store.secrets import KubeSecrets
 log = logging.getLogger(__name__)
 KINDS: Final = (Kind.KEY, Kind.DATA_KEY)
 EXIT_FENCED: Final = 3
+# Seconds between the sweeps after the start (5, 15 and 35 s after it).
+_SWEEPS: Final = (5.0, 10.0, 20.0)
 
 
 class Operator:
@@ -100,7 +102,7 @@ class Operator:
         runner, port = await serve(self.settings.operator.probe_port, self.missing, self.metrics.registry)
         log.info("probes on port %s", port)
         stop_on_signals(self.stop)
-        tasks = [asyncio.create_task(work) for work in (self._engine(), self._index(), self._lead())]
+        tasks = [asyncio.create_task(work) for work in (self._engine(), self._index(), self._lead(), self._sweep())]
         cluster = self.settings.cluster
         watching = asyncio.create_task(
             watch(self.feed, KINDS, cluster.watch_namespaces, cluster.kubeconfig, self.watching, self.stop)
@@ -108,6 +110,20 @@ class Operator:
         code = await self._until_stopped([*tasks, watching])
         await self._end(tasks, watching, runner)
         return code
+
+    async def _sweep(self) -> None:
+        """Lists of our own soon after the start: a watch that began silent would cost the first objects Kopf's 70 seconds."""
+        await self.watching.wait()
+        objects = KubeObjects(self.kube)
+        for delay in _SWEEPS:
+            await asyncio.sleep(delay)
+            for kind in KINDS:
+                try:
+                    for body in await objects.list_all(kind, self.settings.cluster.watch_namespaces):
+                        self.feed.seen(kind, None, body)
+                except StoreError as error:
+                    log.info("a sweep was left out: %s", error)
+        await self.stop.wait()
 
     async def _engine(self) -> None:
         await self.engine.run()
@@ -180,7 +196,7 @@ async def _within(seconds: float, work: Coroutine[Any, Any, Any] | asyncio.Futur
 async def _main(settings: Settings) -> int:
     kube = await connect(settings.cluster.kubeconfig)
     await _first_answer(kube)
-    await _kinds_served(kube)
+    await _kinds_served(kube, settings.cluster.watch_namespaces)
     return await Operator(settings, kube).run()
 
 
@@ -196,12 +212,17 @@ async def _first_answer(kube: Kube) -> None:
             return
 
 
-async def _kinds_served(kube: Kube) -> None:
-    """Kopf resolves its kinds once, at its start: wait until the API server serves them."""
+async def _kinds_served(kube: Kube, namespaces: tuple[str, ...]) -> None:
+    """Kopf resolves its kinds once, at its start: wait until the API server serves and lists them.
+
+    A CRD that was just made answers 429 (storage is (re)initializing) for a moment, and a watch of that moment may stay silent.
+    """
     objects = KubeObjects(kube)
     while True:
         try:
             if await objects.served(KINDS):
+                for kind in KINDS:
+                    await objects.list_all(kind, namespaces)
                 return
             log.info("waiting for the CRDs of %s", ", ".join(KINDS))
         except StoreError as error:

@@ -30,15 +30,16 @@ class KubeObjects:
             return None
         return found
 
-    async def list_all(self, kind: Kind) -> list[dict[str, Any]]:
-        """All objects of a kind, cluster-wide. Paged. Empty where the CRD is absent."""
+    async def list_all(self, kind: Kind, namespaces: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+        """All objects of a kind, in these namespaces or cluster-wide. Paged. NotFoundError where the CRD is absent."""
+        places = [f"{_API}/namespaces/{name}/{kind.plural}" for name in namespaces] or [f"{_API}/{kind.plural}"]
+        return [item for place in places for item in await self._list(place)]
+
+    async def _list(self, path: str) -> list[dict[str, Any]]:
         query = {"limit": "500"}
         found: list[dict[str, Any]] = []
         while True:
-            try:
-                page = await self._kube.request("GET", f"{_API}/{kind.plural}", query)
-            except NotFoundError:
-                return []
+            page = await self._kube.request("GET", path, query)
             found += page["items"]
             token = page["metadata"].get("continue")
             if not token:
