@@ -18,7 +18,7 @@ from keystead.engine.record import KeyRecord, encode
 from keystead.resources import PARSERS
 from keystead.resources.vocabulary import KeySpec, KeyState
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+EXAMPLES = sorted([*(ROOT / "examples").glob("*.yaml"), *RELEASE_1.glob("*.yaml")])
 
 
 @pytest.fixture(scope="module")
