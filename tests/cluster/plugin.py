@@ -12,6 +12,9 @@ import pytest
 from tests.cluster import build, gotoolchain, kinds
 from tests.cluster.cluster import Cluster, ClusterError, Power
 
+# A test with this fixture installs the chart into the cluster: never into one that others use.
+INSTALLS = "installation"
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "powers(*names): what the cluster must be able to do, else the test is skipped")
@@ -20,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def needed_powers(item: pytest.Item) -> list[Power]:
     """The powers that all `powers` marks of a test name, sorted; an unknown name is an error of the test's author."""
     names = {str(name) for mark in item.iter_markers("powers") for name in mark.args}
+    if INSTALLS in getattr(item, "fixturenames", ()):
+        names.add(Power.DISPOSABLE.value)
     try:
         return sorted(Power(name) for name in names)
     except ValueError as error:
