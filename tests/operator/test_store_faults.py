@@ -222,6 +222,7 @@ def test_older_record_under_a_newer_status_is_refused(
 ) -> None:
     older = stage.direct.record(record, TEAM, issued)
     stage.ask(kind, TEAM, issued, names.ROTATE_REQUESTED_AT, "lastHandledRotateAt")
+    stage.settle("KmsDataKey", TEAM, issued)  # its re-wrap is over
     newer = stage.direct.record(record, TEAM, issued)
     put_back(stage, older)
     if fresh:
