@@ -37,3 +37,15 @@ def test_a_refused_pin_stops_every_replica_until_its_secret_changes(installation
         cluster.kubectl("annotate", "secret", "keystead-pin", "-n", SYSTEM, "example.com/looked-at=yes")
         second.wait_ready()
         wait_reason(cluster, "kmskey", "team-a", "waits-for-pin", "Available")
+
+
+def test_a_replica_without_a_token_says_so_and_lets_a_healthy_one_lead(installation: Installation) -> None:
+    cluster = installation.cluster
+    with installation.operator("no-token", hsm_pin_file="/nonexistent/pin", **QUICK) as first:
+        first.wait_leading()
+        cluster.apply(key("team-a", "waits-for-token"))
+        wait_reason(cluster, "kmskey", "team-a", "waits-for-token", "EngineUnavailable")
+        with installation.operator("healthy", **QUICK) as second:
+            second.wait_leading()
+            wait_reason(cluster, "kmskey", "team-a", "waits-for-token", "Available")
+            assert first.child.poll() is None

@@ -168,16 +168,21 @@ def test_a_due_rotation_comes_before_the_rewrap(hsm: FakeHsm) -> None:
     assert plan_data_key(data_key_facts(hsm, key=key, record=record, data_key=a_kms_data_key(annotations=ASKED))).step == Issue(2)
 
 
-def test_an_immutable_secret_of_ours_does_not_follow_a_rewrap(hsm: FakeHsm) -> None:
+def test_an_immutable_data_key_is_not_rewrapped(hsm: FakeHsm) -> None:
+    """Its Secret could not follow; record and Secret stay the same, and the old blob opens for ever."""
     data_key = a_kms_data_key(target={"secretName": "s", "immutable": True})
-    record = a_data_key(a_settled_key(hsm))
+    key = a_settled_key(hsm, n_versions=2)
+    record = a_data_key(key, versions=[a_data_key_version(key_material_id=key.versions[0].material_id)])
     secret = the_secret(data_key, record)
-    moved = replace(record, versions=[replace(record.versions[0], blob=b"re-wrapped")])
-    step = plan_data_key(data_key_facts(hsm, data_key=data_key, record=moved, secret=secret)).step
-    assert isinstance(step, Deliver)  # the version hash, which an immutable Secret allows
-    assert step.desired.data == secret.data
-    told = the_secret(data_key, record, annotations=dict(step.desired.annotations))
-    assert plan_data_key(data_key_facts(hsm, data_key=data_key, record=moved, secret=told)) == DataKeyPlan()
+    assert plan_data_key(data_key_facts(hsm, key=key, data_key=data_key, record=record, secret=secret)) == DataKeyPlan()
+
+
+def test_garbage_in_an_immutable_secret_is_not_believed(hsm: FakeHsm) -> None:
+    data_key = a_kms_data_key()
+    record = a_data_key(a_settled_key(hsm))
+    good = the_secret(data_key, record)
+    bad = the_secret(data_key, record, data={**good.data, "ciphertext": b"garbage"}, immutable=True)
+    assert isinstance(plan_data_key(data_key_facts(hsm, data_key=data_key, record=record, secret=bad)).step, Deliver)
 
 
 def test_an_immutable_secret_that_somebody_made_again_is_not_believed(hsm: FakeHsm) -> None:

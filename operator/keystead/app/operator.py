@@ -42,6 +42,8 @@ from keystead.store.secrets import KubeSecrets
 log = logging.getLogger(__name__)
 KINDS: Final = (Kind.KEY, Kind.DATA_KEY)
 EXIT_FENCED: Final = 3
+# Seconds for which a replica without a token leads, to say so in the conditions.
+_SAY_SECONDS: Final = 10.0
 # Seconds between the sweeps after the start (5, 15 and 35 s after it).
 _SWEEPS: Final = (5.0, 10.0, 20.0)
 
@@ -137,18 +139,37 @@ class Operator:
 
     async def _lead(self) -> None:
         """Lead, work, and end the process when the lead is lost: FencedError."""
-        await asyncio.wait(
-            [asyncio.create_task(self.index.synced.wait()), asyncio.create_task(self._engine_failed())],
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        while not await self._opened_within(self.settings.operator.lease_duration):
+            await self._lead_without_token()
+        await self.index.synced.wait()
         await self.lease.acquire()
+        await self._work()
+
+    async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.lease.hold())
             group.create_task(self.workers.run(self.settings.operator.workers))
 
-    async def _engine_failed(self) -> None:
-        """With a token that stays away somebody must still say so in the conditions; give it a while first."""
-        await asyncio.sleep(self.settings.operator.lease_duration)
+    async def _lead_without_token(self) -> None:
+        """With a token that stays away somebody must say so in the conditions, but nobody may keep a healthy replica from leading."""
+        await self.lease.acquire()
+        work, opened = asyncio.create_task(self._work()), asyncio.create_task(self.engine.opened.wait())
+        done, _ = await asyncio.wait({work, opened}, timeout=_SAY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in (work, opened):
+            task.cancel()
+        await asyncio.gather(work, opened, return_exceptions=True)
+        if work in done:
+            work.result()
+        await self.lease.release()
+        await asyncio.sleep(3 * self.settings.operator.retry_period)
+
+    async def _opened_within(self, seconds: float) -> bool:
+        """Whether the token is open, waiting this long for it."""
+        try:
+            await asyncio.wait_for(self.engine.opened.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> int:
         stopping = asyncio.create_task(self.stop.wait())

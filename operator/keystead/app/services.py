@@ -12,7 +12,7 @@ from keystead.app.operator import run_operator
 from keystead.cli.services import CryptCall, NewInstall, TokenChoice
 from keystead.hsm.backend import Hsm
 from keystead.settings import Settings
-from keystead.store.install import InstallParts, check_namespace, publish
+from keystead.store.install import InstallParts, check_domain, check_namespace, publish
 from keystead.store.kube import Kube, connect
 
 T = TypeVar("T")
@@ -59,8 +59,12 @@ class AppServices(HsmServices):
         )
 
     def _with_hsm(self, token: TokenChoice, work: Callable[[Kube, Hsm], Coroutine[Any, Any, T]]) -> T:
+        async def checked(kube: Kube, hsm: Hsm) -> T:
+            await check_domain(kube, self._all.cluster.records_namespace, hsm.domain)
+            return await work(kube, hsm)
+
         with self.open_hsm(token) as hsm:
-            return self.with_kube(lambda kube: work(kube, hsm))
+            return self.with_kube(lambda kube: checked(kube, hsm))
 
     def crypt(self, call: CryptCall) -> object:
         """Run one operation as a principal, through the whole pipeline."""

@@ -19,11 +19,13 @@ def records() -> None:
 @output_option
 @click.pass_obj
 def list_records(services: Services, /, *, output: Format, token: TokenChoice) -> None:
-    """Every key record: verified, with the object that holds it or none."""
+    """Every key record: verified, with the object that holds it or none. Exit code 4 where a record was refused."""
     rows, refused = services.list_records(token)
     show_rows(rows, output)
     for line in refused:
         say(f"refused: {line}")
+    if refused:
+        click.get_current_context().exit(4)
 
 
 @records.command()

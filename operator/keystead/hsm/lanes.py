@@ -7,8 +7,10 @@ retry).
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -24,14 +26,26 @@ from keystead.hsm.vault import Vault
 # Calls that may wait or run at once. An RSA-4096 signature takes 6 ms: 64 are 0.4 s of one lane.
 MAX_WAITING: Final = 64
 
+_PR_SET_PDEATHSIG: Final = 1
 _executor: Executor | None = None
 
 
 def _start(place: TokenPlace, pin: str, fingerprint: str) -> None:
     """Initialiser of a lane process."""
+    _end_with_parent()
     global _executor  # noqa: PLW0603 - a process pool hands its workers no other place to keep a session
     domain = TokenDomain(TokenSession(place, pin), fingerprint)
     _executor = make_executor(domain, Vault(domain), os.urandom)
+
+
+def _end_with_parent() -> None:
+    """A lane must not outlive an operator that was killed: it holds a login. Linux tells the kernel so (prctl(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid != os.getppid():
+        os._exit(1)  # it died before the kernel was told
 
 
 def _work(call: SlowCall) -> SlowResult:

@@ -77,7 +77,7 @@ def account_of(arn: str) -> str:
         if match:
             return match[1]
     raise InvalidSpecError(
-        "principal", "not an ARN of the form arn:aws:iam::<account>:role/<serviceaccount>, ...:user/<name> or ...:root"
+        "--as", "not an ARN of the form arn:aws:iam::<account>:role/<serviceaccount>, ...:user/<name> or ...:root"
     )
 
 

@@ -41,7 +41,9 @@ class RecordBook:
         stored = await self._records.get(name)
         if stored is None:
             if self.memory.knows(name):
-                raise RecordIntegrityError(f"record {name} was here before and is gone; nothing was generated")
+                raise RecordIntegrityError(
+                    f"record {name} was here before and is gone; nothing was generated. Restore that Secret in keystead-records"
+                )
             return None
         return self._hold(domain, stored, kind)
 
@@ -70,5 +72,7 @@ class RecordBook:
             kind, seal_record(domain, held.opened.name, following), held.resource_version
         )
         if digest(encode(following)) != stored.sealed.digest:
-            raise RecordIntegrityError(f"record {held.opened.name}: the store answered with other bytes than were written")
+            raise RecordIntegrityError(
+                f"record {held.opened.name}: the store answered with other bytes than were written"
+            )
         return self._hold(domain, stored, type(record))

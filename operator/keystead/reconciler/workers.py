@@ -55,7 +55,11 @@ class Workers:
         while True:
             key = await self._queue.get()
             started = time.monotonic()
-            result = await self._one(key)
+            try:
+                result = await self._one(key)
+            except asyncio.CancelledError:
+                self._queue.failed(key, self._jitter)
+                raise
             self._observer.reconciled(key.kind, time.monotonic() - started, result)
 
     async def _one(self, key: ObjectRef) -> str:

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from keystead.resources.kms_key import KIND, KmsKey, RotationWindow
 from keystead.resources.rule import FORBIDDEN, Rule, duration_between, immutable, not_available
-from keystead.resources.vocabulary import USAGES, KeySpec, Origin
+from keystead.resources.vocabulary import USAGES, DeletionPolicy, KeySpec, Origin
 
 AWS_PREFIX: Final = "aws-"
 RESERVED_TAG: Final = "aws:"
@@ -84,7 +84,7 @@ KEY_RULES: Final[tuple[Rule, ...]] = (
         ),
         message=(
             "rotation works for keySpec SYMMETRIC_DEFAULT of origin AWS_KMS only; rotate this key by hand (manual "
-            "rotation): make a new KmsKey and point the KmsAlias at it"
+            "rotation): make a new KmsKey and use that one"
         ),
         holds=_rotates_only_symmetric,
     ),
@@ -129,6 +129,26 @@ KEY_RULES: Final[tuple[Rule, ...]] = (
         "self.origin == 'AWS_KMS'",
         lambda new, _old: new.spec.origin is Origin.AWS_KMS,
         what="an origin other than AWS_KMS",
+    ),
+    not_available(
+        KIND,
+        "deletionPolicy",
+        "self.deletionPolicy == 'Retain'",
+        lambda new, _old: new.spec.deletion_policy is DeletionPolicy.RETAIN,
+        what="deletionPolicy ScheduleDeletion",
+    ),
+    not_available(
+        KIND,
+        "scheduledDeletion",
+        "!has(self.scheduledDeletion)",
+        lambda new, _old: new.spec.scheduled_deletion is UNSET,
+    ),
+    not_available(
+        KIND,
+        "deletionProtection",
+        "!has(self.deletionProtection) || !self.deletionProtection",
+        lambda new, _old: not new.spec.deletion_protection,
+        what="deletionProtection true",
     ),
     not_available(KIND, "adoptKeyId", "!has(self.adoptKeyId)", lambda new, _old: new.spec.adopt_key_id is UNSET),
 )

@@ -15,7 +15,8 @@ from keystead.engine.clock import format_time
 from keystead.engine.identifiers import RecordKind, record_name
 from keystead.engine.ports import Domain
 from keystead.engine.record import InstallRecord, open_sealed, seal_record
-from keystead.errors import ConflictError, HsmSetupError, NotFoundError
+from keystead.errors import ConflictError, HsmSetupError, NotFoundError, RecordIntegrityError
+from keystead.reconciler.ports import StoredRecord
 from keystead.resources import names
 from keystead.store.kube import Kube
 from keystead.store.records import KubeRecords
@@ -72,12 +73,30 @@ async def publish(kube: Kube, parts: InstallParts, namespace: str, records_names
         await _create_install(kube, records, parts, space["metadata"]["uid"])
 
 
+def open_install(domain: Domain, stored: StoredRecord) -> InstallRecord:
+    """The install record. HsmSetupError where another domain sealed it: the token is the wrong one, nobody changed anything."""
+    try:
+        return open_sealed(domain, stored.sealed, InstallRecord)
+    except RecordIntegrityError:
+        raise HsmSetupError(
+            f"this token holds domain {domain.fingerprint[:16]}, and the records were sealed by another one; "
+            "hint: use the token of this install, or restore its domain with `keystead hsm init --from-backup`"
+        ) from None
+
+
+async def check_domain(kube: Kube, records_namespace: str, domain: Domain) -> None:
+    """HsmSetupError where there is an install and this token is not its token."""
+    found = await KubeRecords(kube, records_namespace).get(record_name(RecordKind.INSTALL))
+    if found is not None:
+        open_install(domain, found)
+
+
 async def _find_install(records: KubeRecords, parts: InstallParts) -> bool:
     """Whether this install's record is there. HsmSetupError where it is another install's."""
     found = await records.get(record_name(RecordKind.INSTALL))
     if found is None:
         return False
-    held = open_sealed(parts.domain, found.sealed, InstallRecord)
+    held = open_install(parts.domain, found)
     if held.install_id != parts.install_id.hex():
         raise HsmSetupError(
             f"the cluster belongs to install {held.install_id}; hint: use its token, or restore that domain with --from-backup"

@@ -247,6 +247,9 @@ def _work(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> A
     asked = rotate_request(data_key, record) is not None
     if not data_key.spec.target.immutable and (asked or (due is not None and due <= facts.now)):
         return _room_for_one(facts, data_key, record) or Issue(record.n_versions + 1)
+    if data_key.spec.target.immutable:
+        # The Secret cannot follow a re-wrap, and must not differ from its record: both keep the blob, which opens for ever.
+        return None
     material = facts.key.current_version.material_id
     stale = [version.n for version in record.versions if version.key_material_id != material]
     return Rewrap(max(stale)) if stale else None
@@ -310,19 +313,9 @@ def _deliver(
     if obstacle is not None:
         return DataKeyPlan(obstacle=obstacle)
     desired = desired_secret(data_key, record, visible_versions(data_key, record, facts.now), facts.secret)
-    if facts.secret is not None and _is_sealed_copy(data_key, record, facts.secret):
-        desired = desired.with_data_of(facts.secret)
     if facts.secret is None or not desired.satisfied_by(facts.secret):
         return DataKeyPlan(Deliver(desired), blocked)
     if record.target.secret_uid != facts.secret.uid or record.target.injected != desired.injected:
         target = replace(record.target, secret_uid=facts.secret.uid, injected=desired.injected)
         return DataKeyPlan(WriteDataKey(replace(record, target=target)), blocked)
     return DataKeyPlan(obstacle=blocked)
-
-
-def _is_sealed_copy(data_key: KmsDataKey, record: DataKeyRecord, secret: SecretFacts) -> bool:
-    """The immutable Secret that we made: its uid tells that nobody made it again, so its blobs are ours.
-
-    It cannot follow a re-wrap and need not: what it holds opens for ever, since older material decrypts for ever.
-    """
-    return secret.immutable and secret.is_own_of(data_key.metadata.name) and secret.uid == record.target.secret_uid

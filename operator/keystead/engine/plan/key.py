@@ -176,7 +176,10 @@ def _other_key(key: KmsKey, record: KeyRecord | None) -> Obstacle | None:
     """A forged or foreign status.keyId hurts only its own object."""
     named = key.status.key_id
     if record is not None and named is not UNSET and named != record.key_id:
-        return Obstacle(Reason.RECORD_INTEGRITY, "status names another key than the sealed record of this name")
+        return Obstacle(
+            Reason.RECORD_INTEGRITY,
+            "status names another key than the sealed record of this name; find out who wrote status.keyId, then clear it",
+        )
     return None
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives import serialization
 from msgspec import UNSET
@@ -72,10 +72,6 @@ class DesiredSecret:
             and self.annotations.items() <= secret.annotations.items()
             and (self.injected or (self._owned_as_wanted(secret) and secret.immutable >= self.immutable))
         )
-
-    def with_data_of(self, secret: SecretFacts) -> DesiredSecret:
-        """The same with the data that the Secret has."""
-        return replace(self, data={key: value for key, value in secret.data.items() if self._is_ours(key)})
 
     def stale(self, secret: SecretFacts) -> tuple[str, ...]:
         """Keys of our own Secret that must go. In a foreign one nothing is taken away but by the apply of what is ours."""

@@ -74,17 +74,20 @@ def state_of(record: KeyRecord | None) -> Obstacle:
     if record.hold is not UNSET:
         return Obstacle(Reason.HELD, f"held since {record.hold.since}; only the annotation value 'released' lifts it")
     if record.state is KeyState.PENDING_DELETION:
-        return Obstacle(Reason.PENDING_DELETION, f"use has stopped; the material is destroyed at {record.deletion_date}")
+        return Obstacle(
+            Reason.PENDING_DELETION, f"use has stopped; the material is destroyed at {record.deletion_date}"
+        )
     if record.policy is not UNSET:
-        return Obstacle(Reason.POLICY_NOT_ENFORCED, "spec.policy is stored, but not enforced yet: the key serves nobody")
+        return Obstacle(
+            Reason.POLICY_NOT_ENFORCED,
+            "spec.policy is stored, but not enforced yet: the key serves nobody; remove spec.policy to use it",
+        )
     if record.state is KeyState.DISABLED:
         return Obstacle(Reason.DISABLED, "spec.enabled is false; every cryptographic operation is refused")
     return Obstacle(Reason.AVAILABLE, "the key can be used")
 
 
-def _own_conditions(
-    key: KmsKey, record: KeyRecord | None, generation: int, now: datetime
-) -> list[Condition]:
+def _own_conditions(key: KmsKey, record: KeyRecord | None, generation: int, now: datetime) -> list[Condition]:
     if record is None:
         return []
     found: list[Condition] = []
@@ -171,7 +174,9 @@ def _record_notices(key: KmsKey, record: KeyRecord) -> list[Notice]:
             return [Notice("Created", f"key {record.key_id} was made", "1")]
         return [Notice("Reattached", f"key {record.key_id} is held by this object again", f"{record.seq}")]
     if shown.current_key_material_id not in (UNSET, record.current_version.material_id):
-        return [Notice("Rotated", f"version {record.current} is current; older ones decrypt for ever", f"{record.current}")]
+        return [
+            Notice("Rotated", f"version {record.current} is current; older ones decrypt for ever", f"{record.current}")
+        ]
     return []
 
 
