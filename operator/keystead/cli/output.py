@@ -66,13 +66,24 @@ ERRORS: Final[Mapping[type[KeysteadError], tuple[int, str]]] = {
 }
 
 
+# What to do about an answer of the KMS API, where a person can do something. By AWS's exception name.
+KMS_HINTS: Final[Mapping[str, str]] = {
+    "AccessDeniedException": "give the ServiceAccount that verb on kmskeys/NAME, as examples/40-access.yaml does, "
+    "and look at the account in --as",
+    "InvalidCiphertextException": "the blob is damaged, or --encryption-context is not the one of its encryption "
+    "(meta.json in the Secret has it)",
+    "NotFoundException": "--key-id wants status.keyId or status.keyArn of the KmsKey, not its name",
+}
+
+
 def explain(error: KeysteadError) -> tuple[str, str, int]:
     """(message, hint, exit code) of an error: one line each, lower case."""
     code, usual = next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
     message, _, hint = str(error).partition("; hint: ")
     if isinstance(error, KmsError):
         said = " ".join(message.split())
-        return f"{error.code}: {said}" if said else error.code, _one_line(hint or usual), code
+        hint = hint or KMS_HINTS.get(error.code, usual)
+        return f"{error.code}: {said}" if said else error.code, _one_line(hint), code
     return _one_line(message), _one_line(hint or usual), code
 
 
