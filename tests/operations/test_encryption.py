@@ -170,6 +170,16 @@ def test_re_encrypt_moves_a_plaintext_to_another_key_and_context(hsm):
     assert (opened.key_id, opened.plaintext) == (arn_of(two), b"plaintext")
 
 
+@pytest.mark.parametrize("call_number", [2, 3])
+def test_re_encrypt_answers_only_after_its_own_blob_opened(hsm, call_number):
+    """A re-wrap replaces the only blob there is: a wrong derivation must not lose what it held."""
+    key = a_key(hsm)
+    lane = CountingLane(hsm.fast, frozenset({call_number}), 0)
+    request = ReEncryptRequest(ciphertext_blob=a_blob(hsm, key), destination_key_id=key.key_id)
+    assert type(refusal(hsm, a_world(hsm, key, fast=lane), request)) is KmsInternalError
+    assert len(lane.derived) == 3
+
+
 def test_re_encrypt_with_a_source_key_id_that_is_not_the_blobs_is_an_incorrect_key(hsm):
     one, two = a_key(hsm), a_key(hsm, n=2)
     request = ReEncryptRequest(
