@@ -175,7 +175,7 @@ def test_re_encrypt_answers_only_after_its_own_blob_opened(hsm, call_number):
     """A re-wrap replaces the only blob there is: a wrong derivation must not lose what it held."""
     key = a_key(hsm)
     lane = CountingLane(hsm.fast, frozenset({call_number}), 0)
-    request = ReEncryptRequest(ciphertext_blob=a_blob(hsm, key), destination_key_id=key.key_id)
+    request = ReEncryptRequest(ciphertext_blob=a_blob(hsm, key, None), destination_key_id=key.key_id)
     assert type(refusal(hsm, a_world(hsm, key, fast=lane), request)) is KmsInternalError
     assert len(lane.derived) == 3
 
