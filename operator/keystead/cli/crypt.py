@@ -130,6 +130,8 @@ def response_facts(answer: object) -> dict[str, str | int]:
             facts[name] = base64.b64encode(value).decode()
         elif dataclasses.is_dataclass(value):
             facts |= response_facts(value)
+        elif isinstance(value, tuple | list):
+            facts[name] = ", ".join(str(item) for item in value)
         elif value is not None:
             facts[name] = value if isinstance(value, int) and not isinstance(value, bool) else str(value)
     return facts
