@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives import keywrap
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
 from keystead.engine.backup import FINGERPRINT_PROBE, fingerprint
-from keystead.engine.labels import Label, domain_mac
 from keystead.errors import HsmSetupError, HsmUnavailableError
 from keystead.hsm.token import TokenSession, translated
 
@@ -216,7 +215,3 @@ class TokenDomain:
             return fingerprint(self.mac, self.wrap(probe))
         finally:
             probe.destroy()
-
-    def label_mac(self, label: Label, *parts: bytes) -> bytes:
-        """A MAC of the label table."""
-        return domain_mac(self.mac, label, *parts)

@@ -6,8 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keystead.errors import InvalidSpecError
 from keystead.reconciler.book import RecordBook
 from keystead.reconciler.ports import Clock, Engine, Leadership, ObjectRef, Objects, Secrets
+from keystead.resources.conditions import kstatus, merge_conditions
+from keystead.resources.model import to_wire
+from keystead.resources.reasons import Reason
+from keystead.resources.status import CommonStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +38,11 @@ class Context:
         self.leadership.check()
         self.announce(ref, status)
         await self.objects.apply_status(ref, uid, dict(status))
+
+    async def show_invalid(self, ref: ObjectRef, body: Mapping[str, Any], error: InvalidSpecError) -> None:
+        """An object that cannot even be parsed (made before a CRD change): only its conditions are touched."""
+        metadata = body["metadata"]
+        generation = metadata.get("generation", 0)
+        conditions = kstatus(Reason.INVALID_SPEC, str(error), generation=generation, now=self.clock.now())
+        status = CommonStatus(observed_generation=generation, conditions=merge_conditions((), conditions))
+        await self.write_status(ref, metadata["uid"], to_wire(status))

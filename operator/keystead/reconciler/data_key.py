@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Any
 
 from msgspec import UNSET
 from msgspec.structs import replace as replace_record
@@ -40,8 +39,7 @@ from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
 from keystead.reconciler.outcome import Outcome, obstacle_of, spread
 from keystead.reconciler.ports import EventType, Kind, ObjectRef
-from keystead.resources.conditions import kstatus, merge_conditions
-from keystead.resources.kms_data_key import KmsDataKey, KmsDataKeyStatus, parse_data_key
+from keystead.resources.kms_data_key import KmsDataKey, parse_data_key
 from keystead.resources.model import to_wire
 from keystead.resources.reasons import Reason
 
@@ -67,7 +65,7 @@ class DataKeyReconciler:
         try:
             data_key = None if body is None else parse_data_key(body)
         except InvalidSpecError as error:
-            await self._show_invalid(ref, body or {}, error)
+            await self._context.show_invalid(ref, body or {}, error)
             return Outcome(spread(ref, self._context.refresh_period))
         try:
             gathered = await self._gather(ref, data_key)
@@ -265,13 +263,6 @@ class DataKeyReconciler:
             )
             await self._show(ref, data_key, _Gathered(facts, None), obstacle)
         return Outcome(spread(ref, self._context.refresh_period), failed=soon)
-
-    async def _show_invalid(self, ref: ObjectRef, body: dict[str, Any], error: InvalidSpecError) -> None:
-        metadata = body["metadata"]
-        generation = metadata.get("generation", 0)
-        conditions = kstatus(Reason.INVALID_SPEC, str(error), generation=generation, now=self._context.clock.now())
-        status = KmsDataKeyStatus(observed_generation=generation, conditions=merge_conditions((), conditions))
-        await self._context.write_status(ref, metadata["uid"], to_wire(status))
 
     def _again(self, ref: ObjectRef, data_key: KmsDataKey | None, gathered: _Gathered) -> float | None:
         record, delay = gathered.facts.record, spread(ref, self._context.refresh_period)

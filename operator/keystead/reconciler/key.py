@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Any
 
 from keystead.engine.births import Birth, new_key_record, rotated
 from keystead.engine.identifiers import RecordKind, key_id_bytes, new_key_id, record_name
@@ -27,7 +26,6 @@ from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
 from keystead.reconciler.outcome import Outcome, obstacle_of, spread
 from keystead.reconciler.ports import EventType, Kind, ObjectRef
-from keystead.resources.conditions import kstatus, merge_conditions
 from keystead.resources.kms_key import KmsKey, KmsKeyStatus, parse_key
 from keystead.resources.model import to_wire
 from keystead.resources.reasons import Reason
@@ -55,7 +53,7 @@ class KeyReconciler:
         try:
             key = None if body is None else parse_key(body)
         except InvalidSpecError as error:
-            await self._show_invalid(ref, body or {}, error)
+            await self._context.show_invalid(ref, body or {}, error)
             return Outcome(spread(ref, self._context.refresh_period))
         try:
             gathered = await self._gather(ref, key)
@@ -171,17 +169,6 @@ class KeyReconciler:
             gathered = _Gathered(_no_facts(key, self._context), None)
             await self._show(ref, key, gathered, obstacle)
         return Outcome(spread(ref, self._context.refresh_period), failed=soon)
-
-    async def _show_invalid(self, ref: ObjectRef, body: dict[str, Any], error: InvalidSpecError) -> None:
-        """An object that cannot even be parsed (made before a CRD change): only its conditions are touched."""
-        metadata = body["metadata"]
-        conditions = kstatus(
-            Reason.INVALID_SPEC, str(error), generation=metadata.get("generation", 0), now=self._context.clock.now()
-        )
-        status = KmsKeyStatus(
-            observed_generation=metadata.get("generation", 0), conditions=merge_conditions((), conditions)
-        )
-        await self._context.write_status(ref, metadata["uid"], to_wire(status))
 
     def _again(self, ref: ObjectRef, gathered: _Gathered) -> float | None:
         facts, delay = gathered.facts, spread(ref, self._context.refresh_period)

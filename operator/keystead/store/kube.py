@@ -31,9 +31,9 @@ from keystead.errors import (
 
 JSON: Final = "application/json"
 APPLY: Final = "application/apply-patch+yaml"
-JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
+PAGE: Final = "500"
 # One request: more than any healthy API server needs, less than the Lease's deadline.
 REQUEST_SECONDS: Final = 8.0
 # A watch that says nothing for this long is opened anew (bookmarks come about once a minute).
@@ -101,6 +101,18 @@ class Kube:
         if response.status >= 400:
             raise _error(response.status, method, path, data)
         return json.loads(data) if data else None
+
+    async def list_pages(self, path: str, query: Mapping[str, str] | None = None) -> tuple[list[Any], str]:
+        """All items of a list, read in pages of 500, and the resourceVersion to watch from."""
+        asked = {**(query or {}), "limit": PAGE}
+        found: list[Any] = []
+        while True:
+            page = await self.request("GET", path, asked)
+            found += page["items"]
+            token = page["metadata"].get("continue")
+            if not token:
+                return found, page["metadata"]["resourceVersion"]
+            asked = {**asked, "continue": token}
 
     async def watch(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Any]:
         """Events of a watch. Ends when the server ends it; StoreUnavailableError after silence or a broken line."""

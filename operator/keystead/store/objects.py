@@ -33,18 +33,7 @@ class KubeObjects:
     async def list_all(self, kind: Kind, namespaces: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """All objects of a kind, in these namespaces or cluster-wide. Paged. NotFoundError where the CRD is absent."""
         places = [f"{_API}/namespaces/{name}/{kind.plural}" for name in namespaces] or [f"{_API}/{kind.plural}"]
-        return [item for place in places for item in await self._list(place)]
-
-    async def _list(self, path: str) -> list[dict[str, Any]]:
-        query = {"limit": "500"}
-        found: list[dict[str, Any]] = []
-        while True:
-            page = await self._kube.request("GET", path, query)
-            found += page["items"]
-            token = page["metadata"].get("continue")
-            if not token:
-                return found
-            query = {"limit": "500", "continue": token}
+        return [item for place in places for item in (await self._kube.list_pages(place))[0]]
 
     async def apply_status(self, ref: ObjectRef, uid: str, status: dict[str, Any]) -> None:
         """Server-side apply of the whole status, with the uid: without it the apply could make an object (KUBERNETES.md)."""
@@ -68,11 +57,6 @@ class KubeObjects:
         except NotFoundError:
             return False
         return {kind.plural for kind in kinds} <= {item["name"] for item in found["resources"]}
-
-    async def patch_annotations(self, ref: ObjectRef, uid: str, annotations: dict[str, str | None]) -> None:
-        """Set (or, with None, remove) annotations of one object (`keystead records`)."""
-        body = {"metadata": {"uid": uid, "annotations": annotations}}
-        await self._kube.request("PATCH", _path(ref), body=body, content_type=MERGE_PATCH)
 
     async def namespace(self, name: str) -> NamespaceFacts | None:
         """The live namespace, or None."""

@@ -20,7 +20,6 @@ from keystead.store.kube import Kube
 
 log = logging.getLogger(__name__)
 TYPE: Final = "kms.keystead.io/{}-record"
-_PAGE: Final = "500"
 
 
 class KubeRecords:
@@ -50,15 +49,8 @@ class KubeRecords:
 
     async def list_all(self, kinds: tuple[RecordKind, ...]) -> tuple[list[StoredRecord], str]:
         """All records of these kinds and the resourceVersion to watch from. Paged. What is no record is left out and logged."""
-        query = {"labelSelector": _selector(kinds), "limit": _PAGE}
-        found: list[StoredRecord] = []
-        while True:
-            page = await self._kube.request("GET", self._path, query)
-            found += _parsed(page["items"])
-            token = page["metadata"].get("continue")
-            if not token:
-                return found, page["metadata"]["resourceVersion"]
-            query = {**query, "continue": token}
+        items, version = await self._kube.list_pages(self._path, {"labelSelector": _selector(kinds)})
+        return list(_parsed(items)), version
 
     async def watch(self, kinds: tuple[RecordKind, ...], resource_version: str) -> AsyncIterator[tuple[str, Any]]:
         """(event type, Secret) from a resourceVersion on; bookmarks included."""
