@@ -4,7 +4,7 @@ PYTHON ?= python3
 STEP := .ci/step
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint test test-unit test-token test-cluster test-helm mutants bench crds demo demo-down lock wheel
+.PHONY: help setup packages lint test test-unit test-token test-cluster test-helm mutants bench crds reference demo demo-down lock wheel
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | expand -t 16
@@ -49,7 +49,9 @@ bench: setup binaries  ## speed, as ratios in one run; never called by .ci/run
 	@$(PY) -m tests.bench
 
 crds: setup  ## regenerate crds/ and the chart's copies from the typed models
-	@$(PY) -m keystead.resources crds charts/keystead/crd-bases
+	@$(PY) -m keystead.resources crds crds charts/keystead/crd-bases
+reference: setup  ## regenerate docs/reference from the same models and tables
+	@$(PY) -m keystead.resources reference docs/reference
 
 demo: setup binaries  ## the main job, end to end, on a real API server
 	@$(PY) -m examples.demo

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from tests.bench.plot import Plot
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,15 @@ class Row:
     figure: str
     bound: str = ""
     ok: bool | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part of the benchmark gives to the page. `notes`: Markdown that stands below the table."""
+
+    rows: list[Row]
+    plots: list[Plot] = field(default_factory=list)
+    notes: str = ""
 
 
 def render(rows: list[Row]) -> str:

@@ -14,10 +14,8 @@ from enum import StrEnum
 RELEASE = "keystead-system"
 RECORDS = "keystead-records"
 KINDS = ("kmskeys", "kmsaliases", "kmsgrants", "kmsdatakeys")
-SERVED_KINDS = (
-    "kmskeys",
-    "kmsdatakeys",
-)  # what the operator reconciles today; the same list: templates/_helpers.tpl
+SERVED_KINDS = KINDS  # what the operator reconciles; the same list: templates/_helpers.tpl
+API_MADE_KINDS = ("kmskeys", "kmsaliases", "kmsgrants")
 KMS = "kms.keystead.io"
 CORE = ""
 ANY = "*"  # every namespace, or every name
@@ -81,6 +79,18 @@ OPERATOR: tuple[Right, ...] = (
         Where.SERVED,
     ),
     *_rows({"patch": "server-side apply of status"}, KMS, [f"{kind}/status" for kind in SERVED_KINDS], Where.SERVED),
+    *_rows(
+        {"patch": "the finalizer kms.keystead.io/in-use, by a JSON patch that tests the uid; an admission policy narrows it"},
+        KMS,
+        ["kmskeys"],
+        Where.SERVED,
+    ),
+    *_rows(
+        {"delete": "an object that the API made goes after its key's destruction; an admission policy narrows it"},
+        KMS,
+        API_MADE_KINDS,
+        Where.SERVED,
+    ),
     *_rows({"create": "the chosen events, each under a name of its own"}, CORE, ["events"], Where.SERVED),
     *_rows(
         {"get": "`Gone` compares the live CRD's uid with the record's; start waits for the CRDs"},
@@ -102,6 +112,7 @@ OPERATOR: tuple[Right, ...] = (
             "watch": "the read model of records",
             "create": "a new record; create-only is the claim",
             "update": "PUT with resourceVersion: the fence",
+            "delete": "alias and grant records end with their objects; an admission policy refuses every other one",
         },
         CORE,
         ["secrets"],
@@ -151,6 +162,26 @@ HSM_INIT: tuple[Right, ...] = (
     *_rows({"create": "the install record and the sealed domain backup"}, CORE, ["secrets"], Where.RECORDS),
     *_rows({"get": "whether the cluster belongs to an install already"}, CORE, ["secrets"], Where.RECORDS, ["install"]),
     *_rows({"get": "the namespace's uid is in the install record"}, CORE, ["namespaces"], Where.RECORDS, [RECORDS]),
+)
+
+UNINSTALL: tuple[Right, ...] = (
+    *_rows(
+        {
+            "list": "every key that could hold our finalizer",
+            "patch": "a JSON patch that tests uid and finalizer, and removes the finalizer",
+            "get": "a patch that was refused because the key changed is made anew from the live key",
+        },
+        KMS,
+        ["kmskeys"],
+        Where.SERVED,
+    ),
+    *_rows(
+        {"get": "who leads", "update": "the Lease is taken, so that no operator puts a finalizer back"},
+        "coordination.k8s.io",
+        ["leases"],
+        Where.RELEASE,
+        ["keystead-operator"],
+    ),
 )
 
 

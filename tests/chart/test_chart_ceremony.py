@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.chart import rights
+from tests.chart.leftovers import remove_kept
 from tests.chart.rendering import CHART, EXTERNAL, JOB, Object, Renderer, containers, pod_templates
 from tests.chart.rights import RECORDS, RELEASE, Grant
 from tests.cluster import toolset
@@ -28,11 +29,8 @@ def account(cluster: Cluster, render: Renderer) -> Iterator[Path]:
     kinds = ("ServiceAccount", "Role", "RoleBinding")
     cluster.apply(*(each for each in render(*JOB) if each["metadata"]["name"] == ACCOUNT and each["kind"] in kinds))
     yield cluster.service_account_kubeconfig(RELEASE, ACCOUNT)
-    cluster.helm("uninstall", "keystead", "--namespace", RELEASE)
-    crds = [f"customresourcedefinition/{kind}.{rights.KMS}" for kind in rights.KINDS]
-    # Namespaces first: their controller stumbles over kinds that vanish while it looks.
-    cluster.kubectl("delete", "--wait", f"namespace/{RELEASE}", f"namespace/{RECORDS}")
-    cluster.kubectl("delete", "--wait", *crds)
+    cluster.helm("uninstall", "keystead", "--namespace", RELEASE, "--no-hooks")
+    remove_kept(cluster)
 
 
 def job_command(render: Renderer, folder: Path) -> list[str]:
@@ -70,7 +68,7 @@ def test_the_jobs_rights_are_enough_and_each_is_used(
     assert done.returncode == 0, done.stderr
     release, records = secrets(cluster, RELEASE), secrets(cluster, RECORDS)
     assert set(release) == {"keystead-token", "keystead-pin", "keystead-recovery-key"}
-    assert set(records) == {"install", "domain-backup-1"}
+    assert set(records) == {"install", "domain-backup-1", "heartbeat"}
 
     again = ceremony(render, tmp_path / "second", account)
     assert again.returncode != 0, "another domain was put over the first"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.chart import rights
+from tests.chart.leftovers import delete_namespaces, remove_kept
 from tests.chart.rendering import CHART, EXTERNAL, JOB, Object, Renderer, containers, of_kind, pod_templates
 from tests.chart.rights import ANY, RECORDS, RELEASE, Grant
 from tests.cluster.cluster import Cluster, CommandError
@@ -44,18 +45,12 @@ def upgrade(cluster: Cluster, *sets: str) -> str:
 
 
 def uninstall(cluster: Cluster) -> str:
-    return cluster.helm("uninstall", "keystead", "--namespace", RELEASE, "--ignore-not-found", "--wait")
+    """Without the pre-delete hook: no node could run its Job (test_chart_uninstall.py runs it)."""
+    return cluster.helm("uninstall", "keystead", "--namespace", RELEASE, "--ignore-not-found", "--wait", "--no-hooks")
 
 
 def uid(cluster: Cluster, *what: str) -> str:
     return str(cluster.get(*what)["metadata"]["uid"])
-
-
-CRDS = [f"customresourcedefinition/{kind}.{rights.KMS}" for kind in rights.KINDS]
-
-
-def delete_namespaces(cluster: Cluster, *names: str) -> None:
-    cluster.kubectl("delete", "namespace", "--ignore-not-found", "--wait", *names)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +58,7 @@ def shared(cluster: Cluster) -> Iterator[Cluster]:
     """The target namespaces; at the end nothing of the chart is left, the kept parts included."""
     cluster.apply(namespace(TARGET), namespace(OTHER), namespace(RELEASE))
     yield cluster
-    delete_namespaces(cluster, RELEASE, RECORDS, TARGET, OTHER)
-    cluster.kubectl("delete", "--ignore-not-found", "--wait", *CRDS)
+    remove_kept(cluster, TARGET, OTHER)
 
 
 @pytest.fixture
@@ -135,6 +129,22 @@ def test_uninstall_keeps_crds_and_records_and_install_takes_them_back(fresh: Clu
         fresh.get("role", "keystead-operator-records", "--namespace", RECORDS)
     install(fresh, *INSTALL)
     assert [uid(fresh, *what) for what in kept] == before
+
+
+def test_the_heartbeat_keeps_what_is_written_into_it(fresh: Cluster) -> None:
+    """Through an upgrade, and through an uninstall and a new installation."""
+    install(fresh, *INSTALL)
+    where = ("secret", "heartbeat", "--namespace", RECORDS)
+    fresh.kubectl("patch", *where, "--type=merge", "-p", '{"data":{"seq":"Nw=="}}')
+    before = uid(fresh, *where)
+    for again in (
+        lambda: upgrade(fresh, *INSTALL, "operator.replicas=3"),
+        lambda: uninstall(fresh),
+        lambda: install(fresh, *INSTALL),
+    ):
+        again()
+        secret = fresh.get(*where)
+        assert (secret["metadata"]["uid"], secret["data"]) == (before, {"seq": "Nw=="})
 
 
 def test_install_again_into_a_new_release_namespace_of_the_same_name(ground: Cluster) -> None:
@@ -234,14 +244,16 @@ DENIED = [
         for verb in ("get", "list", "watch", "create", "update", "patch", "delete")
     ),
     *(Grant("", "secrets", verb, TARGET, "some") for verb in ("list", "watch", "update", "delete")),
-    *(Grant("", "secrets", verb, RECORDS, "some") for verb in ("patch", "delete", "deletecollection")),
+    *(Grant("", "secrets", verb, RECORDS, "some") for verb in ("patch", "deletecollection")),
     Grant("", "secrets", "get", RELEASE, "keystead-token"),
     Grant("", "secrets", "list", RELEASE, "some"),
     Grant("", "secrets", "update", RELEASE, "keystead-pin"),
     Grant("", "configmaps", "get", RELEASE, "kube-root-ca.crt"),
     Grant("", "namespaces", "list", ANY, ANY),
     Grant("coordination.k8s.io", "leases", "update", RELEASE, "another"),
-    Grant(rights.KMS, "kmskeys", "patch", TARGET, "some"),
+    *(Grant(rights.KMS, "kmskeys", verb, TARGET, "some") for verb in ("create", "update", "deletecollection")),
+    *(Grant(rights.KMS, kind, "patch", TARGET, "some") for kind in ("kmsaliases", "kmsgrants", "kmsdatakeys")),
+    Grant(rights.KMS, "kmsdatakeys", "delete", TARGET, "some"),
     Grant("", "events", "patch", TARGET, "some"),
     Grant("", "namespaces", "delete", RECORDS, RECORDS),
     Grant(rights.KMS, "kmskeys", "decrypt", TARGET, "some"),
@@ -257,27 +269,63 @@ def test_the_api_server_grants_the_table_and_denies_what_is_beside_it(ground: Cl
     assert allowed(ground, "keystead-operator", DENIED) == []
 
 
-def test_roles_of_kubernetes_take_ours_in(ground: Cluster) -> None:
+# How Kubernetes' own roles build on each other, and ours with them.
+ROLES = {"view": ("view",), "edit": ("view", "edit"), "admin": ("view", "edit", "admin")}
+# One thing each that somebody could wrongly be allowed; the whole lists are compared too.
+MAY = {
+    "view": {"get"},
+    "edit": {"get", "create", "createkey", "generatedatakeywithoutplaintext"},
+    "admin": {"get", "create", "createkey", "generatedatakeywithoutplaintext", "putkeypolicy", "creategrant"},
+}
+ASKED = (*sorted(MAY["admin"]), "generatedatakey", "encrypt", "decrypt", "sign", "hold", "adopt", "audit")
+
+
+@pytest.fixture
+def people(ground: Cluster) -> Cluster:
+    """The chart, and users of the name of the role that they have in TARGET."""
     install(ground, *INSTALL)
-    for user in ("view", "edit", "admin"):
+    for user in ROLES:
         binding = ("rolebinding", f"chart-{user}", f"--clusterrole={user}", f"--user={user}")
-        ground.kubectl("create", *binding, "--namespace", TARGET)
+        wanted = ground.kubectl("create", *binding, "--namespace", TARGET, "--dry-run=client", "-o", "yaml")
+        ground.kubectl("apply", "--server-side", "-f", "-", stdin=wanted)
+    return ground
 
-    def may(user: str, verb: str) -> bool:
-        try:
-            return (
-                ground.kubectl("auth", "can-i", verb, f"kmskeys.{rights.KMS}", "-n", TARGET, "--as", user).strip()
-                == "yes"
-            )
-        except CommandError:  # "no" is exit code 1
-            return False
 
-    verbs = ("get", "create", "createkey", "putkeypolicy", "decrypt", "hold", "adopt")
-    assert {user: [verb for verb in verbs if may(user, verb)] for user in ("view", "edit", "admin")} == {
-        "view": ["get"],
-        "edit": ["get", "create", "createkey"],
-        "admin": ["get", "create", "createkey", "putkeypolicy"],
-    }
+def may(cluster: Cluster, user: str, verb: str, *what: str) -> bool:
+    """What `kubectl auth can-i` says."""
+    try:
+        return cluster.kubectl("auth", "can-i", verb, *what, "-n", TARGET, "--as", user).strip() == "yes"
+    except CommandError:  # "no" is exit code 1
+        return False
+
+
+def test_people_may_manage_keys_by_their_role_and_use_none(people: Cluster) -> None:
+    keys = f"kmskeys.{rights.KMS}"
+    assert {user: {verb for verb in ASKED if may(people, user, verb, keys)} for user in ROLES} == MAY
+    bind = ("bind", "clusterroles.rbac.authorization.k8s.io/keystead-key-user")
+    assert [user for user in ROLES if may(people, user, *bind)] == ["admin"]
+    assert not may(people, "admin", "bind", "clusterroles.rbac.authorization.k8s.io/keystead-auditor")
+
+
+def test_roles_of_kubernetes_hold_exactly_the_verbs_of_the_table(people: Cluster) -> None:
+    for user, roles in ROLES.items():
+        expected: dict[str, set[str]] = {}
+        for role in roles:
+            for (group, resource, _), verbs in rights.PEOPLE[f"keystead-{role}"][1].items():
+                if group == rights.KMS:
+                    expected.setdefault(resource, set()).update(verbs)
+        assert listed(people, user) == expected, user
+
+
+def listed(cluster: Cluster, user: str) -> dict[str, set[str]]:
+    """Resource of ours -> verbs, as the API server lists a user's rights."""
+    text = cluster.kubectl("auth", "can-i", "--list", "-n", TARGET, "--as", user, "--no-headers")
+    found: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        resource, _, group = line.split()[0].partition(".")
+        if group == rights.KMS:
+            found.setdefault(resource, set()).update(line[line.rindex("[") + 1 : line.rindex("]")].split())
+    return found
 
 
 def test_the_notes_say_what_to_do_and_what_is_risked(ground: Cluster) -> None:

@@ -19,7 +19,9 @@ from keystead.hsm.softhsm import unpack_token
 pytestmark = pytest.mark.helm
 
 CRDS = toolset.ROOT / "crds"
-CLUSTER_SCOPED = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+POLICIES = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+CLUSTER_SCOPED = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"} | POLICIES
+ALERTS = "operator.prometheusRule.enabled=true"
 
 
 def operator_pod(render: Renderer, *sets: str) -> Object:
@@ -59,7 +61,7 @@ def test_crds_can_be_left_out(render: Renderer) -> None:
 
 
 def test_every_object_says_its_namespace_and_its_chart(render: Renderer) -> None:
-    for each in render(*JOB, "operator.serviceMonitor.enabled=true", "dataKeys.namespaces={team-a}"):
+    for each in render(*JOB, "operator.serviceMonitor.enabled=true", "dataKeys.namespaces={team-a}", ALERTS):
         name = f"{each['kind']}/{each['metadata']['name']}"
         assert ("namespace" in each["metadata"]) == (each["kind"] not in CLUSTER_SCOPED), name
         if each["kind"] != "CustomResourceDefinition":
@@ -82,15 +84,52 @@ def test_the_records_namespace_is_never_deleted_as_a_hook(render: Renderer) -> N
     assert annotations["argocd.argoproj.io/hook"] == "Skip"
 
 
-def test_an_external_ceremony_renders_no_hook(render: Renderer) -> None:
-    assert not [each for each in render(*EXTERNAL) if "helm.sh/hook" in each["metadata"].get("annotations", {})]
+def hooks(objects: list[Object], event: str) -> list[Object]:
+    """The hooks of an event, in Helm's order of weights."""
+    found = [each for each in objects if each["metadata"].get("annotations", {}).get("helm.sh/hook") == event]
+    return sorted(found, key=lambda each: int(each["metadata"]["annotations"]["helm.sh/hook-weight"]))
+
+
+@pytest.mark.parametrize("setup", [EXTERNAL, JOB], ids=["external", "job"])
+def test_hooks_are_for_the_ceremony_and_for_the_uninstall_only(render: Renderer, setup: tuple[str, ...]) -> None:
+    objects = render(*setup)
+    events = {each["metadata"].get("annotations", {}).get("helm.sh/hook") for each in objects} - {None}
+    assert events == ({"pre-delete"} if setup is EXTERNAL else {"pre-install", "pre-delete"})
 
 
 def test_hooks_come_in_the_order_namespace_rights_job(render: Renderer) -> None:
-    hooks = [each for each in render(*JOB) if "helm.sh/hook" in each["metadata"].get("annotations", {})]
-    hooks.sort(key=lambda each: int(each["metadata"]["annotations"]["helm.sh/hook-weight"]))
-    assert {each["metadata"]["annotations"]["helm.sh/hook"] for each in hooks} == {"pre-install"}
-    assert (hooks[0]["kind"], hooks[-1]["kind"]) == ("Namespace", "Job")
+    found = hooks(render(*JOB), "pre-install")
+    assert (found[0]["kind"], found[-1]["kind"]) == ("Namespace", "Job")
+
+
+@pytest.mark.parametrize("sets", [(), ("operator.namespaces={team-a,team-b}",)], ids=["everywhere", "namespaces"])
+def test_what_the_uninstall_hook_makes_is_gone_with_its_success(render: Renderer, sets: tuple[str, ...]) -> None:
+    objects = render(*EXTERNAL, *sets)
+    found = hooks(objects, "pre-delete")
+    assert found[-1]["kind"] == "Job"
+    assert {each["kind"] for each in found[:-1]} <= {
+        *("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+    }
+    assert [each for each in objects if each["metadata"]["name"].startswith("keystead-uninstall") and each not in found] == []
+    for each in found:
+        policies = each["metadata"]["annotations"]["helm.sh/hook-delete-policy"].split(",")
+        assert sorted(policies) == ["before-hook-creation", "hook-succeeded"]
+
+
+def test_the_uninstall_hook_has_neither_token_nor_pin(render: Renderer) -> None:
+    pod = pod_templates(render(*EXTERNAL))["Job/keystead-uninstall"]
+    (only,) = containers(pod)
+    assert only["args"] == ["release-finalizers"]
+    assert {volume["name"] for volume in pod["volumes"]} == {"account", "tmp"}
+    assert pod["serviceAccountName"] == "keystead-uninstall"
+
+
+def test_the_uninstall_hook_serves_the_operators_namespaces_under_its_lease(render: Renderer) -> None:
+    pods = pod_templates(render(*EXTERNAL, "operator.namespaces={team-a}", "operator.lease.renewDeadlineSeconds=7"))
+    hook = settings.from_environment(environment(container(pods["Job/keystead-uninstall"], "uninstall")))
+    operator = settings.from_environment(environment(container(pods["Deployment/keystead-operator"], "operator")))
+    assert hook.cluster == operator.cluster
+    assert (hook.operator.renew_deadline, hook.operator.lease_name) == (7.0, operator.operator.lease_name)
 
 
 def test_the_job_encrypts_the_recovery_key_or_says_the_risk(render: Renderer, tmp_path: Path) -> None:
@@ -252,10 +291,11 @@ def test_selectors_find_the_operators_pods(render: Renderer) -> None:
     assert "version" not in str(selectors), "a selector that changes with the version refuses every upgrade"
 
 
-def test_the_job_is_no_pod_of_the_operator(render: Renderer) -> None:
+@pytest.mark.parametrize("job", ["keystead-hsm-init", "keystead-uninstall"])
+def test_a_job_is_no_pod_of_the_operator(render: Renderer, job: str) -> None:
     objects = render(*JOB)
     selector = one(objects, "Deployment", "keystead-operator")["spec"]["selector"]["matchLabels"]
-    labels = one(objects, "Job", "keystead-hsm-init")["spec"]["template"]["metadata"]["labels"]
+    labels = one(objects, "Job", job)["spec"]["template"]["metadata"]["labels"]
     assert not selector.items() <= labels.items()
 
 
@@ -278,5 +318,11 @@ def test_a_digest_wins_over_a_tag(render: Renderer) -> None:
     assert {each["image"] for each in containers(pod)} == {f"r/keystead@{digest}"}
 
 
-def test_no_secret_is_in_the_chart(render: Renderer) -> None:
-    assert not of_kind([*render(*JOB), *render(*EXTERNAL)], "Secret")
+@pytest.mark.parametrize("setup", [EXTERNAL, JOB], ids=["external", "job"])
+def test_the_only_secret_of_the_chart_is_an_empty_heartbeat(render: Renderer, setup: tuple[str, ...]) -> None:
+    (secret,) = of_kind(render(*setup), "Secret")
+    assert not {"data", "stringData", "immutable"} & set(secret)
+    assert (secret["metadata"]["namespace"], secret["metadata"]["name"]) == (RECORDS, "heartbeat")
+    assert secret["type"] == "kms.keystead.io/heartbeat"
+    assert secret["metadata"]["labels"]["kms.keystead.io/record"] == "heartbeat"
+    assert secret["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}

@@ -11,6 +11,7 @@ from tests.chart.rights import ANY, RECORDS, RELEASE, Grant
 
 pytestmark = pytest.mark.helm
 
+ACCOUNTS = ("keystead-operator", "keystead-hsm-init", "keystead-uninstall")
 SERVED = ("operator.namespaces={team-a,team-b}",)
 ONE_TARGET = ("dataKeys.namespaces={team-a}",)
 SETUPS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
@@ -33,6 +34,12 @@ def test_the_ceremony_has_exactly_the_rights_of_the_table(render: Renderer) -> N
     assert granted(render(*JOB), "keystead-hsm-init") == rights.grants(rights.HSM_INIT)
 
 
+@pytest.mark.parametrize("served", [(), ("team-a", "team-b")], ids=["everywhere", "namespaces"])
+def test_the_uninstall_has_exactly_the_rights_of_the_table(render: Renderer, served: tuple[str, ...]) -> None:
+    objects = render(*EXTERNAL, *(SERVED if served else ()))
+    assert granted(objects, "keystead-uninstall") == rights.grants(rights.UNINSTALL, served=served)
+
+
 def test_an_external_ceremony_leaves_no_account_behind(render: Renderer) -> None:
     objects = render(*EXTERNAL)
     assert "keystead-hsm-init" not in {each["metadata"]["name"] for each in objects}
@@ -43,6 +50,7 @@ def test_every_binding_is_to_an_account_of_the_table(render: Renderer) -> None:
     assert {(s["kind"], s["namespace"], s["name"]) for s in bound} == {
         ("ServiceAccount", RELEASE, "keystead-operator"),
         ("ServiceAccount", RELEASE, "keystead-hsm-init"),
+        ("ServiceAccount", RELEASE, "keystead-uninstall"),
     }
 
 
@@ -78,15 +86,29 @@ def test_secrets_are_listed_and_watched_in_the_records_namespace_only(render: Re
     assert found == {RECORDS}
 
 
-def test_nothing_deletes_secrets_or_writes_a_spec(render: Renderer) -> None:
-    accounts = [
-        g
-        for name in ("keystead-operator", "keystead-hsm-init")
-        for g in granted(render(*JOB, "dataKeys.allNamespaces=true"), name)
-    ]
-    assert not [grant for grant in accounts if grant.verb.startswith("delete")]
-    kinds = [grant for grant in accounts if grant.group == rights.KMS and "/" not in grant.resource]
-    assert {grant.verb for grant in kinds} == {"get", "list", "watch"}
+def test_only_the_operator_deletes_and_only_records_and_what_the_api_made(render: Renderer) -> None:
+    """Which of them, RBAC cannot say: the admission policies do."""
+    objects = render(*JOB, "dataKeys.allNamespaces=true")
+    deletes = {
+        (name, grant.resource, grant.namespace)
+        for name in ACCOUNTS
+        for grant in granted(objects, name)
+        if grant.verb.startswith("delete")
+    }
+    operator = {("keystead-operator", kind, ANY) for kind in rights.API_MADE_KINDS}
+    assert deletes == operator | {("keystead-operator", "secrets", RECORDS)}
+
+
+def test_only_keys_are_patched_for_their_finalizer_and_nothing_else_of_a_kind_but_its_status(render: Renderer) -> None:
+    objects = render(*JOB, "dataKeys.allNamespaces=true")
+    writes = {
+        (name, grant.resource, grant.verb)
+        for name in ACCOUNTS
+        for grant in granted(objects, name)
+        if grant.group == rights.KMS and grant.verb not in ("get", "list", "watch", "delete")
+    }
+    status = {("keystead-operator", f"{kind}/status", "patch") for kind in rights.KINDS}
+    assert writes == status | {(name, "kmskeys", "patch") for name in ("keystead-operator", "keystead-uninstall")}
 
 
 def test_nothing_escalates_or_impersonates(render: Renderer) -> None:

@@ -15,7 +15,13 @@ from tests.chart.rendering import CHART, EXTERNAL, JOB, RefusedError, Renderer, 
 pytestmark = pytest.mark.helm
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
-FREE = {"operator.nodeSelector", "operator.podAnnotations", "operator.serviceMonitor.labels", "operator.resources"}
+FREE = {
+    "operator.nodeSelector",
+    "operator.podAnnotations",
+    "operator.serviceMonitor.labels",
+    "operator.prometheusRule.labels",
+    "operator.resources",
+}
 
 
 def schema() -> dict[str, Any]:
@@ -75,7 +81,8 @@ def objects_of(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict
 
 def test_schema_is_closed_everywhere_but_where_kubernetes_decides() -> None:
     found = {path for path, node in objects_of(schema()) if node.get("additionalProperties") is not False}
-    free = {".operator.nodeSelector", ".operator.podAnnotations", ".operator.serviceMonitor.labels"}
+    free = {".operator.nodeSelector", ".operator.podAnnotations"}
+    free |= {".operator.serviceMonitor.labels", ".operator.prometheusRule.labels"}
     assert found == free | {".global", ".operator.networkPolicy.extraEgress[]"}
 
 
@@ -102,6 +109,7 @@ BAD = [
     ("operator.lease.durationSeconds=-1", "/operator/lease/durationSeconds"),
     ("operator.resources.limits.memory=lots", "/operator/resources/limits/memory"),
     ("operator.networkPolicy.apiServerPorts={}", "/operator/networkPolicy/apiServerPorts"),
+    ("operator.prometheusRule.enabled=yes", "/operator/prometheusRule/enabled"),
     ("dataKeys.namespaces={*}", "/dataKeys/namespaces/0"),
     ("dataKeys.allNamespaces=null", "allNamespaces"),
     ("crds.install=1", "/crds/install"),

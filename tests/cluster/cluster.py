@@ -54,7 +54,7 @@ class Control(Protocol):
 
     def etcd_dump(self) -> bytes: ...
 
-    def audit_text(self) -> str: ...
+    def audit_text(self, start: int) -> str: ...
 
     def load_image(self, archive: Path) -> None: ...
 
@@ -143,8 +143,20 @@ class Cluster:
 
     def audit_events(self) -> list[dict[str, Any]]:
         """The audit log so far, oldest first."""
-        lines = self._need(Power.AUDIT).audit_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]  # the last may be half written
+        return self.audit_since(0)[0]
+
+    def audit_since(self, start: int) -> tuple[list[dict[str, Any]], int]:
+        """What was logged behind this place, oldest first, and the place to read on from."""
+        text = self._whole_lines(start)
+        return [json.loads(line) for line in text.split("\n")[:-1]], start + len(text.encode())
+
+    def audit_end(self) -> int:
+        """The place behind what was logged so far."""
+        return len(self._whole_lines(0).encode())
+
+    def _whole_lines(self, start: int) -> str:
+        text = self._need(Power.AUDIT).audit_text(start)
+        return text[: text.rfind("\n") + 1]  # the last may be half written
 
     def load_image(self, archive: Path) -> None:
         """Makes the images of an archive available to Pods."""

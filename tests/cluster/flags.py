@@ -141,7 +141,11 @@ def _api_flags(setup: Setup) -> dict[str, str]:
         "allow-privileged": "true",
     }
     if setup.options.audit:
-        flags |= {"audit-policy-file": f"{setup.folder}/audit-policy.yaml", "audit-log-path": str(setup.audit_log)}
+        flags |= {
+            "audit-policy-file": f"{setup.folder}/audit-policy.yaml",
+            "audit-log-path": str(setup.audit_log),
+            "audit-log-maxsize": "4096",  # megabytes; by default it goes on in another file after 100, about 80,000 requests
+        }
     return flags
 
 

@@ -77,8 +77,10 @@ class BuiltControl:
     def etcd_dump(self) -> bytes:
         return etcd.dump(self.plane.etcd_entries())
 
-    def audit_text(self) -> str:
-        return self.plane.audit_log.read_text(encoding="utf-8")
+    def audit_text(self, start: int) -> str:
+        with self.plane.audit_log.open("rb") as log:
+            log.seek(start)
+            return log.read().decode()
 
     def load_image(self, archive: Path) -> None:
         raise ClusterError(f"no node to load {archive.name} into")

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.*)$", re.MULTILINE)
+SPAN = re.compile(r"`[^`\n]*`")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -33,6 +34,11 @@ def pages() -> list[Path]:
 def prose(page: Path) -> str:
     """A page without its code blocks."""
     return FENCE.sub("", page.read_text())
+
+
+def links(page: Path) -> list[str]:
+    """Targets of a page's links. What looks like one within a code span (a pattern) is none."""
+    return LINK.findall(SPAN.sub("", prose(page)))
 
 
 def anchors(page: Path) -> set[str]:

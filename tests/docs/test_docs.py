@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.docs.pages import LINK, ROOT, anchors, pages, prose, table_after, tracked
+from tests.docs.pages import ROOT, anchors, links, pages, table_after, tracked
 from tests.suites import SUITES
 
 from keystead.cli.hsm import hsm
@@ -45,7 +45,7 @@ decision = pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem
 
 @page
 def test_links_resolve(page):
-    for target in LINK.findall(prose(page)):
+    for target in links(page):
         if target.startswith(("https://", "http://", "mailto:")):
             continue
         name, _, anchor = target.partition("#")

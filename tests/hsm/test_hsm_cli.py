@@ -39,7 +39,8 @@ def test_check_passes_on_a_good_token_and_prints_json(domain: DomainToken) -> No
     done = check(domain, "-o", "json", "--expect-fingerprint", domain.fingerprint)
     assert done.code == 0, done.err
     rows = done.json()
-    assert {row["verdict"] for row in rows} == {"ok"}
+    of_the_token = {row["verdict"] for row in rows if row["check"] != "process memory"}  # which is the machine's
+    assert of_the_token == {"ok"}
     assert any(domain.fingerprint in row["detail"] for row in rows)
     versions = rows[0]["detail"]
     assert {"softhsm": "SoftHSM v2", "kryoptic": "Kryoptic"}[domain.kind] in versions

@@ -53,6 +53,18 @@ def test_lane_that_dies_is_replaced_and_the_fast_lane_never_notices(real: Shared
     assert not old & _lane_pids(real)
 
 
+def test_each_lane_that_lives_is_one_session_more(real: SharedHsm) -> None:
+    made = new_material(real, KeySpec.ECC_NIST_P256, KeyUsage.SIGN_VERIFY)
+    assert sign(real, made, _ECDSA, b"m")
+    pids = _lane_pids(real)
+    assert real.hsm.sessions() == 1 + len(pids)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + WAIT
+    while real.hsm.sessions() > 1:
+        assert time.monotonic() < deadline, "a dead lane counts"
+
+
 def test_too_many_waiting_calls_are_throttled_and_the_rest_answered(
     real: SharedHsm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

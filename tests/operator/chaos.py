@@ -117,7 +117,15 @@ class ChaosProxy:
         return made
 
     def shift_date(self, seconds: float) -> None:
-        """Add this to the Date header of every answer from now on. Not added up; 0 is the true time."""
+        """A clock that steps: add this to the Date header of every answer from now on. Not added up; 0 is the true time.
+
+        Every time rule of the operator goes by that header (store/kube.py: ServerClock), so this is how a test lets days
+        pass: rotation, overlap, expiry, deletion windows. An operator learns the new time with its next answer, at the
+        latest with its next renewal of the Lease; a reconcile begins with a read, so one that starts after the step plans
+        by the new time (`Desk.look` asks for one). What the API server itself stamps (creationTimestamp,
+        deletionTimestamp) and the token's time stay true. A negative value steps back. Two operators see one clock when
+        they share the proxy, and two clocks when each has its own. Survives `clear`: set it back to 0 at the end.
+        """
         self._shift = seconds
 
     def clear(self) -> None:

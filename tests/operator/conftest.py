@@ -9,7 +9,7 @@ import pytest
 from tests.cluster.cluster import Cluster
 from tests.operator.harness import Installation, install
 
-NAMESPACES = ("team-a", "team-b", "team-c", "data-keys", "canary")
+NAMESPACES = ("team-a", "team-b", "team-c", "data-keys", "canary", "replicas")
 
 
 @pytest.fixture(scope="session")

@@ -85,8 +85,8 @@ class Direct:
         return self.get(f"{_SECRETS}/{record_name(kind, namespace, name)}")
 
     def records(self) -> list[Any]:
-        """All record Secrets."""
-        found: list[Any] = self.get(f"{_SECRETS}?labelSelector={names.RECORD}")["items"]
+        """All record Secrets. The heartbeat has the label, and is none."""
+        found: list[Any] = self.get(f"{_SECRETS}?labelSelector={names.RECORD},{names.RECORD}!=heartbeat")["items"]
         return found
 
     def events(self, namespace: str, uid: str) -> list[str]:

@@ -26,6 +26,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "keystead-system"
 RECORDS = "keystead-records"
+CHART = ROOT / "charts/keystead"
 SERVICE_ACCOUNT = "keystead-operator"
 DEADLINE = 60.0 * (3 if os.environ.get("CI") == "true" else 1)
 
@@ -51,7 +52,7 @@ def wait_for(what: str, check: Callable[[], T | None], seconds: float = DEADLINE
 
 @dataclass(frozen=True)
 class Installation:
-    """Keystead installed in a cluster: where its token, PIN, backup and recovery key lie."""
+    """Keystead installed in a cluster: where its token, PIN, backup and recovery key lie, and the code that runs."""
 
     cluster: Cluster
     folder: Path
@@ -59,11 +60,12 @@ class Installation:
     backup: Path
     recovery: Path
     namespaces: tuple[str, ...]
+    code: Path = ROOT / "operator"
 
     def environment(self, kubeconfig: Path | None = None) -> dict[str, str]:
         """For a `keystead` process that uses this token."""
         return dict(os.environ) | {
-            "PYTHONPATH": str(ROOT / "operator"),
+            "PYTHONPATH": str(self.code),
             "SOFTHSM2_CONF": str(self.token / "softhsm2.conf"),
             "KEYSTEAD_HSM_PIN_FILE": str(self.token / "pin"),
             "KEYSTEAD_KUBECONFIG": str(kubeconfig or self.cluster.kubeconfig),
@@ -84,6 +86,20 @@ class Installation:
         if check and done.returncode:
             raise AssertionError(f"keystead {' '.join(arguments)}: exit {done.returncode}: {done.stderr}")
         return done
+
+    def ceremony(self, *arguments: str) -> None:
+        """`keystead hsm init --to-cluster` into a new token folder, which ends read-only, as in a Pod."""
+        done = subprocess.run(
+            [sys.executable, "-m", "keystead", "hsm", "init", "--softhsm-dir", str(self.token), *arguments, "--to-cluster"],
+            env=self.environment() | {"SOFTHSM2_CONF": "/nonexistent", "KEYSTEAD_HSM_PIN_FILE": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        for path in [self.token, *self.token.rglob("*")]:
+            path.chmod(0o500 if path.is_dir() else 0o400)
 
     @contextmanager
     def operator(self, name: str = "operator", server: str | None = None, **settings: str) -> Iterator[OperatorProcess]:
@@ -181,33 +197,34 @@ class OperatorProcess:
                 self.kill()
 
 
-def install(cluster: Cluster, folder: Path, namespaces: tuple[str, ...], *, values: tuple[str, ...] = ()) -> Installation:
-    """Chart, namespaces of tenants, ceremony. The token folder ends read-only, as in a Pod."""
+def install(
+    cluster: Cluster,
+    folder: Path,
+    namespaces: tuple[str, ...],
+    *,
+    values: tuple[str, ...] = (),
+    chart: Path = CHART,
+    code: Path = ROOT / "operator",
+) -> Installation:
+    """Chart, namespaces of tenants, ceremony. `chart` and `code`: those of an earlier release."""
     folder.mkdir(parents=True, exist_ok=True)
     for namespace in namespaces:
         cluster.kubectl("create", "namespace", namespace)
+    helm(cluster, "install", namespaces, values=values, chart=chart)
+    made = Installation(
+        cluster, folder, folder / "token", folder / "domain-backup-1.ksdb", folder / "recovery-key-1.txt", namespaces, code
+    )
+    made.ceremony("--backup-out", str(made.backup), "--recovery-out", str(made.recovery))
+    return made
+
+
+def helm(
+    cluster: Cluster, verb: str, namespaces: tuple[str, ...], *, values: tuple[str, ...] = (), chart: Path = CHART
+) -> str:
+    """`helm install` or `helm upgrade`, with an external ceremony and data keys in these namespaces."""
     sets = ("hsm.init.mode=external", "hsm.softhsm.acceptRisk=true", f"dataKeys.namespaces={{{','.join(namespaces)}}}", *values)
     arguments = [part for value in sets for part in ("--set", value)]
-    cluster.helm("install", "keystead", str(ROOT / "charts/keystead"), "-n", SYSTEM, "--create-namespace", *arguments)
-    made = Installation(
-        cluster, folder, folder / "token", folder / "domain-backup-1.ksdb", folder / "recovery-key-1.txt", namespaces
-    )
-    environment = made.environment() | {"SOFTHSM2_CONF": "/nonexistent", "KEYSTEAD_HSM_PIN_FILE": "/nonexistent"}
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "keystead", "hsm", "init", "--softhsm-dir", str(made.token)),
-            *("--backup-out", str(made.backup), "--recovery-out", str(made.recovery), "--to-cluster"),
-        ],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    for path in [made.token, *made.token.rglob("*")]:
-        path.chmod(0o500 if path.is_dir() else 0o400)
-    return made
+    return cluster.helm(verb, "keystead", str(chart), "-n", SYSTEM, "--create-namespace", *arguments)
 
 
 def key(namespace: str, name: str, **spec: Any) -> dict[str, Any]:

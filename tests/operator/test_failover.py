@@ -2,85 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 from tests.operator import harness
 from tests.operator.chaos import ChaosProxy, Gate, answer, drop_reply, hold, kill_after
 from tests.operator.crash import LEASE, label
-from tests.operator.direct import Direct, decoded
-from tests.operator.harness import Installation, OperatorProcess, condition, wait_for
-
-from keystead.engine.identifiers import RecordKind
-from keystead.resources import names
+from tests.operator.direct import Direct
+from tests.operator.harness import Installation, wait_for
+from tests.operator.replicas import FENCED, SHORT, released, running
 
 pytestmark = [pytest.mark.cluster, pytest.mark.powers("disposable")]
 
 TEAM = "team-b"
-SHORT = {"lease_duration": "2", "renew_deadline": "1.2", "retry_period": "0.3"}
-FENCED = 3
-
-
-@dataclass
-class Replica:
-    """An operator behind a proxy of its own: what it writes is seen apart from what the other one writes."""
-
-    name: str
-    proxy: ChaosProxy
-    process: OperatorProcess
-
-    def leads(self) -> bool:
-        """Whether it ever got the Lease."""
-        return "leading as" in self.process.text
-
-    def records(self) -> list[str]:
-        """Writes of records that it sent since the proxy was cleared."""
-        return [label(w) for w in self.proxy.writes(lambda w: "/keystead-records/" in w.path)]
-
-
-@dataclass
-class Pair:
-    """A leader, and a standby that is ready."""
-
-    leader: Replica
-    standby: Replica
-    direct: Direct
-
-    def create(self, name: str) -> None:
-        """A new KmsKey."""
-        self.direct.create(harness.key(TEAM, name))
-
-    def rotate(self, name: str) -> None:
-        """Ask for one rotation."""
-        self.direct.annotate("KmsKey", TEAM, name, names.ROTATE_REQUESTED_AT, name)
-
-    def ready(self, name: str) -> None:
-        """Wait until a key is Ready."""
-
-        def check() -> bool:
-            found = condition(self.direct.object("KmsKey", TEAM, name))
-            return found is not None and found["reason"] == "Available"
-
-        wait_for(f"KmsKey {TEAM}/{name} is Ready", check)
-
-    def rotated(self, name: str) -> None:
-        """Wait until the request is answered."""
-        status = lambda: self.direct.object("KmsKey", TEAM, name)["status"]  # noqa: E731
-        wait_for("the rotation is answered", lambda: status().get("lastHandledRotateAt") == name)
-
-    def versions(self, name: str) -> list[int]:
-        """The version numbers in the record."""
-        return [v.n for v in decoded(self.direct.record(RecordKind.KEY, TEAM, name)).versions]
-
-    def taken_over(self, seconds: float) -> float:
-        """Wait until the standby leads; the seconds that it took from now."""
-        began = time.monotonic()
-        self.standby.process.wait("the standby leads", self.standby.leads, seconds)
-        return time.monotonic() - began
 
 
 @pytest.fixture(scope="module")
@@ -88,25 +22,10 @@ def direct(installation: Installation) -> Direct:
     return Direct(installation.cluster)
 
 
-@contextlib.contextmanager
-def running(installation: Installation, direct: Direct, **settings: str) -> Iterator[Pair]:
-    """A leader and a ready standby; the Lease of a test before is released."""
-    with contextlib.ExitStack() as stack:
-        replicas = []
-        if direct.get(LEASE) is not None:
-            direct.merge(LEASE, {"spec": {"holderIdentity": ""}})
-        for name in ("one", "two"):
-            proxy = stack.enter_context(ChaosProxy(installation.cluster))
-            process = stack.enter_context(installation.operator(f"failover-{name}", proxy.url, **settings))
-            replicas.append(Replica(name, proxy, process))
-            process.wait_leading() if name == "one" else process.wait_ready()
-        yield Pair(*replicas, direct)
-
-
 def test_new_key_takes_three_writes_and_the_first_of_a_namespace_one_more(
     installation: Installation, direct: Direct
 ) -> None:
-    with running(installation, direct) as pair:
+    with running(installation, direct, TEAM) as pair:
         pair.create("first")
         pair.ready("first")
         assert [label(w) for w in pair.leader.proxy.writes()] == ["account", "key", "event", "status"]
@@ -118,7 +37,7 @@ def test_new_key_takes_three_writes_and_the_first_of_a_namespace_one_more(
 
 
 def test_standby_leads_within_twenty_seconds_after_kill_9(installation: Installation, direct: Direct) -> None:
-    with running(installation, direct) as pair:
+    with running(installation, direct, TEAM) as pair:
         pair.leader.process.kill()
         pair.create("after-kill")
         assert pair.taken_over(20) < 20
@@ -126,7 +45,7 @@ def test_standby_leads_within_twenty_seconds_after_kill_9(installation: Installa
 
 
 def test_standby_leads_within_five_seconds_after_sigterm(installation: Installation, direct: Direct) -> None:
-    with running(installation, direct) as pair:
+    with running(installation, direct, TEAM) as pair:
         pair.create("after-term")
         pair.leader.process.signal(signal.SIGTERM)
         assert pair.taken_over(5) < 5
@@ -136,7 +55,7 @@ def test_standby_leads_within_five_seconds_after_sigterm(installation: Installat
 
 
 def test_stopped_leader_writes_nothing_when_it_wakes_up_and_ends(installation: Installation, direct: Direct) -> None:
-    with running(installation, direct, **SHORT) as pair:
+    with running(installation, direct, TEAM, **SHORT) as pair:
         pair.leader.process.signal(signal.SIGSTOP)
         pair.create("while-stopped")
         pair.taken_over(harness.DEADLINE)
@@ -149,7 +68,7 @@ def test_stopped_leader_writes_nothing_when_it_wakes_up_and_ends(installation: I
 
 def test_write_of_a_stopped_leader_that_arrives_late_is_refused(installation: Installation, direct: Direct) -> None:
     """The leader is stopped with a rotation under way; the other one rotates; then the old write arrives."""
-    with running(installation, direct, **SHORT) as pair:
+    with running(installation, direct, TEAM, **SHORT) as pair:
         pair.create("late")
         pair.ready("late")
         gate = Gate()
@@ -169,7 +88,7 @@ def test_write_of_a_stopped_leader_that_arrives_late_is_refused(installation: In
 
 
 def test_one_request_rotates_once_while_both_are_alive(installation: Installation, direct: Direct) -> None:
-    with running(installation, direct) as pair:
+    with running(installation, direct, TEAM) as pair:
         pair.create("both")
         pair.ready("both")
         pair.rotate("both")
@@ -179,7 +98,7 @@ def test_one_request_rotates_once_while_both_are_alive(installation: Installatio
 
 
 def test_rotation_that_a_dying_leader_recorded_is_not_done_again(installation: Installation, direct: Direct) -> None:
-    with running(installation, direct, **SHORT) as pair:
+    with running(installation, direct, TEAM, **SHORT) as pair:
         pair.create("handed-over")
         pair.ready("handed-over")
         pair.leader.proxy.rule(lambda r: r.is_record, kill_after(lambda: pair.leader.process))
@@ -196,7 +115,7 @@ def test_lost_answer_to_a_renewal_does_not_cost_the_lead(
 ) -> None:
     """The next renewal finds its own write in the Lease and goes on under the same transition."""
     with ChaosProxy(installation.cluster) as proxy, installation.operator("renewing", proxy.url) as operator:
-        direct.merge(LEASE, {"spec": {"holderIdentity": ""}})
+        released(direct)
         operator.wait_leading()
         before = direct.get(LEASE)["spec"]["leaseTransitions"]
         rule = proxy.rule(lambda r: r.is_lease and r.write, fault)
@@ -211,7 +130,7 @@ def test_lost_answer_to_a_renewal_does_not_cost_the_lead(
 
 
 def test_leader_that_cannot_renew_ends_before_anyone_may_take_over(installation: Installation, direct: Direct) -> None:
-    with running(installation, direct, **SHORT) as pair:
+    with running(installation, direct, TEAM, **SHORT) as pair:
         pair.leader.proxy.rule(lambda r: r.is_lease, answer(500), times=None)
         assert pair.leader.process.child.wait(20) == FENCED
         assert not pair.standby.leads()

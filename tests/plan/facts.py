@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
 from tests.builders import CREATED, NAMESPACE, NOW, REGION, UID, a_key
 
 from keystead.engine.identifiers import RecordKind, key_arn, record_name
@@ -84,6 +85,7 @@ def a_data_key(key: KeyRecord, *, versions: list[DataKeyVersion] | None = None, 
     """The record of data-1: its blobs are under the key's current material, and Secret `s` is known as secret-1."""
     material = key.current_version.material_id
     own = versions or [a_data_key_version(key_material_id=material)]
+    own = [replace(version, key_arn=key_arn(REGION, key.account, key.key_id)) for version in own]
     members: dict[str, Any] = {
         "domain_generation": key.domain_generation,
         "domain_fingerprint": key.domain_fingerprint,
@@ -151,6 +153,7 @@ def data_key_facts(hsm: Any, **changes: Any) -> DataKeyFacts:
         "namespace": SPACE,
         "crd": CRD,
         "key": key,
+        "target": key,
         "secret": secret,
         "now": NOW,
     }

@@ -91,14 +91,14 @@ def test_a_data_keys_first_record_holds_its_version(hsm: FakeHsm) -> None:
 
 def test_a_new_version_leaves_the_old_ones(hsm: FakeHsm) -> None:
     before = a_data_key(a_settled_key(hsm))
-    record = issued_again(before, data_key_version(2, ISSUED, {}, NOW), "now")
+    record = issued_again(before, data_key_version(2, ISSUED, {}, NOW), a_settled_key(hsm), "now")
     assert record.versions[0] == before.versions[0]
     assert (record.current, record.n_versions, record.last_rotate_request) == (2, 2, "now")
-    assert issued_again(before, data_key_version(2, ISSUED, {}, NOW), None).last_rotate_request is UNSET
+    assert issued_again(before, data_key_version(2, ISSUED, {}, NOW), a_settled_key(hsm), None).last_rotate_request is UNSET
 
 
 def test_a_rewrap_replaces_the_blob_of_one_version_and_nothing_else(hsm: FakeHsm) -> None:
-    before = issued_again(a_data_key(a_settled_key(hsm)), data_key_version(2, ISSUED, {}, NOW), None)
+    before = issued_again(a_data_key(a_settled_key(hsm)), data_key_version(2, ISSUED, {}, NOW), a_settled_key(hsm), None)
     record = rewrapped(before, 1, b"again", "arn:new", "22" * 32)
     one, two = record.versions
     assert (one.blob, one.key_arn, one.key_material_id, one.created) == (b"again", "arn:new", "22" * 32, before.created)

@@ -24,12 +24,19 @@ from keystead.engine.record import InstallRecord, SealedRecord, open_sealed, sea
 from keystead.engine.record.codec import Record
 from keystead.errors import ConflictError, FencedError, HsmUnavailableError, KeysteadError, RefusedError
 from keystead.reconciler.accounts import Accounts
+from keystead.reconciler.alias import AliasLife
+from keystead.reconciler.aside import KeysAndAside
 from keystead.reconciler.book import RecordBook
 from keystead.reconciler.context import Context
-from keystead.reconciler.data_key import DataKeyReconciler
-from keystead.reconciler.key import KeyReconciler
+from keystead.reconciler.data_key import DataKeyLife
+from keystead.reconciler.driver import Driver
+from keystead.reconciler.grant import GrantLife
+from keystead.reconciler.index import RecordIndex
+from keystead.reconciler.key import KeyLife
 from keystead.reconciler.outcome import Outcome
 from keystead.reconciler.ports import EventType, Kind, ObjectRef, StoredRecord
+from keystead.reconciler.windows import Windows
+from keystead.reconciler.workers import Reconciler
 from keystead.resources import names
 from keystead.resources.vocabulary import KeySpec, Protection
 
@@ -76,6 +83,16 @@ class FakeRecords(Faults):
             raise ConflictError("the object has been modified")
         return self._put("replace", kind, sealed)
 
+    async def delete(self, name: str, resource_version: str) -> None:
+        self.maybe("delete")
+        found = self.stored.get(name)
+        if found is None:
+            return
+        if found.resource_version != resource_version:
+            raise ConflictError("the object has been modified")
+        del self.stored[name]
+        self.writes.append(("delete", RecordKind(name.split("-", maxsplit=1)[0])))
+
     def _put(self, verb: str, kind: RecordKind, sealed: SealedRecord) -> StoredRecord:
         stored = self.stored[sealed.name] = StoredRecord(sealed, str(next(self._versions)))
         self.writes.append((verb, kind))
@@ -105,6 +122,33 @@ class FakeObjects(Faults):
             raise ConflictError("uid mismatch")
         body["status"] = status
         self.statuses.append((ref, status))
+
+    async def set_finalizers(self, ref: ObjectRef, uid: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+        self.maybe("set_finalizers")
+        body = self.bodies.get(ref)
+        if body is None:
+            return
+        metadata = body["metadata"]
+        if metadata["uid"] != uid or tuple(metadata.get("finalizers", ())) != before:
+            raise ConflictError("the finalizers changed")
+        metadata["finalizers"] = list(after)
+        if not after and "deletionTimestamp" in metadata:
+            del self.bodies[ref]
+
+    async def delete(self, ref: ObjectRef, uid: str) -> None:
+        self.maybe("delete")
+        body = self.bodies.get(ref)
+        if body is not None and body["metadata"]["uid"] != uid:
+            raise ConflictError("uid mismatch")
+        self.remove(ref)
+
+    def remove(self, ref: ObjectRef, now: datetime = NOW) -> None:
+        """What a DELETE does: with finalizers the object stays, and is terminating."""
+        body = self.bodies.get(ref)
+        if body is not None and body["metadata"].get("finalizers"):
+            body["metadata"]["deletionTimestamp"] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        else:
+            self.bodies.pop(ref, None)
 
     async def namespace(self, name: str) -> NamespaceFacts | None:
         return self.namespaces.get(name)
@@ -200,14 +244,23 @@ class FakeLeadership:
 
 @dataclass
 class FakeClock:
-    """`reconciler.ports.Clock`."""
+    """`reconciler.ports.Clock`, and the monotonic clock beside it: `advance` moves both, `step` the API server's only."""
 
     moment: datetime = NOW
+    monotonic: datetime = NOW
 
     def now(self) -> datetime:
         return self.moment
 
+    @property
+    def seconds(self) -> float:
+        return (self.monotonic - NOW).total_seconds()
+
     def advance(self, **delta: float) -> None:
+        self.moment += timedelta(**delta)
+        self.monotonic += timedelta(**delta)
+
+    def step(self, **delta: float) -> None:
         self.moment += timedelta(**delta)
 
 
@@ -217,6 +270,7 @@ class FakeEngine(Faults):
 
     hsm: FakeHsm = field(default_factory=FakeHsm)
     generated: int = 0
+    forgotten: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -237,6 +291,9 @@ class FakeEngine(Faults):
         self.generated += 1
         return self.hsm.slow(call)
 
+    def forget(self, key_id: bytes) -> None:
+        self.forgotten.append(key_id)
+
 
 class World:
     """A cluster in memory, and one process that reconciles it."""
@@ -248,15 +305,19 @@ class World:
         self.engine_error: KeysteadError | None = None
         self.announced: list[ObjectRef] = []
         self.memory = Memory()
+        self._uids = itertools.count(1)
         self.restart()
         self._claim_install()
 
     def restart(self) -> None:
         """A new process over the same cluster: it remembers nothing."""
         self.memory = Memory()
-        self.book = RecordBook(self.records, self.leadership, self.memory)
+        self.index = self._index(self.memory)
+        self.book = RecordBook(self.records, self.leadership, self.memory, self.index)
         context = Context(
             book=self.book,
+            index=self.index,
+            windows=Windows(lambda: self.clock.seconds),
             objects=self.objects,
             secrets=self.secrets,
             leadership=self.leadership,
@@ -268,7 +329,20 @@ class World:
             refresh_period=100.0,
         )
         self.accounts = Accounts(self.book)
-        self._reconcilers = {Kind.KEY: KeyReconciler(context, self.accounts), Kind.DATA_KEY: DataKeyReconciler(context)}
+        self._reconcilers: dict[Kind, Reconciler] = {
+            Kind.KEY: KeysAndAside(context, Driver(context, KeyLife(context, self.accounts))),
+            Kind.ALIAS: Driver(context, AliasLife(context)),
+            Kind.GRANT: Driver(context, GrantLife(context)),
+            Kind.DATA_KEY: Driver(context, DataKeyLife(context)),
+        }
+
+    def _index(self, memory: Memory) -> RecordIndex:
+        """What a list of the records gives."""
+        index = RecordIndex(memory, lambda _entry: None)
+        for name, stored in self.records.stored.items():
+            if name != record_name(RecordKind.INSTALL) and not name.startswith("account-"):
+                index.take(self.engine.hsm, stored)
+        return index
 
     def _engine(self) -> FakeEngine:
         if self.engine_error is not None:
@@ -291,8 +365,10 @@ class World:
     def apply(self, ref: ObjectRef, *, annotations: Mapping[str, str] | None = None, uid: str | None = None, **spec: Any) -> None:
         """kubectl apply: a new object, or the next generation of this one."""
         before = self.objects.bodies.get(ref)
-        old = before["metadata"] if before else {"uid": uid or f"uid-{len(self.objects.events)}-{ref.name}", "generation": 0}
+        old = before["metadata"] if before else {"uid": uid or f"uid-{next(self._uids)}-{ref.name}", "generation": 0}
         metadata = {"namespace": ref.namespace, "name": ref.name, "uid": old["uid"], "generation": old["generation"] + 1}
+        metadata["creationTimestamp"] = old.get("creationTimestamp", self.clock.moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        metadata["finalizers"] = old.get("finalizers", [])
         metadata["annotations"] = dict(annotations or {})
         status = before["status"] if before else {"observedGeneration": -1}
         self.objects.bodies[ref] = {
@@ -305,7 +381,7 @@ class World:
 
     def delete(self, ref: ObjectRef) -> None:
         """kubectl delete."""
-        del self.objects.bodies[ref]
+        self.objects.remove(ref, self.clock.moment)
 
     async def reconcile(self, ref: ObjectRef) -> Outcome:
         """One pass."""
@@ -313,9 +389,12 @@ class World:
 
     def record(self, ref: ObjectRef, kind: type[Record]) -> Record:
         """The opened record of an object."""
-        prefix = RecordKind.KEY if ref.kind is Kind.KEY else RecordKind.DATAKEY
-        stored = self.records.stored[record_name(prefix, ref.namespace, ref.name)]
-        return open_sealed(self.engine.hsm, stored.sealed, kind)
+        (name,) = self._index(Memory()).names_of(ref)
+        return open_sealed(self.engine.hsm, self.records.stored[name].sealed, kind)
+
+    def has_record(self, ref: ObjectRef) -> bool:
+        """Whether a record claims to be of an object of this name."""
+        return bool(self._index(Memory()).names_of(ref))
 
     def status(self, ref: ObjectRef) -> dict[str, Any]:
         found: dict[str, Any] = self.objects.bodies[ref]["status"]

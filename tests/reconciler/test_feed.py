@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -114,42 +115,62 @@ async def test_other_namespaces_are_not_served() -> None:
     assert await watch.work() == [("k", Class.REFRESH)]
 
 
-@pytest.mark.parametrize("kind", [Kind.ALIAS, Kind.GRANT])
-async def test_kinds_without_a_reconciler_are_not_served(watch: Watch, kind: Kind) -> None:
-    watch.see(ObjectRef(kind, "team-a", "x"), event="ADDED")
-    watch.feed.refresh(ObjectRef(kind, "team-a", "x"))
-    assert await watch.work() == []
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_every_kind_is_served(watch: Watch, kind: Kind) -> None:
+    watch.see(ObjectRef(kind, "team-a", "x"), event="ADDED", status={})
+    assert await watch.work() == [("x", Class.NEW)]
 
 
-# Data keys and their key
+# Objects and the key or alias that they name
 
 
 def names_key(name: str, **more: str) -> dict[str, Any]:
     return {"keyRef": {"name": name, **more}}
 
 
+ISSUED = {"observedGeneration": 1, "recordSeq": 1}
+
+
 async def test_a_changed_key_record_wakes_its_data_keys(watch: Watch) -> None:
-    watch.see(DATA_KEY, event=None, spec=names_key("k"))
+    watch.see(DATA_KEY, event=None, spec=names_key("k"), status=ISSUED)
     watch.see(ObjectRef(Kind.DATA_KEY, "team-a", "e"), event=None, spec=names_key("other"))
     watch.see(ObjectRef(Kind.DATA_KEY, "team-b", "f"), event=None, spec=names_key("k"))
+    watch.feed.will_write(DATA_KEY, ISSUED)
     await watch.work()
-    watch.feed.record_changed("team-a", "k")
+    watch.feed.record_changed(ObjectRef(Kind.KEY, "team-a", "k"))
     assert await watch.work() == [("d", Class.REFRESH)]
+
+
+async def test_a_data_key_that_waited_for_its_key_does_not_wait_behind_refreshes(watch: Watch) -> None:
+    """It was looked at before its key was there, so its generation is observed; but nothing was issued yet."""
+    watch.see(DATA_KEY, event="ADDED", spec=names_key("k"))
+    await watch.work()
+    watch.feed.will_write(DATA_KEY, {"observedGeneration": 1})
+    watch.feed.record_changed(ObjectRef(Kind.KEY, "team-a", "k"))
+    assert await watch.work() == [("d", Class.NEW)]
+    watch.feed.will_write(DATA_KEY, ISSUED)
+    watch.feed.record_changed(ObjectRef(Kind.KEY, "team-a", "k"))
+    assert await watch.work() == [("d", Class.REFRESH)]
+    watch.see(DATA_KEY, event="DELETED", spec=names_key("k"))
+    watch.see(DATA_KEY, event="ADDED", spec=names_key("k"), metadata={"uid": "another"})
+    await watch.work()
+    watch.feed.record_changed(ObjectRef(Kind.KEY, "team-a", "k"))
+    assert await watch.work() == [("d", Class.NEW)]
 
 
 async def test_a_data_key_that_is_gone_or_points_elsewhere_is_not_woken(watch: Watch) -> None:
     watch.see(DATA_KEY, event=None, spec=names_key("k"))
     watch.see(DATA_KEY, event="DELETED", spec=names_key("k"))
     await watch.work()
-    watch.feed.record_changed("team-a", "k")
+    watch.feed.record_changed(ObjectRef(Kind.KEY, "team-a", "k"))
     assert await watch.work() == []
     watch.see(DATA_KEY, event="ADDED", spec=names_key("k"))
     watch.see(DATA_KEY, generation=2, spec=names_key("other"))
     await watch.work()
-    watch.feed.record_changed("team-a", "k")
+    watch.feed.record_changed(ObjectRef(Kind.KEY, "team-a", "k"))
     assert await watch.work() == []
-    watch.feed.record_changed("team-a", "other")
-    assert await watch.work() == [("d", Class.REFRESH)]
+    watch.feed.record_changed(ObjectRef(Kind.KEY, "team-a", "other"))
+    assert [name for name, _ in await watch.work()] == ["d"]
 
 
 @pytest.mark.parametrize("spec", [{}, {"keyRef": "k"}, {"keyRef": {}}, {"keyRef": {"name": 3}}])
@@ -165,3 +186,28 @@ async def test_a_record_without_a_seen_object_is_looked_at(watch: Watch) -> None
     await watch.work()
     watch.feed.refresh(KEY)
     assert await watch.work() == []
+
+
+async def test_a_changed_alias_wakes_the_data_keys_that_name_it(watch: Watch) -> None:
+    watch.see(DATA_KEY, event=None, spec={"aliasRef": {"name": "main"}})
+    await watch.work()
+    watch.feed.record_changed(ObjectRef(Kind.ALIAS, "team-a", "main"))
+    assert [name for name, _ in await watch.work()] == ["d"]
+
+
+async def test_a_freed_name_wakes_the_aliases_of_its_namespace_that_have_none(watch: Watch) -> None:
+    taken, holder, elsewhere = (ObjectRef(Kind.ALIAS, ns, name) for ns, name in (("team-a", "t"), ("team-a", "h"), ("team-b", "e")))
+    for ref in (taken, holder, elsewhere):
+        watch.see(ref, event=None, spec=names_key("k"))
+    watch.feed.will_write(holder, ISSUED)
+    await watch.work()
+    watch.feed.alias_freed("team-a")
+    assert await watch.work() == [("t", Class.NEW)]
+
+
+async def test_many_changes_of_what_depends_on_a_key_are_one_look(watch: Watch) -> None:
+    for _ in range(100):
+        watch.feed.dependants_changed(KEY)
+    assert await watch.work() == []
+    assert await asyncio.wait_for(watch.queue.get(), 10) == KEY
+    assert watch.queue.depth(Class.REFRESH) == 0

@@ -102,6 +102,36 @@ async def test_a_failed_key_comes_back_by_itself() -> None:
     assert await taken(queue, 1) == [A]
 
 
+@pytest.mark.parametrize("kind", Class)
+async def test_a_failed_key_comes_back_in_its_own_class(kind: Class) -> None:
+    """A new object whose first try met a conflict must not wait behind the refreshes."""
+    queue = WorkQueue()
+    queue.add(A, kind)
+    await taken(queue, 1)
+    queue.failed(A, lambda: -1.5)
+    await asyncio.sleep(0.01)
+    assert queue.depth(kind) == 1
+
+
+async def test_a_failed_key_can_be_put_behind() -> None:
+    queue = WorkQueue()
+    queue.add(A, Class.NEW)
+    await taken(queue, 1)
+    queue.failed(A, lambda: -1.5, Class.REFRESH)
+    await asyncio.sleep(0.01)
+    assert (queue.depth(Class.NEW), queue.depth(Class.REFRESH)) == (0, 1)
+
+
+async def test_a_new_key_is_taken_next_while_a_thousand_refreshes_wait() -> None:
+    queue = WorkQueue()
+    for number in range(1000):
+        queue.add(ObjectRef(Kind.KEY, "team-a", f"old-{number}"), Class.REFRESH)
+    for name in ("first", "second"):
+        queue.add(ObjectRef(Kind.KEY, "team-a", name), Class.NEW)
+        assert [key.name for key in await taken(queue, 1)] == [name]
+    assert queue.depth(Class.REFRESH) == 1000
+
+
 async def test_a_failed_key_that_was_asked_for_meanwhile_does_not_wait() -> None:
     queue = WorkQueue()
     queue.add(A, Class.NEW)

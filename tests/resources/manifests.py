@@ -170,9 +170,6 @@ KEY_ROWS = (
     key(SCHEMA, "spec.pendingWindowInDays", {"pendingWindowInDays": 7}, {"pendingWindowInDays": 6}),
     key(SCHEMA, "spec.pendingWindowInDays", {"pendingWindowInDays": 30}, {"pendingWindowInDays": 31}),
     key(SCHEMA, "spec.deletionPolicy", {"deletionPolicy": "Retain"}, {"deletionPolicy": "Delete"}),
-    key("deletionPolicy-not-available", "spec.deletionPolicy", {}, {"deletionPolicy": "ScheduleDeletion"}),
-    key("scheduledDeletion-not-available", "spec.scheduledDeletion", {}, {"scheduledDeletion": {}}),
-    key("deletionProtection-not-available", "spec.deletionProtection", {}, {"deletionProtection": True}),
 )
 
 ALIAS_ROWS = (

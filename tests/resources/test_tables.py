@@ -51,7 +51,7 @@ def test_checked_in_crds_are_the_generated_ones() -> None:
 
 
 def test_the_command_writes_every_crd(tmp_path: Path) -> None:
-    assert main([str(tmp_path)]) == 0
+    assert main(["crds", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == set(render())
 
 

@@ -2,6 +2,7 @@
 {{- define "keystead.recordsNamespace" -}}keystead-records{{- end }}
 {{- define "keystead.tokenSecret" -}}keystead-token{{- end }}
 {{- define "keystead.pinMarker" -}}keystead-pin-refused{{- end }}
+{{- define "keystead.lease" -}}keystead-operator{{- end }}
 
 {{/* Labels of every object. Call with (dict "root" $ "component" "operator"). */}}
 {{- define "keystead.labels" -}}
@@ -29,9 +30,9 @@ app.kubernetes.io/component: {{ .component }}
 [kmskeys, kmsaliases, kmsgrants, kmsdatakeys]
 {{- end }}
 
-{{/* Those that the operator reconciles today; aliases and grants join when it does. tests/chart/rights.py has the same list. */}}
+{{/* Those that the operator reconciles. tests/chart/rights.py has the same list. */}}
 {{- define "keystead.servedKinds" -}}
-[kmskeys, kmsdatakeys]
+[kmskeys, kmsaliases, kmsgrants, kmsdatakeys]
 {{- end }}
 
 {{/* A subject for a binding: (dict "root" $ "account" "keystead-operator"). */}}

@@ -1,4 +1,7 @@
-{{/* Rights on the kinds that the operator reconciles, in every namespace or in each of operator.namespaces. Never a write on spec. */}}
+{{/*
+Rights on the kinds that the operator reconciles, in every namespace or in each of operator.namespaces. RBAC cannot give less than `patch`
+for a finalizer, nor bind `delete` to objects that the API made: admission policies narrow both. Never a write on spec.
+*/}}
 {{- define "keystead.servedRules" -}}
 - apiGroups: [kms.keystead.io]
   resources: {{ include "keystead.servedKinds" . }}
@@ -9,6 +12,14 @@
     - {{ . }}/status
     {{- end }}
   verbs: [patch]
+# The finalizer kms.keystead.io/in-use.
+- apiGroups: [kms.keystead.io]
+  resources: [kmskeys]
+  verbs: [patch]
+# Objects that the API made, after their key's destruction.
+- apiGroups: [kms.keystead.io]
+  resources: [kmskeys, kmsaliases, kmsgrants]
+  verbs: [delete]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
@@ -50,10 +61,11 @@ annotations:
 {{- end }}
 
 {{- define "keystead.recordsRules" -}}
-# The only Secrets that the operator lists and watches. No delete: records outlive what they record.
+# The only Secrets that the operator lists and watches. `delete` is for alias and grant records, which end with their objects; an
+# admission policy refuses it for every other one.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, update]
+  verbs: [get, list, watch, create, update, delete]
 {{- end }}
 
 {{- define "keystead.releaseRules" -}}
@@ -72,7 +84,7 @@ annotations:
   verbs: [create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  resourceNames: [keystead-operator]
+  resourceNames: [{{ include "keystead.lease" . }}]
   verbs: [get, update]
 {{- end }}
 

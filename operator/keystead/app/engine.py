@@ -8,13 +8,13 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from keystead.app.counting import SLOW, Called, CountedFastLane, counted
 from keystead.engine.identifiers import RecordKind, record_name
-from keystead.engine.ports import SlowCall, SlowResult
+from keystead.engine.ports import FastLane, SlowCall, SlowResult
 from keystead.engine.record import InstallRecord, open_sealed
 from keystead.errors import HsmAuthError, HsmError, HsmUnavailableError, RecordIntegrityError, StoreError
 from keystead.hsm.backend import Hsm, open_hsm
 from keystead.hsm.domain import TokenDomain
-from keystead.hsm.fastlane import TokenFastLane
 from keystead.resources.vocabulary import KeySpec, Protection
 from keystead.settings import Settings
 from keystead.store.kube import Kube
@@ -26,10 +26,12 @@ _RETRY_SECONDS: Final = 5.0
 
 
 class OpenEngine:
-    """Implements `reconciler.ports.Engine` on an open HSM."""
+    """Implements `reconciler.ports.Engine` on an open HSM. Every call is counted."""
 
-    def __init__(self, hsm: Hsm) -> None:
+    def __init__(self, hsm: Hsm, called: Called) -> None:
         self.hsm = hsm
+        self._called = called
+        self._fast = CountedFastLane(hsm.fast, called)
 
     @property
     def domain(self) -> TokenDomain:
@@ -37,9 +39,9 @@ class OpenEngine:
         return self.hsm.domain
 
     @property
-    def fast(self) -> TokenFastLane:
+    def fast(self) -> FastLane:
         """The fast lane."""
-        return self.hsm.fast
+        return self._fast
 
     async def protection(self, spec: KeySpec) -> Protection | None:
         """What the store can do with a spec."""
@@ -47,15 +49,22 @@ class OpenEngine:
 
     async def slow(self, call: SlowCall) -> SlowResult:
         """Run a slow call."""
-        return await self.hsm.slow_async(call)
+        with counted(self._called, SLOW[type(call)]):
+            return await self.hsm.slow_async(call)
+
+
+    def forget(self, key_id: bytes) -> None:
+        """Drop what is in memory of a key's material."""
+        self.hsm.forget(key_id)
 
 
 class EngineHolder:
     """Opens the token and answers with it, or says why it cannot."""
 
-    def __init__(self, settings: Settings, kube: Kube) -> None:
+    def __init__(self, settings: Settings, kube: Kube, called: Called) -> None:
         self._settings = settings
         self._kube = kube
+        self._called = called
         self._engine: OpenEngine | None = None
         self._error: HsmError = HsmUnavailableError("the token is not open yet")
         # Digest of a PIN that the token refused, in memory only: this process never tries the same bytes twice, whatever the marker
@@ -75,6 +84,10 @@ class EngineHolder:
         if self._engine is None:
             return f"hsm: {self._error}"
         return None if self._engine.hsm.fast.healthy() else "hsm: the token does not answer"
+
+    def sessions(self) -> int:
+        """Logins that this process and its lanes hold now."""
+        return 0 if self._engine is None else self._engine.hsm.sessions()
 
     async def run(self) -> None:
         """Try until the token is open. A refused PIN is tried again only when its Secret has changed."""
@@ -112,7 +125,7 @@ class EngineHolder:
             hsm.close()
             raise
         log.info("domain %s generation %s is open", hsm.domain.fingerprint[:16], hsm.domain.generation)
-        self._engine = OpenEngine(hsm)
+        self._engine = OpenEngine(hsm, self._called)
         self.opened.set()
 
     async def _check_install(self, hsm: Hsm) -> None:

@@ -21,6 +21,8 @@ from keystead.hsm.ceremony import FIRST_GENERATION, init_domain, restore_domain,
 from keystead.hsm.check import check_token
 from keystead.hsm.deposit import FileDeposit, read_recipient
 from keystead.hsm.domain import TokenDomain
+from keystead.hsm.findings import Verdict
+from keystead.hsm.memory import look
 from keystead.hsm.pin import FileMarker
 from keystead.hsm.provision import TokenDraft, token_draft
 from keystead.hsm.softhsm import CONF_NAME, PIN_NAME, diagnose, pack_token, softhsm_module, unpack_token
@@ -90,6 +92,9 @@ class HsmServices:
         with self.open_hsm(token, expect_fingerprint) as hsm:
             for row in check_token(hsm):
                 yield CheckRow(row.name, row.proves, row.verdict.value, row.detail)
+        memory = look()
+        verdict = Verdict.OK if memory.safe else Verdict.DEGRADED
+        yield CheckRow("process memory", "keys in memory reach no core file and no swap", verdict.value, str(memory))
 
     def verify_backup(self, token: TokenChoice | None, backup: Path, recovery_key: Path) -> BackupFacts:
         """In the token chosen, or in a throw-away one."""

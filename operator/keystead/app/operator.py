@@ -11,7 +11,8 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -19,28 +20,36 @@ from aiohttp import web
 from keystead.app.engine import EngineHolder
 from keystead.app.metrics import Metrics
 from keystead.engine.freshness import Memory
+from keystead.engine.identifiers import orphan_name
 from keystead.errors import FencedError, StoreError
 from keystead.handlers.probes import serve
 from keystead.handlers.watch import stop_on_signals, watch
+from keystead.hsm.memory import look
 from keystead.reconciler.accounts import Accounts
+from keystead.reconciler.alias import AliasLife
+from keystead.reconciler.aside import KeysAndAside, aside_ref
 from keystead.reconciler.book import RecordBook
 from keystead.reconciler.context import Context
-from keystead.reconciler.data_key import DataKeyReconciler
+from keystead.reconciler.data_key import DataKeyLife
+from keystead.reconciler.driver import Driver
 from keystead.reconciler.feed import Feed
-from keystead.reconciler.key import KeyReconciler
+from keystead.reconciler.grant import GrantLife
+from keystead.reconciler.index import Entry, RecordIndex
+from keystead.reconciler.key import KeyLife
 from keystead.reconciler.ports import Kind
-from keystead.reconciler.queue import WorkQueue
+from keystead.reconciler.queue import Class, WorkQueue
+from keystead.reconciler.windows import Windows
 from keystead.reconciler.workers import Reconciler, Workers
 from keystead.settings import Settings
 from keystead.store.kube import Kube, connect
 from keystead.store.lease import LeaseElector
 from keystead.store.objects import KubeObjects
-from keystead.store.readmodel import Entry, RecordIndex
+from keystead.store.readmodel import RecordWatch
 from keystead.store.records import KubeRecords
 from keystead.store.secrets import KubeSecrets
 
 log = logging.getLogger(__name__)
-KINDS: Final = (Kind.KEY, Kind.DATA_KEY)
+KINDS: Final = tuple(Kind)
 EXIT_FENCED: Final = 3
 # Seconds for which a replica without a token leads, to say so in the conditions.
 _SAY_SECONDS: Final = 10.0
@@ -51,27 +60,30 @@ _SWEEPS: Final = (5.0, 10.0, 20.0)
 class Operator:
     """One process of the operator."""
 
-    def __init__(self, settings: Settings, kube: Kube) -> None:
+    def __init__(self, settings: Settings, kube: Kube, monotonic: Callable[[], float] = time.monotonic) -> None:
         cluster = settings.cluster
+        self._monotonic = monotonic
         self.settings = settings
         self.kube = kube
         self.queue = WorkQueue()
         self.feed = Feed(self.queue, cluster.watch_namespaces)
         self.memory = Memory()
         self.records = KubeRecords(kube, cluster.records_namespace)
-        self.index = RecordIndex(self.records, self.memory, self._record_changed)
-        identity = settings.operator.identity or f"{socket.gethostname()}-{os.getpid()}"
-        self.lease = LeaseElector(kube, cluster.namespace, identity, settings.operator, self.index.floor)
-        self.engine = EngineHolder(settings, kube)
-        self.metrics = Metrics(self.queue, self.index.orphans, lambda: self.lease.age)
+        self.index = RecordIndex(self.memory, self._record_changed)
+        self.record_watch = RecordWatch(self.records, self.index)
+        self.lease = LeaseElector(kube, cluster.namespace, _identity(settings), settings.operator, self.index.floor)
+        self.metrics = Metrics(self.queue, self.index.orphans, self.lease, self._sessions, self.index.windows)
+        self.engine = EngineHolder(settings, kube, self.metrics.called)
         self.watching = asyncio.Event()
         self.stop = asyncio.Event()
         self.workers = self._make_workers()
 
     def _make_workers(self) -> Workers:
         context = Context(
-            book=RecordBook(self.records, self.lease, self.memory),
-            objects=KubeObjects(self.kube),
+            book=RecordBook(self.records, self.lease, self.memory, self.index),
+            index=self.index,
+            windows=Windows(self._monotonic),
+            objects=KubeObjects(self.kube, self.metrics.crd_state),
             secrets=KubeSecrets(self.kube),
             leadership=self.lease,
             clock=self.kube.clock,
@@ -81,15 +93,44 @@ class Operator:
             region=self.settings.cluster.region,
             refresh_period=self.settings.operator.refresh_period,
         )
-        accounts = Accounts(context.book)
-        reconcilers: dict[Kind, Reconciler] = {Kind.KEY: KeyReconciler(context, accounts), Kind.DATA_KEY: DataKeyReconciler(context)}
+        keys = Driver(context, KeyLife(context, Accounts(context.book)))
+        reconcilers: dict[Kind, Reconciler] = {
+            Kind.KEY: KeysAndAside(context, keys),
+            Kind.ALIAS: Driver(context, AliasLife(context)),
+            Kind.GRANT: Driver(context, GrantLife(context)),
+            Kind.DATA_KEY: Driver(context, DataKeyLife(context)),
+        }
         return Workers(self.queue, reconcilers, self.lease, self.metrics, random.random)
 
+    def _sessions(self) -> int:
+        return self.engine.sessions()
+
+    def _seen(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
+        self.metrics.seen(kind, event, body)
+        self.feed.seen(kind, event, body)
+
     def _record_changed(self, entry: Entry) -> None:
-        if entry.bound:
-            self.feed.refresh(entry.ref)
-        if entry.ref.kind is Kind.KEY:
-            self.feed.record_changed(entry.ref.namespace, entry.ref.name)
+        """A record is new, different or gone: wake what it concerns."""
+        ref = entry.ref
+        if entry.aside:
+            if entry.ends is not None:
+                self.queue.add(aside_ref(orphan_name(entry.keys[0])), Class.REFRESH)
+            return
+        if entry.bound or entry.waits:
+            self.feed.refresh(ref)
+        if not entry.bound:
+            self.metrics.forget(ref)
+        if ref.kind is Kind.KEY:
+            self.feed.record_changed(ref)
+            return
+        for key_id in entry.keys:
+            key = self.index.object_of(key_id)
+            if key is not None:
+                self.feed.dependants_changed(key)
+        if ref.kind is Kind.ALIAS:
+            self.feed.record_changed(ref)
+            if not self.index.names_of(ref):
+                self.feed.alias_freed(ref.namespace)
 
     def missing(self) -> str | None:
         """What readiness lacks."""
@@ -97,21 +138,46 @@ class Operator:
             return "watch: the objects are not watched yet"
         if self.engine.missing is not None:
             return self.engine.missing
-        return None if self.index.synced.is_set() else "records: not listed yet"
+        return None if self.record_watch.synced.is_set() else "records: not listed yet"
+
+    def dead(self) -> str | None:
+        """What makes a restart the mend. A leader past its deadline ends by itself; this is for one that does not."""
+        return "lease: not renewed in time, and this process did not end" if self.lease.expired else None
 
     async def run(self) -> int:
         """Until SIGTERM or the loss of the Lease; the exit code."""
-        runner, port = await serve(self.settings.operator.probe_port, self.missing, self.metrics.registry)
+        runner, port = await serve(self.settings.operator.probe_port, self.dead, self.missing, self.metrics.registry)
         log.info("probes on port %s", port)
         stop_on_signals(self.stop)
+        await self._kinds_served()
         tasks = [asyncio.create_task(work) for work in (self._engine(), self._index(), self._lead(), self._sweep())]
         cluster = self.settings.cluster
         watching = asyncio.create_task(
-            watch(self.feed, KINDS, cluster.watch_namespaces, cluster.kubeconfig, self.watching, self.stop)
+            watch(self._seen, KINDS, cluster.watch_namespaces, cluster.kubeconfig, self.watching, self.stop)
         )
         code = await self._until_stopped([*tasks, watching])
         await self._end(tasks, watching, runner)
         return code
+
+    async def _kinds_served(self) -> None:
+        """Kopf resolves its kinds once, at its start: wait until the API server serves and lists them.
+
+        A CRD that was just made answers 429 (storage is (re)initializing) for a moment, and a watch of that moment may stay silent.
+        """
+        objects = KubeObjects(self.kube)
+        while not self.stop.is_set():
+            try:
+                served = await objects.served()
+                for kind in KINDS:
+                    self.metrics.crd_state(kind, kind in served)
+                if served >= set(KINDS):
+                    for kind in KINDS:
+                        await objects.list_all(kind, self.settings.cluster.watch_namespaces)
+                    return
+                log.info("waiting for the CRDs of %s", ", ".join(sorted(set(KINDS) - served)))
+            except StoreError as error:
+                log.info("waiting for the API server: %s", error)
+            await asyncio.sleep(1.0)
 
     async def _sweep(self) -> None:
         """Lists of our own soon after the start: a watch that began silent would cost the first objects Kopf's 70 seconds."""
@@ -122,7 +188,7 @@ class Operator:
             for kind in KINDS:
                 try:
                     for body in await objects.list_all(kind, self.settings.cluster.watch_namespaces):
-                        self.feed.seen(kind, None, body)
+                        self._seen(kind, None, body)
                 except StoreError as error:
                     log.info("a sweep was left out: %s", error)
         await self.stop.wait()
@@ -130,18 +196,17 @@ class Operator:
     async def _engine(self) -> None:
         await self.engine.run()
         self.feed.again()
-        self.metrics.sessions.set(1)
         await self.stop.wait()
 
     async def _index(self) -> None:
         await self.engine.opened.wait()
-        await self.index.run(lambda: self.engine().domain)
+        await self.record_watch.run(lambda: self.engine().domain)
 
     async def _lead(self) -> None:
         """Lead, work, and end the process when the lead is lost: FencedError."""
         while not await self._opened_within(self.settings.operator.lease_duration):
             await self._lead_without_token()
-        await self.index.synced.wait()
+        await self.record_watch.synced.wait()
         await self.lease.acquire()
         await self._work()
 
@@ -201,6 +266,11 @@ class Operator:
         await self.kube.close()
 
 
+def _identity(settings: Settings) -> str:
+    """Who this process is: in the Lease, and in the API server's audit log (the User-Agent)."""
+    return settings.operator.identity or f"{socket.gethostname()}-{os.getpid()}"
+
+
 def _is_fenced(error: BaseException | None) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return any(_is_fenced(inner) for inner in error.exceptions)
@@ -215,9 +285,8 @@ async def _within(seconds: float, work: Coroutine[Any, Any, Any] | asyncio.Futur
 
 
 async def _main(settings: Settings) -> int:
-    kube = await connect(settings.cluster.kubeconfig)
+    kube = await connect(settings.cluster.kubeconfig, _identity(settings))
     await _first_answer(kube)
-    await _kinds_served(kube, settings.cluster.watch_namespaces)
     return await Operator(settings, kube).run()
 
 
@@ -233,28 +302,12 @@ async def _first_answer(kube: Kube) -> None:
             return
 
 
-async def _kinds_served(kube: Kube, namespaces: tuple[str, ...]) -> None:
-    """Kopf resolves its kinds once, at its start: wait until the API server serves and lists them.
-
-    A CRD that was just made answers 429 (storage is (re)initializing) for a moment, and a watch of that moment may stay silent.
-    """
-    objects = KubeObjects(kube)
-    while True:
-        try:
-            if await objects.served(KINDS):
-                for kind in KINDS:
-                    await objects.list_all(kind, namespaces)
-                return
-            log.info("waiting for the CRDs of %s", ", ".join(KINDS))
-        except StoreError as error:
-            log.info("waiting for the API server: %s", error)
-        await asyncio.sleep(1.0)
-
-
 def run_operator(settings: Settings) -> int:
     """The command. Kopf reads the kubeconfig that KUBECONFIG names, so it is set to the one in the settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    memory = look()
+    log.log(logging.INFO if memory.safe else logging.WARNING, "memory: %s", memory)
     if settings.cluster.kubeconfig is not None:
         os.environ["KUBECONFIG"] = str(settings.cluster.kubeconfig)
     return asyncio.run(_main(settings))

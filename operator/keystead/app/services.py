@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from keystead.app.crypt import crypt, list_records, show_record
 from keystead.app.hsm import HsmServices
 from keystead.app.operator import run_operator
+from keystead.app.release import release_finalizers
 from keystead.cli.services import CryptCall, NewInstall, TokenChoice
 from keystead.hsm.backend import Hsm
 from keystead.settings import Settings
@@ -81,3 +82,7 @@ class AppServices(HsmServices):
     def run_operator(self) -> int:
         """Until SIGTERM; the exit code."""
         return run_operator(self._all)
+
+    def release_finalizers(self) -> tuple[int, int]:
+        """Take the Lease, and our finalizer from every key: (keys looked at, finalizers removed)."""
+        return self.with_kube(lambda kube: release_finalizers(self._all, kube))

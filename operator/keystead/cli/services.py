@@ -125,6 +125,9 @@ class Services(Protocol):
     def run_operator(self) -> int:
         """The operator until SIGTERM; the exit code."""
 
+    def release_finalizers(self) -> tuple[int, int]:
+        """Take the Lease, and our finalizer from every key: (keys looked at, finalizers removed)."""
+
     def crypt(self, call: CryptCall) -> object:
         """Run one operation; the response of operations."""
 

@@ -10,12 +10,17 @@ from msgspec.structs import replace
 
 from keystead.engine.clock import format_time
 from keystead.engine.identifiers import KeyIdForm
+from keystead.engine.plan.grant_terms import GrantTerms
 from keystead.engine.plan.key_settings import KeySettings, without_default
 from keystead.engine.ports import Domain, GeneratedMaterial
+from keystead.engine.record.alias import AliasRecord
 from keystead.engine.record.codec import Record
 from keystead.engine.record.datakey import DataKeyRecord, DataKeyTarget, DataKeyVersion
+from keystead.engine.record.grant import GrantRecord
 from keystead.engine.record.key import KeyRecord, KeyVersion, Wrap
 from keystead.resources import names
+from keystead.resources.kms_alias import KmsAlias
+from keystead.resources.kms_grant import KmsGrant
 from keystead.resources.kms_key import KmsKey
 from keystead.resources.vocabulary import KeyState, Origin, Protection
 
@@ -107,6 +112,57 @@ def successor(record: Record, before: Record, before_digest: str, transition: in
     return replace(record, seq=before.seq + 1, prev=before_digest, transition=transition)
 
 
+def new_alias_record(birth: Birth, alias: KmsAlias, key_id: str) -> AliasRecord:
+    """The claim of an alias name."""
+    now = format_time(birth.now)
+    return AliasRecord(
+        domain_generation=birth.domain.generation,
+        domain_fingerprint=birth.domain.fingerprint,
+        namespace_uid=birth.namespace_uid,
+        transition=birth.transition,
+        seq=1,
+        region=birth.region,
+        account=birth.account,
+        alias_name=alias.spec.alias_name,
+        key_id=key_id,
+        namespace=alias.metadata.namespace,
+        name=alias.metadata.name,
+        object_uid=alias.metadata.uid,
+        crd_uid=birth.crd_uid,
+        bound=True,
+        created=now,
+        updated=now,
+    )
+
+
+def new_grant_record(birth: Birth, grant: KmsGrant, key_id: str, terms: GrantTerms, random32: bytes) -> GrantRecord:
+    """A grant; its id is 32 random bytes."""
+    return GrantRecord(
+        domain_generation=birth.domain.generation,
+        domain_fingerprint=birth.domain.fingerprint,
+        namespace_uid=birth.namespace_uid,
+        transition=birth.transition,
+        seq=1,
+        grant_id=random32.hex(),
+        key_id=key_id,
+        region=birth.region,
+        account=birth.account,
+        namespace=grant.metadata.namespace,
+        name=grant.metadata.name,
+        object_uid=grant.metadata.uid,
+        crd_uid=birth.crd_uid,
+        bound=True,
+        grantee_principal=terms.grantee_principal,
+        grantee_service_principal=terms.grantee_service_principal,
+        retiring_principal=terms.retiring_principal,
+        retiring_service_principal=terms.retiring_service_principal,
+        operations=terms.operations,
+        constraints=terms.constraints,
+        created=format_time(birth.now),
+        expires_at=terms.expires_at,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class IssuedDataKey:
     """What GenerateDataKeyWithoutPlaintext (or the pair's) answered."""
@@ -167,10 +223,16 @@ def new_data_key_record(
     )
 
 
-def issued_again(record: DataKeyRecord, version: DataKeyVersion, request: str | None) -> DataKeyRecord:
-    """The record with one more version."""
+def issued_again(record: DataKeyRecord, version: DataKeyVersion, key: KeyRecord, request: str | None) -> DataKeyRecord:
+    """The record with one more version, under `key`: another one than before where an alias moved."""
     changed = replace(
-        record, versions=[*record.versions, version], current=version.n, n_versions=version.n
+        record,
+        versions=[*record.versions, version],
+        current=version.n,
+        n_versions=version.n,
+        key_id=key.key_id,
+        region=key.region,
+        account=key.account,
     )
     return changed if request is None else replace(changed, last_rotate_request=request)
 

@@ -43,6 +43,10 @@ class Memory:
             check_against(name, known, found, "this process")
         self._seen[name] = found
 
+    def forget(self, name: str) -> None:
+        """The record was deleted by right (an alias's or a grant's): the name is empty again."""
+        self._seen.pop(name, None)
+
     def knows(self, name: str) -> bool:
         """Whether a record of this name was ever seen: then its absence is an integrity fault, not an empty place."""
         return name in self._seen

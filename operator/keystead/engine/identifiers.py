@@ -24,6 +24,7 @@ PARTITION = "aws"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _MRK = re.compile(r"mrk-[0-9a-f]{32}\Z")
+SESSION_ARN = re.compile(r"arn:aws:sts::(\d{12}):assumed-role/([\w+=,.@%-]+)/([\w+=,.@-]{2,64})\Z", re.ASCII)
 _ACCOUNT_SPAN = 9 * 10**11
 _ACCOUNT_BASE = 10**11
 
@@ -105,6 +106,12 @@ def root_arn(account: str) -> str:
 def role_arn(account: str, service_account: str) -> str:
     """The principal of a ServiceAccount."""
     return f"arn:{PARTITION}:iam::{account}:role/{service_account}"
+
+
+def canonical_principal(arn: str) -> str:
+    """The form that grants store and compare: a session ARN becomes its role's, everything else stays."""
+    match = SESSION_ARN.match(arn)
+    return role_arn(match[1], match[2]) if match else arn
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """When a key rotates next: computed from the sealed record and nothing else (RECORDS, Where the facts are).
 
 Due = creation of the current version + period. Without windows the rotation runs at `due` + jitter; with windows, in the window that is
-open at `due`, else when the next one opens, + jitter within it. Jitter comes from a hash of the key id, so that keys of one age
-do not rotate in one second, and a restart changes nothing.
+open at `due`, else when the next one opens, + jitter within it. A window that was missed (nobody led) is not made up for outside of one:
+the rotation waits for the next. Jitter comes from a hash of the key id, so that keys of one age do not rotate in one second, and a
+restart changes nothing.
 """
 
 from __future__ import annotations
@@ -36,14 +37,26 @@ def parse_duration(text: str) -> timedelta:
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
-def next_rotation(record: KeyRecord) -> datetime | None:
-    """The moment from which the next scheduled rotation may run, None where the key does not rotate on schedule."""
+def next_rotation(record: KeyRecord, now: datetime | None = None) -> datetime | None:
+    """The moment from which the next scheduled rotation may run, None where the key does not rotate on schedule.
+
+    A moment past means: at once. With windows that is so only while one is open at `now`.
+    """
     if record.rotation is UNSET or not record.rotation.enabled or not record.bound:
         return None
     due = parse_time(record.current_version.created) + timedelta(days=record.rotation.period)
     if not record.rotation.windows:
         return due + _jitter(record.key_id, MAX_JITTER)
-    return min(_in_window(window, due, record.key_id) for window in record.rotation.windows)
+    first = min(_in_window(window, due, record.key_id) for window in record.rotation.windows)
+    if now is None or first >= now or any(_open_at(window, now) for window in record.rotation.windows):
+        return first
+    return min(_in_window(window, now, record.key_id) for window in record.rotation.windows)
+
+
+def _open_at(window: RotationWindow, now: datetime) -> bool:
+    length = parse_duration(window.duration)
+    opening = next(iter(_openings(window, now - length)), None)
+    return opening is not None and opening <= now < opening + length
 
 
 def _in_window(window: RotationWindow, due: datetime, key_id: str) -> datetime:

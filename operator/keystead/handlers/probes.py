@@ -1,7 +1,8 @@
 """/healthz, /readyz and /metrics of the operator.
 
-healthz: the process answers. readyz: the token answers a known question, the record watch is in step, and the watch of the objects has
-begun; a standby is ready too. metrics: Prometheus text; never a tenant's name beside a secret, never a blob.
+healthz: the event loop answers, and a leader's Lease has not run out under it. readyz: the token answers a known question, the record
+watch is in step, and the watch of the objects has begun; a standby is ready too (keystead_leader tells who leads). metrics: Prometheus
+text; never a tenant's name beside a secret, never a blob.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
 
-async def serve(port: int, ready: Callable[[], str | None], registry: CollectorRegistry) -> tuple[web.AppRunner, int]:
-    """Listen; answers the runner to clean up and the port. `ready()` says what is missing, None: ready."""
+async def serve(
+    port: int, dead: Callable[[], str | None], missing: Callable[[], str | None], registry: CollectorRegistry
+) -> tuple[web.AppRunner, int]:
+    """Listen; answers the runner to clean up and the port.
+
+    `dead()` says what only a restart mends, `missing()` what readiness lacks; None: nothing.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        return _answer(dead())
 
     async def readyz(_: web.Request) -> web.Response:
-        missing = ready()
-        return web.Response(text="ok\n") if missing is None else web.Response(status=503, text=f"{missing}\n")
+        return _answer(missing())
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"})
@@ -32,3 +37,7 @@ async def serve(port: int, ready: Callable[[], str | None], registry: CollectorR
     site = web.TCPSite(runner, "0.0.0.0", port)  # noqa: S104 - the Pod's own address; NetworkPolicy bounds who may ask
     await site.start()
     return runner, runner.addresses[0][1]
+
+
+def _answer(wrong: str | None) -> web.Response:
+    return web.Response(text="ok\n") if wrong is None else web.Response(status=503, text=f"{wrong}\n")

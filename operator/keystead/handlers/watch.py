@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import kopf
 
-from keystead.reconciler.feed import Feed
 from keystead.reconciler.ports import Kind
 from keystead.resources import names
+
+Seen = Callable[[Kind, str | None, Mapping[str, Any]], None]
+"""(kind, event, body): one event of the watch, as `reconciler.feed.Feed.seen` takes it."""
 
 # Kopf's own grow to 21 s: after an outage of the API server objects would wait that long. About a minute in all, then the
 # process ends (an API server that never lets us watch is no working operator), like Kopf's own.
 ERROR_BACKOFFS: Final = (0.5, *(1.0,) * 10, *(2.0,) * 25)
 
 
-def make_registry(feed: Feed, kinds: tuple[Kind, ...], kubeconfig: Path | None) -> kopf.OperatorRegistry:
+def make_registry(seen: Seen, kinds: tuple[Kind, ...], kubeconfig: Path | None) -> kopf.OperatorRegistry:
     """A private registry: one event handler a kind, and a login (a private one has none).
 
     With a kubeconfig Kopf reads the file that the variable KUBECONFIG names: app sets it.
@@ -31,7 +33,7 @@ def make_registry(feed: Feed, kinds: tuple[Kind, ...], kubeconfig: Path | None) 
     registry = kopf.OperatorRegistry()
     for kind in kinds:
         kopf.on.event(names.GROUP, names.VERSION, kind.plural, registry=registry, id=f"seen-{kind.plural}")(
-            _handler(feed, kind)
+            _handler(seen, kind)
         )
 
     login = kopf.login_with_kubeconfig if kubeconfig is not None else kopf.login_with_service_account
@@ -39,11 +41,11 @@ def make_registry(feed: Feed, kinds: tuple[Kind, ...], kubeconfig: Path | None) 
     return registry
 
 
-def _handler(feed: Feed, kind: Kind) -> Callable[..., Any]:
-    async def seen(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's own kwargs
-        feed.seen(kind, event["type"], event["object"])
+def _handler(seen: Seen, kind: Kind) -> Callable[..., Any]:
+    async def handle(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's own kwargs
+        seen(kind, event["type"], event["object"])
 
-    return seen
+    return handle
 
 
 def make_settings() -> kopf.OperatorSettings:
@@ -66,7 +68,7 @@ def make_settings() -> kopf.OperatorSettings:
 
 
 async def watch(
-    feed: Feed,
+    seen: Seen,
     kinds: tuple[Kind, ...],
     namespaces: tuple[str, ...],
     kubeconfig: Path | None,
@@ -80,7 +82,7 @@ async def watch(
     """
     existing = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=make_registry(feed, kinds, kubeconfig),
+        registry=make_registry(seen, kinds, kubeconfig),
         settings=make_settings(),
         clusterwide=not namespaces,
         namespaces=list(namespaces),

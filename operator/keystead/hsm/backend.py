@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -59,6 +60,15 @@ class Hsm:
             else:
                 self.capabilities.learn(call, holds=True)
         return self.capabilities.protection(spec)
+
+    def forget(self, key_id: bytes) -> None:
+        """Destroy the session objects of a key. One that cannot be destroyed goes with the session."""
+        with contextlib.suppress(HsmUnavailableError):
+            self.vault.forget_key(key_id)
+
+    def sessions(self) -> int:
+        """Logins that this process and its lanes hold now."""
+        return (0 if self.fast.away else 1) + self.lanes.sessions()
 
     def close(self) -> None:
         """End lanes and session."""

@@ -175,6 +175,10 @@ def _unwrap(
     except pkcs11.PKCS11Error as error:
         if classify(error) is Fault.SESSION:
             raise HsmUnavailableError(f"the token does not work: {type(error).__name__}") from None
+        if template[Attribute.TOKEN]:  # it opened as a session object before
+            raise HsmUnavailableError(
+                f"the token cannot keep the domain ({type(error).__name__}); hint: is its disk full, or read-only?"
+            ) from None
         raise BackupError(
             f"the recovery key does not open this backup ({type(error).__name__}); "
             "hint: take the one that was given out with it"

@@ -16,10 +16,14 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
         raise HsmSetupError(f"{path} exists already; hint: nothing is overwritten: name another file") from None
     except OSError as error:
         raise HsmSetupError(f"{path} cannot be written: {error.strerror}") from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:  # a full disk: half a file is worse than none
+        path.unlink()
+        raise HsmSetupError(f"{path} cannot be written: {error.strerror}") from None
     sync_folder(path.parent)
 
 

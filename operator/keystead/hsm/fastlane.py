@@ -66,6 +66,11 @@ class TokenFastLane:
         except (pkcs11.PKCS11Error, HsmError) as error:
             raise self._translate(error) from None
 
+    @property
+    def away(self) -> bool:
+        """Whether the session was lost and is not back yet. Asks the token nothing."""
+        return self._broken_since is not None
+
     def healthy(self) -> bool:
         """One known-answer call; what /readyz asks. Tries to bring a lost session back."""
         try:

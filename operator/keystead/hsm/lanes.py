@@ -14,13 +14,15 @@ import signal
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
 from typing import Final
 
 from keystead.engine.ports import SlowCall, SlowResult
-from keystead.errors import HsmUnavailableError, ThrottlingError
+from keystead.errors import HsmAuthError, HsmUnavailableError, ThrottlingError
 from keystead.hsm.domain import TokenDomain
 from keystead.hsm.executor import Executor, make_executor
-from keystead.hsm.token import TokenPlace, TokenSession
+from keystead.hsm.memory import protect
+from keystead.hsm.token import PIN_CHANGED, TokenPlace, TokenSession
 from keystead.hsm.vault import Vault
 
 # Calls that may wait or run at once. An RSA-4096 signature takes 6 ms: 64 are 0.4 s of one lane.
@@ -28,13 +30,19 @@ MAX_WAITING: Final = 64
 
 _PR_SET_PDEATHSIG: Final = 1
 _executor: Executor | None = None
+_refused = False
 
 
 def _start(place: TokenPlace, pin: str, fingerprint: str) -> None:
     """Initialiser of a lane process."""
     _end_with_parent()
-    global _executor  # noqa: PLW0603 - a process pool hands its workers no other place to keep a session
-    domain = TokenDomain(TokenSession(place, pin), fingerprint)
+    protect()
+    global _executor, _refused  # noqa: PLW0603 - a process pool hands its workers no other place to keep a session
+    try:
+        domain = TokenDomain(TokenSession(place, pin), fingerprint)
+    except HsmAuthError:
+        _refused = True  # told by `_work`: an initialiser that raises would be started again, with the same PIN
+        return
     _executor = make_executor(domain, Vault(domain), os.urandom)
 
 
@@ -49,23 +57,31 @@ def _end_with_parent() -> None:
 
 
 def _work(call: SlowCall) -> SlowResult:
+    if _refused:
+        raise HsmAuthError("the token refused the PIN to a slow lane")
     if _executor is None:
         raise HsmUnavailableError("the slow lane has no session")
     return _executor.run(call)
 
 
 class SlowLanes:
-    """A pool of lane processes. A lane that dies is replaced; its calls end with HsmUnavailableError."""
+    """A pool of lane processes. A lane that dies is replaced; its calls end with HsmUnavailableError.
+
+    Where the token refuses a lane its PIN (somebody changed it since this process opened the token), no lane tries it again.
+    """
 
     def __init__(self, place: TokenPlace, pin: str, fingerprint: str, lanes: int) -> None:
         self._arguments = (place, pin, fingerprint)
         self._lanes = lanes
         self._pool: ProcessPoolExecutor | None = None
         self._waiting = 0
+        self._refused = False
         self._lock = threading.Lock()
 
     def submit(self, call: SlowCall) -> Future[SlowResult]:
         """A future of the result. ThrottlingError where MAX_WAITING calls wait already."""
+        if self._refused:
+            raise HsmAuthError(PIN_CHANGED.format(self._arguments[0].label))
         with self._lock:
             if self._waiting >= MAX_WAITING:
                 raise ThrottlingError(
@@ -77,7 +93,7 @@ class SlowLanes:
         except BaseException:
             self._done()
             raise
-        future.add_done_callback(lambda _: self._done())
+        future.add_done_callback(self._done_with)
         return future
 
     def _submit(self, call: SlowCall) -> Future[SlowResult]:
@@ -95,6 +111,16 @@ class SlowLanes:
                 self._pool.shutdown(wait=False, cancel_futures=True)
                 self._pool = None
         raise HsmUnavailableError("the slow lane cannot be started")
+
+    def _done_with(self, future: Future[SlowResult]) -> None:
+        if not future.cancelled() and isinstance(future.exception(), HsmAuthError):
+            self._refused = True
+        self._done()
+
+    def sessions(self) -> int:
+        """Lane processes that live: each holds a login of its own."""
+        lanes = () if self._pool is None else tuple((self._pool._processes or {}).values())
+        return len(lanes) - len(connection.wait([lane.sentinel for lane in lanes], timeout=0))
 
     def _done(self) -> None:
         with self._lock:

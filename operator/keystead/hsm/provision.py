@@ -102,14 +102,15 @@ class TokenDraft:
         """The finished token appears at `folder`, durably, in one step."""
         final = self.draft / "final"
         _fill(final, self.folder, self.pin)
-        shutil.copytree(self.work / TOKENS_NAME, final / TOKENS_NAME)
-        _harden(final / TOKENS_NAME)
-        sync_folder(final)
         try:
+            shutil.copytree(self.work / TOKENS_NAME, final / TOKENS_NAME)
+            _harden(final / TOKENS_NAME)
+            sync_folder(final)
             final.rename(self.folder)
-        except OSError as error:
-            raise HsmSetupError(f"the new token cannot be moved to {self.folder}: {error.strerror}") from None
-        sync_folder(self.folder.parent)
+            sync_folder(self.folder.parent)
+        except OSError as error:  # copytree's own has a list of errors in place of words
+            words = error.strerror or "it cannot be copied whole; hint: is the disk full?"
+            raise HsmSetupError(f"the new token cannot be moved to {self.folder}: {words}") from None
 
 
 @contextmanager
@@ -129,7 +130,7 @@ def token_draft(folder: Path, module: Path, label: str) -> Iterator[TokenDraft]:
     try:
         made = TokenDraft(folder, draft, new_pin())
         _fill(made.work, made.work, made.pin)
-        (made.work / TOKENS_NAME).mkdir(mode=0o700)
+        _make_folder(made.work / TOKENS_NAME)
         initialise_token(module, label, made.pin, {"SOFTHSM2_CONF": str(made.conf)})
         yield made
     finally:
@@ -138,9 +139,16 @@ def token_draft(folder: Path, module: Path, label: str) -> Iterator[TokenDraft]:
 
 def _fill(folder: Path, home: Path, pin: str) -> None:
     """Configuration (naming `home`) and PIN of a token folder."""
-    folder.mkdir(mode=0o700)
+    _make_folder(folder)
     write_new(folder / CONF_NAME, conf_text(home).encode(), 0o600)
     write_new(folder / PIN_NAME, pin.encode(), 0o400)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise HsmSetupError(f"{folder} cannot be made: {error.strerror}") from None
 
 
 def _harden(tokens: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import pkcs11
 
@@ -21,6 +21,10 @@ from keystead.hsm.openssl import clear_errors
 from keystead.hsm.templates import KeysteadMapper
 
 T = TypeVar("T")
+PIN_CHANGED: Final = (
+    "the token {!r} refused the PIN of this process, which is not tried again; "
+    "hint: put the right PIN into its Secret or file, then restart"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class TokenSession:
         self._pin = pin
         self._writable = writable
         self._thread = threading.get_ident()
+        self._refused = False
         self._lib = load_module(place.module)
         self.session = self._login()
 
@@ -74,14 +79,20 @@ class TokenSession:
             return token.open(rw=self._writable, user_pin=self._pin, attribute_mapper=KeysteadMapper())
         except pkcs11.PKCS11Error as error:
             if classify(error) is Fault.AUTH:
+                self._refused = True
                 raise HsmAuthError(f"the token {self.place.label!r} refused the PIN ({_words(error)})") from None
             raise HsmUnavailableError(f"the token {self.place.label!r} cannot be opened: {_words(error)}") from None
         finally:
             clear_errors()  # of C_Initialize too: else a TLS read of this thread fails (openssl.py)
 
     def reopen(self) -> None:
-        """Finalise the module, initialise it and log in again: the only cure for a lost session or folder."""
+        """Finalise the module, initialise it and log in again: the only cure for a lost session or folder.
+
+        A PIN that was refused (somebody changed it meanwhile) is never tried again: some tokens lock for good.
+        """
         self.check_thread()
+        if self._refused:
+            raise HsmAuthError(PIN_CHANGED.format(self.place.label))
         try:
             self._lib.reinitialize()
         except pkcs11.PKCS11Error as error:

@@ -123,6 +123,11 @@ class Vault:
         """The same, where only the wrapped bytes are at hand."""
         self._drop(wrapped)
 
+    def forget_key(self, key_id: bytes) -> None:
+        """Destroy the session objects of all versions of a key."""
+        for wrapped in [wrapped for wrapped, entry in self._entries.items() if entry.key_id == key_id]:
+            self._drop(wrapped)
+
     def clear(self) -> None:
         """The session is gone and its objects with it: forget the handles without a call."""
         self._entries.clear()

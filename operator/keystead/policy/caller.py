@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from keystead.engine.identifiers import GrantId, role_arn, root_arn
+from keystead.engine.identifiers import SESSION_ARN, GrantId, canonical_principal, role_arn, root_arn
 from keystead.errors import InvalidSpecError
 
-_SESSION: Final = re.compile(r"arn:aws:sts::(\d{12}):assumed-role/([\w+=,.@%-]+)/([\w+=,.@-]{2,64})\Z", re.ASCII)
 _ROLE: Final = re.compile(r"arn:aws:iam::(\d{12}):role/([\w+=,.@%-]+)\Z", re.ASCII)
 _USER: Final = re.compile(r"arn:aws:iam::(\d{12}):user/([\w+=,.@%-]+)\Z", re.ASCII)
 _ROOT: Final = re.compile(r"arn:aws:iam::(\d{12}):root\Z", re.ASCII)
@@ -49,12 +48,6 @@ class Caller:
     only_grant: GrantId | None = None
 
 
-def canonical_principal(arn: str) -> str:
-    """The form that grants store and compare: a session ARN becomes its role's, everything else stays."""
-    match = _SESSION.match(arn)
-    return role_arn(match[1], match[2]) if match else arn
-
-
 def root_caller(account: str, namespace: str) -> Caller:
     """The root of an account."""
     arn = root_arn(account)
@@ -72,7 +65,7 @@ def service_account_caller(
 
 def account_of(arn: str) -> str:
     """The account id in a principal ARN. InvalidSpecError for any other text."""
-    for pattern in (_SESSION, _ROLE, _USER, _ROOT):
+    for pattern in (SESSION_ARN, _ROLE, _USER, _ROOT):
         match = pattern.match(arn)
         if match:
             return match[1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from keystead.engine.clock import format_time
 from keystead.engine.identifiers import AccountId, RecordKind, account_id, record_name
 from keystead.engine.ports import Domain
@@ -29,6 +31,30 @@ class Accounts:
             known = await self._search(domain, bytes.fromhex(install.install_id), (namespace, uid), transition, now)
             self._known[namespace, uid] = known
         return known
+
+    async def adopt(self, domain: Domain, namespace: str, uid: str, account: str, transition: int) -> AccountId:
+        """The account that an adopted key comes to: the one this namespace has already, else the key's own, which follows it."""
+        install = await self._install(domain)
+        known = self._known.get((namespace, uid)) or await self._existing(domain, bytes.fromhex(install.install_id), (namespace, uid))
+        if known is None:
+            held = await self._book.read(domain, record_name(RecordKind.ACCOUNT, account), AccountRecord)
+            if held is None or held.record.namespace != namespace:
+                raise RecordIntegrityError(f"account {account} has no record of namespace {namespace}; restore keystead-records")
+            await self._book.replace(domain, RecordKind.ACCOUNT, held, replace(held.record, namespace_uid=uid))
+            known = AccountId(account)
+        self._known[namespace, uid] = known
+        return known
+
+    async def _existing(self, domain: Domain, install_id: bytes, owner: tuple[str, str]) -> AccountId | None:
+        """The account that this namespace of this uid has, without claiming one."""
+        for n in range(_MOST):
+            candidate = account_id(install_id, owner[0], n)
+            held = await self._book.read(domain, record_name(RecordKind.ACCOUNT, candidate), AccountRecord)
+            if held is None:
+                return None
+            if (held.record.namespace, held.record.namespace_uid) == owner:
+                return candidate
+        return None
 
     async def _install(self, domain: Domain) -> InstallRecord:
         held = await self._book.read(domain, record_name(RecordKind.INSTALL), InstallRecord)

@@ -16,7 +16,7 @@ from keystead.engine.plan.common import Opened
 from keystead.engine.ports import Domain
 from keystead.engine.record import Record, digest, encode, open_sealed, seal_record
 from keystead.errors import FencedError, RecordIntegrityError
-from keystead.reconciler.ports import Leadership, Records, StoredRecord
+from keystead.reconciler.ports import Index, Leadership, Records, StoredRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,9 @@ class Held(Generic[Record]):
 class RecordBook:
     """Reads and writes records for one process."""
 
-    def __init__(self, records: Records, leadership: Leadership, memory: Memory) -> None:
+    def __init__(self, records: Records, leadership: Leadership, memory: Memory, index: Index) -> None:
         self._records = records
+        self._index = index
         self._leadership = leadership
         self.memory = memory
 
@@ -51,6 +52,7 @@ class RecordBook:
         record = open_sealed(domain, stored.sealed, kind)
         opened = Opened(stored.sealed.name, record.seq, stored.sealed.digest)
         self.memory.observe(opened.name, Seen(opened.seq, opened.digest))
+        self._index.learn(opened.name, record)
         return Held(record, opened, stored.resource_version)
 
     async def create(self, domain: Domain, kind: RecordKind, name: str, record: Record) -> Held[Record]:
@@ -61,12 +63,7 @@ class RecordBook:
 
     async def replace(self, domain: Domain, kind: RecordKind, held: Held[Record], record: Record) -> Held[Record]:
         """Write the successor of a held record. ConflictError: it changed meanwhile. FencedError: a newer leader wrote it."""
-        self._leadership.check()
-        transition = self._leadership.transition
-        if held.record.transition > transition:
-            raise FencedError(
-                f"record {held.opened.name} was written under transition {held.record.transition}, this leader has {transition}"
-            )
+        transition = self._fence(held)
         following = successor(record, held.record, held.opened.digest, transition)
         stored = await self._records.replace(
             kind, seal_record(domain, held.opened.name, following), held.resource_version
@@ -76,3 +73,19 @@ class RecordBook:
                 f"record {held.opened.name}: the store answered with other bytes than were written"
             )
         return self._hold(domain, stored, type(record))
+
+    async def delete(self, held: Held[Record]) -> None:
+        """Delete an alias's or a grant's record: its name is free, and its absence is no integrity fault. Fenced like a write."""
+        self._fence(held)
+        await self._records.delete(held.opened.name, held.resource_version)
+        self.memory.forget(held.opened.name)
+        self._index.drop(held.opened.name)
+
+    def _fence(self, held: Held[Record]) -> int:
+        self._leadership.check()
+        transition = self._leadership.transition
+        if held.record.transition > transition:
+            raise FencedError(
+                f"record {held.opened.name} was written under transition {held.record.transition}, this leader has {transition}"
+            )
+        return transition

@@ -8,7 +8,8 @@ from typing import Any
 
 from keystead.errors import InvalidSpecError
 from keystead.reconciler.book import RecordBook
-from keystead.reconciler.ports import Clock, Engine, Leadership, ObjectRef, Objects, Secrets
+from keystead.reconciler.ports import Clock, Engine, Index, Leadership, ObjectRef, Objects, Secrets
+from keystead.reconciler.windows import Windows
 from keystead.resources.conditions import kstatus, merge_conditions
 from keystead.resources.model import to_wire
 from keystead.resources.reasons import Reason
@@ -23,6 +24,8 @@ class Context:
     """
 
     book: RecordBook
+    index: Index
+    windows: Windows
     objects: Objects
     secrets: Secrets
     leadership: Leadership

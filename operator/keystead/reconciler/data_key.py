@@ -1,19 +1,24 @@
-"""Reconcile one KmsDataKey: gather, plan, apply. The record comes first; the Secret is a copy of it."""
+"""The life of a KmsDataKey in a cluster: what its plan needs, and how its steps are done. The record comes first; the Secret is a copy."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 from msgspec import UNSET
 from msgspec.structs import replace as replace_record
 
 from keystead.engine.births import Birth, archived, data_key_version, issued_again, new_data_key_record, rewrapped
 from keystead.engine.identifiers import RecordKind, archive_name, record_name
-from keystead.engine.plan.common import Obstacle
+from keystead.engine.plan.common import NamespaceFacts, Obstacle
 from keystead.engine.plan.data_key import (
     Archive,
     DataKeyFacts,
+    DataKeyPlan,
+    DataKeyStep,
     Deliver,
     Issue,
     Rewrap,
@@ -25,118 +30,113 @@ from keystead.engine.plan.data_key import (
 )
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts
 from keystead.engine.record import DataKeyRecord, KeyRecord
+from keystead.engine.view.common import Notice
 from keystead.engine.view.data_key import data_key_notices, data_key_status
-from keystead.errors import (
-    ConflictError,
-    ForbiddenError,
-    InvalidSpecError,
-    KeysteadError,
-    RecordIntegrityError,
-    RefusedError,
-)
+from keystead.errors import ConflictError, ForbiddenError, RecordIntegrityError, RefusedError
 from keystead.reconciler import pipeline
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
-from keystead.reconciler.outcome import Outcome, obstacle_of, spread
-from keystead.reconciler.ports import EventType, Kind, ObjectRef
-from keystead.resources.kms_data_key import KmsDataKey, parse_data_key
-from keystead.resources.model import to_wire
+from keystead.reconciler.lookup import key_by_alias, key_by_id, key_by_name
+from keystead.reconciler.outcome import StoppedError
+from keystead.reconciler.ports import Kind, ObjectRef
+from keystead.resources.kms_data_key import KmsDataKey, KmsDataKeyStatus, parse_data_key
 from keystead.resources.reasons import Reason
-
-# A pass makes one step: issue, deliver, remember the Secret, and a few re-wraps.
-_PASSES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Gathered:
+class Gathered:
+    """The facts of a pass, the record with what is needed to replace it, and whether the Secret was written in this pass."""
+
     facts: DataKeyFacts
-    held: Held[DataKeyRecord] | None
+    held: Held[DataKeyRecord] | None = None
+    delivered: bool = False
 
 
-class DataKeyReconciler:
-    """`reconcile` is what workers call for a KmsDataKey."""
+class DataKeyLife:
+    """`driver.Life` of KmsDataKey."""
+
+    kind = Kind.DATA_KEY
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def reconcile(self, ref: ObjectRef) -> Outcome:
-        """One object to what its spec says. StoreError and FencedError pass through; everything else becomes a condition."""
-        body = await self._context.objects.get(ref)
-        try:
-            data_key = None if body is None else parse_data_key(body)
-        except InvalidSpecError as error:
-            await self._context.show_invalid(ref, body or {}, error)
-            return Outcome(spread(ref, self._context.refresh_period))
-        try:
-            gathered = await self._gather(ref, data_key)
-            gathered, obstacle, more = await self._work(ref, gathered)
-        except KeysteadError as error:
-            return await self._stopped(ref, data_key, error)
-        if data_key is not None:
-            await self._show(ref, data_key, gathered, obstacle)
-        return Outcome(0.0 if more else self._again(ref, data_key, gathered))
+    def parse(self, body: Mapping[str, Any]) -> KmsDataKey:
+        """A KmsDataKey."""
+        return parse_data_key(body)
 
-    async def _gather(self, ref: ObjectRef, data_key: KmsDataKey | None) -> _Gathered:
+    def nothing(self, found: KmsDataKey) -> Gathered:
+        """No facts."""
+        return Gathered(
+            DataKeyFacts(
+                data_key=found,
+                record=None,
+                opened=None,
+                namespace=None,
+                crd=None,
+                key=None,
+                target=None,
+                secret=None,
+                now=self._context.clock.now(),
+            )
+        )
+
+    async def gather(self, ref: ObjectRef, found: KmsDataKey | None) -> Gathered:
+        """Record, keys, Secret, namespace and CRD."""
         context, domain = self._context, self._context.engine().domain
         name = record_name(RecordKind.DATAKEY, ref.namespace, ref.name)
-        held, namespace, crd, key, secret = await asyncio.gather(
+        held, namespace, crd, secret = await asyncio.gather(
             context.book.read(domain, name, DataKeyRecord),
             context.objects.namespace(ref.namespace),
             context.objects.crd(Kind.DATA_KEY),
-            self._key(ref, data_key),
-            self._secret(ref, data_key),
+            self._secret(ref, found),
         )
+        target = None if found is None else await self._target(ref, found, namespace)
+        key = target
+        if held is not None and (target is None or target.key_id != held.record.key_id):
+            key = await key_by_id(context, held.record.key_id)
         facts = DataKeyFacts(
-            data_key=data_key,
+            data_key=found,
             record=held.record if held else None,
             opened=held.opened if held else None,
             namespace=namespace,
             crd=crd,
             key=key,
+            target=target,
             secret=secret,
             now=context.clock.now(),
         )
-        return _Gathered(facts, held)
+        return Gathered(facts, held)
 
-    async def _key(self, ref: ObjectRef, data_key: KmsDataKey | None) -> KeyRecord | None:
-        """The record of the key in this namespace that spec.keyRef names. A reference abroad reads nothing."""
-        if data_key is None or data_key.spec.key_ref is UNSET:
+    async def _target(self, ref: ObjectRef, data_key: KmsDataKey, namespace: NamespaceFacts | None) -> KeyRecord | None:
+        """The record of the key in this namespace that spec names. A reference abroad reads nothing."""
+        spec = data_key.spec
+        if spec.alias_ref is not UNSET:
+            return await key_by_alias(self._context, ref.namespace, spec.alias_ref.name, namespace.uid if namespace else "")
+        if spec.key_ref is UNSET or spec.key_ref.namespace not in (UNSET, ref.namespace):
             return None
-        if data_key.spec.key_ref.namespace not in (UNSET, ref.namespace):
-            return None
-        name = record_name(RecordKind.KEY, ref.namespace, data_key.spec.key_ref.name)
-        held = await self._context.book.read(self._context.engine().domain, name, KeyRecord)
-        return held.record if held else None
+        return await key_by_name(self._context, ref.namespace, spec.key_ref.name)
 
     async def _secret(self, ref: ObjectRef, data_key: KmsDataKey | None) -> SecretFacts | None:
         if data_key is None:
             return None
         return await self._context.secrets.get(ref.namespace, data_key.spec.target.secret_name)
 
-    async def _work(self, ref: ObjectRef, gathered: _Gathered) -> tuple[_Gathered, Obstacle | None, bool]:
-        """(what is now, obstacle, whether more work waits)."""
-        delivered = False
-        for _ in range(_PASSES):
-            plan = plan_data_key(gathered.facts)
-            match plan.step:
-                case None:
-                    return gathered, plan.obstacle, False
-                case Deliver(desired):
-                    if delivered:
-                        conflict = Obstacle(Reason.TARGET_CONFLICT, f"another manager puts back what is in Secret {desired.name}")
-                        return gathered, conflict, False
-                    delivered = True
-                    gathered, obstacle = await self._deliver(gathered, desired)
-                    if obstacle is not None:
-                        return gathered, obstacle, False
-                case step:
-                    held = await self._write(ref, gathered, step)
-                    facts = replace(gathered.facts, record=held.record, opened=held.opened, now=self._context.clock.now())
-                    gathered = _Gathered(facts, held)
-        return gathered, None, True
+    def plan(self, gathered: Gathered) -> DataKeyPlan:
+        """plan_data_key."""
+        return plan_data_key(gathered.facts)
+
+    async def apply(self, ref: ObjectRef, gathered: Gathered, step: DataKeyStep) -> Gathered:
+        """One step."""
+        if isinstance(step, Deliver):
+            return await self._deliver(gathered, step.desired)
+        held = await self._write(ref, gathered, step)
+        facts = replace(gathered.facts, record=held.record, opened=held.opened, now=self._context.clock.now())
+        if isinstance(step, Issue):
+            facts = replace(facts, key=facts.target)
+        return replace(gathered, facts=facts, held=held)
 
     async def _write(
-        self, ref: ObjectRef, gathered: _Gathered, step: Archive | Issue | Rewrap | WriteDataKey
+        self, ref: ObjectRef, gathered: Gathered, step: Archive | Issue | Rewrap | WriteDataKey
     ) -> Held[DataKeyRecord]:
         domain, held = self._context.engine().domain, gathered.held
         match step:
@@ -151,10 +151,10 @@ class DataKeyReconciler:
         assert held is not None
         return await self._context.book.replace(domain, RecordKind.DATAKEY, held, record)
 
-    async def _issue(self, ref: ObjectRef, gathered: _Gathered, number: int) -> Held[DataKeyRecord]:
+    async def _issue(self, ref: ObjectRef, gathered: Gathered, number: int) -> Held[DataKeyRecord]:
         """Generate and record a version: create-only for the first, by resourceVersion for the next. Then it exists."""
         context, engine, facts = self._context, self._context.engine(), gathered.facts
-        data_key, key = facts.data_key, facts.key
+        data_key, key = facts.data_key, facts.target
         assert data_key is not None
         assert key is not None
         assert facts.namespace is not None
@@ -162,10 +162,10 @@ class DataKeyReconciler:
         name, length = spec_name(spec), spec.number_of_bytes
         encryption_context = {} if spec.encryption_context is UNSET else dict(spec.encryption_context)
         content = (None if name is UNSET else name, None if length is UNSET else length)
-        issued = await pipeline.issue(context, engine, self._live(gathered), content, encryption_context)
+        issued = await pipeline.issue(context, engine, self._live(gathered, key), content, encryption_context)
         version = data_key_version(number, issued, encryption_context, facts.now)
         if gathered.held is not None:
-            following = issued_again(gathered.held.record, version, rotate_request(data_key, gathered.held.record))
+            following = issued_again(gathered.held.record, version, key, rotate_request(data_key, gathered.held.record))
             return await context.book.replace(engine.domain, RecordKind.DATAKEY, gathered.held, following)
         birth = Birth(
             domain=engine.domain,
@@ -184,13 +184,12 @@ class DataKeyReconciler:
         record_id = record_name(RecordKind.DATAKEY, ref.namespace, ref.name)
         return await context.book.create(engine.domain, RecordKind.DATAKEY, record_id, record)
 
-    def _live(self, gathered: _Gathered) -> pipeline.OneKey:
-        """The gathered key with the live namespace's uid: the pipeline refuses a key of an earlier namespace of this name."""
-        assert gathered.facts.key is not None
+    def _live(self, gathered: Gathered, key: KeyRecord) -> pipeline.OneKey:
+        """The key with the live namespace's uid: the pipeline refuses a key of an earlier namespace of this name."""
         assert gathered.facts.namespace is not None
-        return pipeline.OneKey(gathered.facts.key, gathered.facts.namespace.uid)
+        return pipeline.OneKey(key, gathered.facts.namespace.uid)
 
-    async def _archive(self, gathered: _Gathered, count: int) -> DataKeyRecord:
+    async def _archive(self, gathered: Gathered, count: int) -> DataKeyRecord:
         """Create the archive first, then let go of its versions. A kill in between finds the archive there, and goes on."""
         context, domain, held = self._context, self._context.engine().domain, gathered.held
         assert held is not None
@@ -204,75 +203,54 @@ class DataKeyReconciler:
                 raise RecordIntegrityError(f"record {name} holds other versions than are to be archived") from None
         return kept
 
-    async def _rewrap(self, gathered: _Gathered, number: int) -> DataKeyRecord:
+    async def _rewrap(self, gathered: Gathered, number: int) -> DataKeyRecord:
         record, key = gathered.facts.record, gathered.facts.key
         assert record is not None
         assert key is not None
         version = next(v for v in record.versions if v.n == number)
         engine = self._context.engine()
         answer = await pipeline.rewrap(
-            self._context, engine, self._live(gathered), version.blob, version.encryption_context
+            self._context, engine, self._live(gathered, key), version.blob, version.encryption_context
         )
         return rewrapped(record, number, answer.ciphertext_blob, answer.key_id, key.current_version.material_id)
 
-    async def _deliver(self, gathered: _Gathered, desired: DesiredSecret) -> tuple[_Gathered, Obstacle | None]:
+    async def _deliver(self, gathered: Gathered, desired: DesiredSecret) -> Gathered:
         """Create our own Secret, or apply our fields with uid and resourceVersion. A refusal is a condition, never an overwrite."""
         context, found = self._context, gathered.facts.secret
+        if gathered.delivered:
+            words = f"another manager puts back what is in Secret {desired.name}"
+            raise StoppedError(Obstacle(Reason.TARGET_CONFLICT, words))
         context.leadership.check()
         try:
             made = await (context.secrets.create(desired) if found is None else context.secrets.apply(desired, found))
         except ForbiddenError as error:
-            return gathered, Obstacle(Reason.TARGET_FORBIDDEN, str(error))
+            raise StoppedError(Obstacle(Reason.TARGET_FORBIDDEN, str(error))) from None
         except RefusedError as error:
-            return gathered, Obstacle(_refusal(error, found), str(error))
+            raise StoppedError(Obstacle(_refusal(error, found), str(error))) from None
         except ConflictError as error:
             fresh = await context.secrets.get(desired.namespace, desired.name)
             if found is None or fresh is None or fresh.resource_version != found.resource_version:
                 raise
-            return gathered, Obstacle(Reason.TARGET_CONFLICT, str(error))
-        return _Gathered(replace(gathered.facts, secret=made), gathered.held), None
+            raise StoppedError(Obstacle(Reason.TARGET_CONFLICT, str(error))) from None
+        return replace(gathered, facts=replace(gathered.facts, secret=made), delivered=True)
 
-    async def _show(
-        self, ref: ObjectRef, data_key: KmsDataKey, gathered: _Gathered, obstacle: Obstacle | None
-    ) -> None:
+    def status(self, found: KmsDataKey, gathered: Gathered, obstacle: Obstacle | None, now: datetime) -> KmsDataKeyStatus:
+        """data_key_status."""
         facts = gathered.facts
-        now = self._context.clock.now().replace(microsecond=0)
-        status = data_key_status(data_key, facts.record, facts.opened, facts.key, obstacle, now)
-        for notice in data_key_notices(data_key, facts.record, obstacle):
-            kind = EventType.WARNING if notice.warning else EventType.NORMAL
-            uid = data_key.metadata.uid
-            await self._context.objects.event(ref, uid, notice.reason, notice.message, kind, notice.once)
-        if status != data_key.status:
-            await self._context.write_status(ref, data_key.metadata.uid, to_wire(status))
+        return data_key_status(found, facts.record, facts.opened, facts.key, obstacle, now)
 
-    async def _stopped(self, ref: ObjectRef, data_key: KmsDataKey | None, error: KeysteadError) -> Outcome:
-        found = obstacle_of(error)
-        if found is None:
-            raise error
-        obstacle, soon = found
-        if data_key is not None:
-            facts = DataKeyFacts(
-                data_key=data_key,
-                record=None,
-                opened=None,
-                namespace=None,
-                crd=None,
-                key=None,
-                secret=None,
-                now=self._context.clock.now(),
-            )
-            await self._show(ref, data_key, _Gathered(facts, None), obstacle)
-        return Outcome(spread(ref, self._context.refresh_period), failed=soon)
+    def notices(self, found: KmsDataKey, gathered: Gathered, obstacle: Obstacle | None) -> list[Notice]:
+        """data_key_notices."""
+        return data_key_notices(found, gathered.facts.record, obstacle)
 
-    def _again(self, ref: ObjectRef, data_key: KmsDataKey | None, gathered: _Gathered) -> float | None:
-        record, delay = gathered.facts.record, spread(ref, self._context.refresh_period)
-        if data_key is None and (record is None or not record.bound):
-            return None
-        if data_key is None or record is None:
-            return delay
-        now = self._context.clock.now()
-        change = next_change(data_key, record, now)
-        return delay if change is None else min(delay, (change - now).total_seconds() + 0.05)
+    def waits(self, found: KmsDataKey | None, gathered: Gathered) -> bool:
+        """Without an object while its record is bound: the object may be seen again, or its CRD."""
+        return found is not None or (gathered.facts.record is not None and gathered.facts.record.bound)
+
+    def next_change(self, found: KmsDataKey | None, gathered: Gathered, now: datetime) -> datetime | None:
+        """The next rotation, or the end of an overlap."""
+        record = gathered.facts.record
+        return None if found is None or record is None else next_change(found, record, now)
 
 
 def _refusal(error: RefusedError, found: SecretFacts | None) -> Reason:

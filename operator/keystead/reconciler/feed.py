@@ -1,7 +1,7 @@
 """From what a watch shows to what the queue works on. Called by handlers (Kopf) and by the record watch; knows neither.
 
 Events that our own status writes cause are skipped: a write announces the status that it is about to make. A key whose record changes
-wakes the data keys that name it.
+wakes the objects that name it; one that has no record yet has waited for that key, and is as urgent as a new object.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.reconciler.queue import Class, WorkQueue
 from keystead.resources import names
 
-_SERVED = frozenset({Kind.KEY, Kind.DATA_KEY})
+# Seconds until a key is looked at after something was bound to it, or let it go.
+DEPENDANTS_AFTER: Final = 0.5
+_REFERENCES = (("keyRef", Kind.KEY), ("aliasRef", Kind.ALIAS))
+"""Member of spec -> kind of the object that it names."""
 
 
 class Feed:
@@ -27,8 +30,9 @@ class Feed:
         self._namespaces = frozenset(namespaces)
         self._intents: dict[ObjectRef, str] = {}
         self._statuses: dict[ObjectRef, str] = {}
-        self._users: dict[tuple[str, str], set[ObjectRef]] = defaultdict(set)
-        self._named: dict[ObjectRef, tuple[str, str]] = {}
+        self._users: dict[ObjectRef, set[ObjectRef]] = defaultdict(set)
+        self._named: dict[ObjectRef, ObjectRef] = {}
+        self._recorded: set[ObjectRef] = set()
 
     def seen(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
         """One event of the watch: `event` is None (listed), ADDED, MODIFIED or DELETED."""
@@ -40,8 +44,9 @@ class Feed:
             self._forget(ref)
             self._queue.add(ref, Class.NEW)
             return
-        if kind is Kind.DATA_KEY:
+        if kind is not Kind.KEY:
             self._remember_user(ref, body)
+            self._remember_record(ref, body.get("status") or {})
         intent, status = _intent(metadata), _digest(body.get("status"))
         if self._intents.get(ref) == intent and self._statuses.get(ref) == status:
             return
@@ -52,11 +57,23 @@ class Feed:
     def will_write(self, ref: ObjectRef, status: Mapping[str, Any]) -> None:
         """The status that this process is about to write: its event is nothing new."""
         self._statuses[ref] = _digest(status)
+        self._remember_record(ref, status)
 
-    def record_changed(self, namespace: str, name: str) -> None:
-        """The record of a key changed: look at the data keys that name it."""
-        for ref in tuple(self._users.get((namespace, name), ())):
-            self._queue.add(ref, Class.REFRESH)
+    def record_changed(self, changed: ObjectRef) -> None:
+        """The record of a key or an alias changed: look at the objects that name it."""
+        for ref in tuple(self._users.get(changed, ())):
+            self._queue.add(ref, Class.REFRESH if ref in self._recorded else Class.NEW)
+
+    def dependants_changed(self, key: ObjectRef) -> None:
+        """What is bound to a key changed: look at it soon. A thousand changes are one look."""
+        if self._serves(key):
+            self._queue.add_later(key, DEPENDANTS_AFTER)
+
+    def alias_freed(self, namespace: str) -> None:
+        """A name is free: look at the aliases of the namespace that have none."""
+        for ref in tuple(self._intents):
+            if ref.kind is Kind.ALIAS and ref.namespace == namespace and ref not in self._recorded:
+                self._queue.add(ref, Class.NEW)
 
     def refresh(self, ref: ObjectRef) -> None:
         """Look at an object again: a record names it, and nothing was seen of it since this process started."""
@@ -64,7 +81,7 @@ class Feed:
             self._queue.add(ref, Class.REFRESH)
 
     def _serves(self, ref: ObjectRef) -> bool:
-        return ref.kind in _SERVED and (not self._namespaces or ref.namespace in self._namespaces)
+        return not self._namespaces or ref.namespace in self._namespaces
 
     def again(self) -> None:
         """Look at everything again: the token came back, and what its absence stopped need not wait for a refresh."""
@@ -72,14 +89,17 @@ class Feed:
             self._queue.add(ref, Class.REFRESH)
 
     def _remember_user(self, ref: ObjectRef, body: Mapping[str, Any]) -> None:
-        key_ref = (body.get("spec") or {}).get("keyRef")
-        if not isinstance(key_ref, Mapping) or not isinstance(key_ref.get("name"), str):
-            return
-        named = (ref.namespace, key_ref["name"])
-        if self._named.get(ref) != named:
+        named = _reference(ref, body.get("spec") or {})
+        if named is not None and self._named.get(ref) != named:
             self._forget_user(ref)
             self._named[ref] = named
             self._users[named].add(ref)
+
+    def _remember_record(self, ref: ObjectRef, status: Mapping[str, Any]) -> None:
+        if "recordSeq" in status:
+            self._recorded.add(ref)
+        else:
+            self._recorded.discard(ref)
 
     def _forget_user(self, ref: ObjectRef) -> None:
         named = self._named.pop(ref, None)
@@ -91,7 +111,17 @@ class Feed:
     def _forget(self, ref: ObjectRef) -> None:
         self._intents.pop(ref, None)
         self._statuses.pop(ref, None)
+        self._recorded.discard(ref)
         self._forget_user(ref)
+
+
+def _reference(ref: ObjectRef, spec: Mapping[str, Any]) -> ObjectRef | None:
+    """The object that a spec names: of the same namespace, whatever else it says."""
+    for member, kind in _REFERENCES:
+        named = spec.get(member)
+        if isinstance(named, Mapping) and isinstance(named.get("name"), str):
+            return ObjectRef(kind, ref.namespace, named["name"])
+    return None
 
 
 def _intent(metadata: Mapping[str, Any]) -> str:

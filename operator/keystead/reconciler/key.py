@@ -1,128 +1,172 @@
-"""Reconcile one KmsKey: gather, plan, apply. Level-based: it looks at what is, not at what happened."""
+"""The life of a KmsKey in a cluster: what its plan needs, and how its steps are done."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from msgspec import UNSET
+from msgspec.structs import replace as changed
 
 from keystead.engine.births import Birth, new_key_record, rotated
-from keystead.engine.identifiers import RecordKind, key_id_bytes, new_key_id, record_name
-from keystead.engine.plan.common import Obstacle
+from keystead.engine.clock import parse_time
+from keystead.engine.identifiers import RecordKind, key_id_bytes, new_key_id, orphan_name, record_name
+from keystead.engine.plan.common import Dependants, Obstacle
 from keystead.engine.plan.key import (
+    AdoptKey,
     CreateKey,
+    DeleteObject,
+    DestroyKey,
     KeyFacts,
+    KeyPlan,
     KeyStep,
     RotateKey,
+    SetFinalizer,
     WriteKey,
     next_change,
     plan_key,
 )
+from keystead.engine.plan.key_life import set_aside, tombstone, waits_for
 from keystead.engine.ports import Generate, GeneratedMaterial
 from keystead.engine.record import KeyRecord
+from keystead.engine.view.common import Notice
 from keystead.engine.view.key import key_notices, key_status
-from keystead.errors import InvalidSpecError, KeysteadError
+from keystead.errors import ConflictError, KeysteadError, RecordIntegrityError
 from keystead.reconciler.accounts import Accounts
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
-from keystead.reconciler.outcome import Outcome, obstacle_of, spread
-from keystead.reconciler.ports import EventType, Kind, ObjectRef
+from keystead.reconciler.ports import Kind, ObjectRef
+from keystead.resources import names
 from keystead.resources.kms_key import KmsKey, KmsKeyStatus, parse_key
-from keystead.resources.model import to_wire
-from keystead.resources.reasons import Reason
-
-# Passes of one reconcile: a plan makes one step, and the step after the last one is none.
-_PASSES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Gathered:
+class Gathered:
+    """The facts of a pass, and the record with what is needed to replace it."""
+
     facts: KeyFacts
-    held: Held[KeyRecord] | None
+    held: Held[KeyRecord] | None = None
 
 
-class KeyReconciler:
-    """`reconcile` is what workers call for a KmsKey."""
+class KeyLife:
+    """`driver.Life` of KmsKey."""
+
+    kind = Kind.KEY
 
     def __init__(self, context: Context, accounts: Accounts) -> None:
         self._context = context
         self._accounts = accounts
 
-    async def reconcile(self, ref: ObjectRef) -> Outcome:
-        """One object to what its spec says. StoreError and FencedError pass through; everything else becomes a condition."""
-        body = await self._context.objects.get(ref)
-        try:
-            key = None if body is None else parse_key(body)
-        except InvalidSpecError as error:
-            await self._context.show_invalid(ref, body or {}, error)
-            return Outcome(spread(ref, self._context.refresh_period))
-        try:
-            gathered = await self._gather(ref, key)
-            gathered, obstacle = await self._work(ref, gathered)
-        except KeysteadError as error:
-            return await self._stopped(ref, key, error)
-        if key is not None:
-            await self._show(ref, key, gathered, obstacle)
-        return Outcome(self._again(ref, gathered))
+    def parse(self, body: Mapping[str, Any]) -> KmsKey:
+        """A KmsKey."""
+        return parse_key(body)
 
-    async def _gather(self, ref: ObjectRef, key: KmsKey | None) -> _Gathered:
+    def nothing(self, found: KmsKey) -> Gathered:
+        """No facts."""
+        facts = KeyFacts(
+            key=found,
+            record=None,
+            opened=None,
+            namespace=None,
+            crd=None,
+            now=self._context.clock.now(),
+            region=self._context.region,
+        )
+        return Gathered(facts)
+
+    async def gather(self, ref: ObjectRef, found: KmsKey | None) -> Gathered:
+        """Record, namespace, CRD, dependants, and whether a window is over."""
         context, engine = self._context, self._context.engine()
-        name = record_name(RecordKind.KEY, ref.namespace, ref.name)
         held, namespace, crd = await asyncio.gather(
-            context.book.read(engine.domain, name, KeyRecord),
+            context.book.read(engine.domain, record_name(RecordKind.KEY, ref.namespace, ref.name), KeyRecord),
             context.objects.namespace(ref.namespace),
             context.objects.crd(Kind.KEY),
         )
-        protection = None
-        if key is not None and held is None:
-            protection = await engine.protection(key.spec.key_spec)
+        may_be_born = found is not None and (held is None or _may_be_remade(found))
         facts = KeyFacts(
-            key=key,
+            key=found,
             record=held.record if held else None,
             opened=held.opened if held else None,
             namespace=namespace,
             crd=crd,
             now=context.clock.now(),
             region=context.region,
-            protection=protection,
+            protection=await engine.protection(found.spec.key_spec) if found is not None and may_be_born else None,
         )
-        return _Gathered(facts, held)
+        return self._with_world(Gathered(facts, held))
 
-    async def _work(self, ref: ObjectRef, gathered: _Gathered) -> tuple[_Gathered, Obstacle | None]:
-        for _ in range(_PASSES):
-            plan = plan_key(gathered.facts)
-            if plan.step is None:
-                return gathered, plan.obstacle
-            held = await self._apply(ref, gathered, plan.step)
-            facts = replace(gathered.facts, record=held.record, opened=held.opened, now=self._context.clock.now())
-            gathered = _Gathered(facts, held)
-        return gathered, None
+    def _with_world(self, gathered: Gathered) -> Gathered:
+        """What is remembered of other records, and of time, about the record as it is now."""
+        context, record, now = self._context, gathered.facts.record, self._context.clock.now()
+        dependants, over = Dependants(), False
+        if record is not None:
+            dependants = context.index.dependants(record.key_id, record.namespace)
+            if record.deletion_date is not UNSET:
+                over = context.windows.over(record.key_id, parse_time(record.deletion_date), now)
+            else:
+                context.windows.forget(record.key_id)
+        return Gathered(replace(gathered.facts, now=now, dependants=dependants, window_over=over), gathered.held)
 
-    async def _apply(self, ref: ObjectRef, gathered: _Gathered, step: KeyStep) -> Held[KeyRecord]:
-        engine, held = self._context.engine(), gathered.held
+    def plan(self, gathered: Gathered) -> KeyPlan:
+        """plan_key."""
+        return plan_key(gathered.facts)
+
+    async def apply(self, ref: ObjectRef, gathered: Gathered, step: KeyStep) -> Gathered:
+        """One step."""
         match step:
-            case CreateKey():
-                return await self._create(ref, gathered, step)
+            case SetFinalizer(present):
+                return await self._set_finalizer(ref, gathered, present=present)
+            case DeleteObject():
+                assert gathered.facts.key is not None
+                await self._context.objects.delete(ref, gathered.facts.key.metadata.uid)
+                return Gathered(replace(gathered.facts, key=_terminating(gathered.facts.key, self._context.clock.now())), gathered.held)
+            case _:
+                held = await self._write(ref, gathered, step)
+        return self._with_world(Gathered(replace(gathered.facts, record=held.record, opened=held.opened), held))
+
+    async def _write(
+        self, ref: ObjectRef, gathered: Gathered, step: CreateKey | WriteKey | RotateKey | AdoptKey | DestroyKey
+    ) -> Held[KeyRecord]:
+        context, engine, held = self._context, self._context.engine(), gathered.held
+        if isinstance(step, CreateKey):
+            return await self._create(ref, gathered, step)
+        assert held is not None
+        match step:
             case WriteKey(record):
-                assert held is not None
-                return await self._context.book.replace(engine.domain, RecordKind.KEY, held, record)
+                pass
             case RotateKey(record, request):
-                assert held is not None
                 call = Generate(key_id_bytes(record.key_id), record.spec, record.protection, record.usage)
                 made = await engine.slow(call)
                 assert isinstance(made, GeneratedMaterial)
-                following = rotated(record, made, gathered.facts.now, request)
-                return await self._context.book.replace(engine.domain, RecordKind.KEY, held, following)
+                record = rotated(record, made, gathered.facts.now, request)
+            case AdoptKey(uid):
+                account = await self._accounts.adopt(
+                    engine.domain, ref.namespace, uid, held.record.account, context.leadership.transition
+                )
+                record = changed(held.record, namespace_uid=uid, account=account)
+            case DestroyKey():
+                record = tombstone(held.record, gathered.facts.now)
+        written = await context.book.replace(engine.domain, RecordKind.KEY, held, record)
+        if isinstance(step, DestroyKey):
+            # Order: tombstone, then material (RECORDS). Its wrapped form is gone with the record; this is its unwrapped one.
+            engine.forget(key_id_bytes(record.key_id))
+            context.windows.forget(record.key_id)
+        return written
 
-    async def _create(self, ref: ObjectRef, gathered: _Gathered, step: CreateKey) -> Held[KeyRecord]:
-        """One atomic create: the material dies with the process if it does not happen."""
+    async def _create(self, ref: ObjectRef, gathered: Gathered, step: CreateKey) -> Held[KeyRecord]:
+        """One atomic create, or the replacement of a record that was set aside: the material dies with the process if it fails."""
         context, engine, facts = self._context, self._context.engine(), gathered.facts
         assert facts.key is not None
         assert facts.namespace is not None
         if facts.crd is None:
             raise KeysteadError("the CRD of KmsKey is absent")
-        transition = context.leadership.transition
+        if step.aside:
+            await self._set_aside(gathered)
         account = await self._accounts.claim(
-            engine.domain, ref.namespace, facts.namespace.uid, transition, facts.now
+            engine.domain, ref.namespace, facts.namespace.uid, context.leadership.transition, facts.now
         )
         key_id = new_key_id(context.entropy(16))
         birth = Birth(
@@ -131,55 +175,69 @@ class KeyReconciler:
             crd_uid=facts.crd.uid,
             account=account,
             region=facts.region,
-            transition=transition,
+            transition=context.leadership.transition,
             now=facts.now,
         )
         spec = facts.key.spec
-        call = Generate(key_id_bytes(key_id), spec.key_spec, step.protection, spec.key_usage)
-        made = await engine.slow(call)
+        made = await engine.slow(Generate(key_id_bytes(key_id), spec.key_spec, step.protection, spec.key_usage))
         assert isinstance(made, GeneratedMaterial)
         record = new_key_record(birth, facts.key, key_id, step.draft, step.protection, made)
-        name = record_name(RecordKind.KEY, ref.namespace, ref.name)
-        return await context.book.create(engine.domain, RecordKind.KEY, name, record)
+        if step.aside:
+            assert gathered.held is not None
+            return await context.book.replace(engine.domain, RecordKind.KEY, gathered.held, record)
+        return await context.book.create(engine.domain, RecordKind.KEY, record_name(RecordKind.KEY, ref.namespace, ref.name), record)
 
-    async def _show(
-        self, ref: ObjectRef, key: KmsKey, gathered: _Gathered, obstacle: Obstacle | None
-    ) -> None:
-        """Events first, then status: a kill in between emits the same event again, and the API server knows it."""
-        record, opened = gathered.facts.record, gathered.facts.opened
-        status = key_status(key, record, opened, obstacle, self._context.clock.now().replace(microsecond=0))
-        for notice in key_notices(key, record, obstacle):
-            kind = EventType.WARNING if notice.warning else EventType.NORMAL
-            await self._context.objects.event(ref, key.metadata.uid, notice.reason, notice.message, kind, notice.once)
-        await self._write_status(ref, key, status)
+    async def _set_aside(self, gathered: Gathered) -> None:
+        """Write the record under `orphan-<id>` and read it back, before its place is taken. A kill in between finds it there."""
+        context, domain, held = self._context, self._context.engine().domain, gathered.held
+        assert held is not None
+        name = orphan_name(held.record.key_id)
+        moved = changed(
+            set_aside(held.record), seq=held.record.seq + 1, prev=held.opened.digest, transition=context.leadership.transition
+        )
+        try:
+            await context.book.create(domain, RecordKind.KEY, name, moved)
+        except ConflictError:
+            found = await context.book.read(domain, name, KeyRecord)
+            if found is None or found.record.key_id != held.record.key_id or found.record.seq <= held.record.seq:
+                raise RecordIntegrityError(f"record {name} is not the one that is to be set aside") from None
 
-    async def _write_status(self, ref: ObjectRef, key: KmsKey, status: KmsKeyStatus) -> None:
-        if status != key.status:
-            await self._context.write_status(ref, key.metadata.uid, to_wire(status))
+    async def _set_finalizer(self, ref: ObjectRef, gathered: Gathered, *, present: bool) -> Gathered:
+        key = gathered.facts.key
+        assert key is not None
+        before = key.metadata.finalizers
+        kept = tuple(name for name in before if name != names.IN_USE)
+        after = (*kept, names.IN_USE) if present else kept
+        self._context.leadership.check()
+        await self._context.objects.set_finalizers(ref, key.metadata.uid, before, after)
+        return Gathered(replace(gathered.facts, key=changed(key, metadata=changed(key.metadata, finalizers=after))), gathered.held)
 
-    async def _stopped(self, ref: ObjectRef, key: KmsKey | None, error: KeysteadError) -> Outcome:
-        found = obstacle_of(error)
-        if found is None:
-            raise error
-        obstacle, soon = found
-        if obstacle.reason is Reason.TARGET_FORBIDDEN:
-            # A key has no target Secret: what is forbidden here are its records.
-            obstacle = Obstacle(Reason.ENGINE_UNAVAILABLE, obstacle.message)
-        if key is not None:
-            gathered = _Gathered(_no_facts(key, self._context), None)
-            await self._show(ref, key, gathered, obstacle)
-        return Outcome(spread(ref, self._context.refresh_period), failed=soon)
+    def status(self, found: KmsKey, gathered: Gathered, obstacle: Obstacle | None, now: datetime) -> KmsKeyStatus:
+        """key_status, of the object with the finalizers that it has now."""
+        facts = gathered.facts
+        return key_status(facts.key or found, facts.record, facts.opened, obstacle, now, facts.dependants)
 
-    def _again(self, ref: ObjectRef, gathered: _Gathered) -> float | None:
-        facts, delay = gathered.facts, spread(ref, self._context.refresh_period)
-        if facts.key is None and (facts.record is None or not facts.record.bound):
-            return None
-        now = self._context.clock.now()
-        change = next_change(facts.key, facts.record, now)
-        return delay if change is None else min(delay, (change - now).total_seconds() + 0.05)
+    def notices(self, found: KmsKey, gathered: Gathered, obstacle: Obstacle | None) -> list[Notice]:
+        """key_notices."""
+        return key_notices(found, gathered.facts.record, obstacle)
+
+    def waits(self, found: KmsKey | None, gathered: Gathered) -> bool:
+        """A record without an object waits while it is bound (its object may be seen again) or a window may begin or end."""
+        record = gathered.facts.record
+        return found is not None or (record is not None and (record.bound or waits_for(record)))
+
+    def next_change(self, found: KmsKey | None, gathered: Gathered, now: datetime) -> datetime | None:
+        """The next rotation, or the next look at a window."""
+        record = gathered.facts.record
+        if record is not None and record.deletion_date is not UNSET:
+            return self._context.windows.next_look(record.key_id, parse_time(record.deletion_date), now)
+        return next_change(found, record, now)
 
 
-def _no_facts(key: KmsKey, context: Context) -> KeyFacts:
-    return KeyFacts(
-        key=key, record=None, opened=None, namespace=None, crd=None, now=context.clock.now(), region=context.region
-    )
+def _may_be_remade(key: KmsKey) -> bool:
+    asked = key.metadata.annotations
+    return names.ADOPT in asked or names.NEW_KEY_AFTER_DESTRUCTION in asked
+
+
+def _terminating(key: KmsKey, now: datetime) -> KmsKey:
+    return changed(key, metadata=changed(key.metadata, deletion_timestamp=now))

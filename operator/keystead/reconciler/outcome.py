@@ -31,6 +31,14 @@ class Outcome:
     failed: bool = False
 
 
+class StoppedError(Exception):
+    """A step met an obstacle that only doing it could show (a target's other owner)."""
+
+    def __init__(self, obstacle: Obstacle) -> None:
+        super().__init__(obstacle.message)
+        self.obstacle = obstacle
+
+
 # Most specific first: the first row that fits decides. The flag: whether to try again soon by itself.
 OBSTACLES: Final[tuple[tuple[type[KeysteadError], Reason, bool], ...]] = (
     (InvalidSpecError, Reason.INVALID_SPEC, False),

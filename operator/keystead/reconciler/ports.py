@@ -8,10 +8,11 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from keystead.engine.identifiers import RecordKind
-from keystead.engine.plan.common import CrdFacts, NamespaceFacts
+from keystead.engine.plan.common import CrdFacts, Dependants, NamespaceFacts
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts
 from keystead.engine.ports import Domain, FastLane, SlowCall, SlowResult
 from keystead.engine.record import SealedRecord
+from keystead.engine.record.common import RecordBase
 from keystead.resources.vocabulary import KeySpec, Protection
 
 
@@ -62,6 +63,30 @@ class Records(Protocol):
     async def get(self, name: str) -> StoredRecord | None: ...
     async def create(self, kind: RecordKind, sealed: SealedRecord) -> StoredRecord: ...
     async def replace(self, kind: RecordKind, sealed: SealedRecord, resource_version: str) -> StoredRecord: ...
+    async def delete(self, name: str, resource_version: str) -> None:
+        """Delete this very version. Nothing happens where it is gone. Only alias and grant records are ever deleted."""
+
+
+class Index(Protocol):
+    """What is remembered of all records. It finds records and counts; it authorises nothing and replaces no read before a write."""
+
+    def learn(self, name: str, record: RecordBase) -> None:
+        """A record that this process wrote: the watch will tell the same later."""
+
+    def drop(self, name: str) -> None:
+        """A record that this process deleted."""
+
+    def names_of(self, ref: ObjectRef) -> tuple[str, ...]:
+        """Names of the records that an object of this name claims; of an alias there can be several."""
+
+    def record_of(self, key_id: str) -> str | None:
+        """Name of the key record with this id; of two, the one with the higher seq."""
+
+    def dependants(self, key_id: str, namespace: str) -> Dependants:
+        """What is bound to a key; those outside `namespace` are counted."""
+
+    def destroyed_at(self, ref: ObjectRef) -> datetime | None:
+        """When a key that bore this name was destroyed last."""
 
 
 class Objects(Protocol):
@@ -69,6 +94,12 @@ class Objects(Protocol):
 
     async def get(self, ref: ObjectRef) -> dict[str, Any] | None: ...
     async def apply_status(self, ref: ObjectRef, uid: str, status: dict[str, Any]) -> None: ...
+    async def set_finalizers(self, ref: ObjectRef, uid: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+        """Replace the finalizers of the object with this uid, if they are as `before`. ConflictError otherwise."""
+
+    async def delete(self, ref: ObjectRef, uid: str) -> None:
+        """Delete the object with this uid."""
+
     async def namespace(self, name: str) -> NamespaceFacts | None: ...
     async def crd(self, kind: Kind) -> CrdFacts | None: ...
     async def event(self, ref: ObjectRef, uid: str, reason: str, message: str, kind: EventType, once: str) -> None: ...
@@ -105,6 +136,9 @@ class Engine(Protocol):
 
     async def slow(self, call: SlowCall) -> SlowResult:
         """Run a slow call without holding the event loop."""
+
+    def forget(self, key_id: bytes) -> None:
+        """Drop what is in memory of a key's material: it is destroyed."""
 
 
 class Clock(Protocol):

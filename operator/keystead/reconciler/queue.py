@@ -30,7 +30,7 @@ class WorkQueue:
 
     def __init__(self) -> None:
         self._ready: dict[Class, OrderedDict[ObjectRef, None]] = {kind: OrderedDict() for kind in Class}
-        self._working: set[ObjectRef] = set()
+        self._working: dict[ObjectRef, Class] = {}
         self._again: dict[ObjectRef, Class] = {}
         self._timers: dict[ObjectRef, asyncio.TimerHandle] = {}
         self._failures: dict[ObjectRef, int] = {}
@@ -87,7 +87,7 @@ class WorkQueue:
         for kind in Class:
             if self._ready[kind]:
                 key, _ = self._ready[kind].popitem(last=False)
-                self._working.add(key)
+                self._working[key] = kind
                 return key
         raise RuntimeError("take from an empty queue")
 
@@ -96,18 +96,22 @@ class WorkQueue:
         self._failures.pop(key, None)
         self._finish(key)
 
-    def failed(self, key: ObjectRef, jitter: Callable[[], float]) -> float:
-        """The work failed: again after a backoff that doubles, 0.2 s to 60 s. Answers the delay."""
+    def failed(self, key: ObjectRef, jitter: Callable[[], float], kind: Class | None = None) -> float:
+        """The work failed: again after a backoff that doubles, 0.2 s to 60 s. Answers the delay.
+
+        `kind` None: in the class that it was in, for a new object whose first try fails is still a new object.
+        """
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
         delay = min(BACKOFF_FIRST * float(1 << min(count, 16)), BACKOFF_MAX) * (0.75 + 0.5 * jitter())
+        kind = self._working[key] if kind is None else kind
         self._finish(key)
         if key not in self._ready[Class.NEW] and key not in self._ready[Class.REFRESH]:
-            self.add_later(key, delay)
+            self.add_later(key, delay, kind)
         return delay
 
     def _finish(self, key: ObjectRef) -> None:
-        self._working.discard(key)
+        self._working.pop(key, None)
         again = self._again.pop(key, None)
         if again is not None:
             self.add(key, again)

@@ -11,7 +11,7 @@ from typing import Protocol
 from keystead.errors import ConflictError, FencedError, KeysteadError, StoreError
 from keystead.reconciler.outcome import Outcome
 from keystead.reconciler.ports import Kind, Leadership, ObjectRef
-from keystead.reconciler.queue import WorkQueue
+from keystead.reconciler.queue import Class, WorkQueue
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +82,8 @@ class Workers:
             log.exception("%s: unexpected", key)
             self._queue.failed(key, self._jitter)
             return "error"
-        if outcome.failed:
-            self._queue.failed(key, self._jitter)
+        if outcome.failed:  # its condition says so: it is not new any more
+            self._queue.failed(key, self._jitter, Class.REFRESH)
             return "obstacle"
         self._queue.done(key)
         if outcome.again_in is not None:

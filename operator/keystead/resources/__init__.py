@@ -1,7 +1,7 @@
 """Frozen typed models of the custom resources: the single source of crds/*.yaml. No I/O, no clock, no randomness.
 
 A front door or repository parses an object once, with the parser of its kind; everything above works on the models.
-Words: vocabulary, names, reasons. Rules that no type can say: rules. Files: `python -m keystead.resources crds/`.
+Words: vocabulary, names, reasons. Rules that no type can say: rules. Files: `make crds`, `make reference`.
 """
 
 from __future__ import annotations

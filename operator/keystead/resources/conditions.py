@@ -41,6 +41,21 @@ class ConditionType(StrEnum):
     POLICY_ENFORCED = "PolicyEnforced"
 
 
+CONDITIONS: Final[Mapping[ConditionType, tuple[str, str]]] = MappingProxyType(
+    {
+        ConditionType.READY: ("all four kinds", "What the spec says is carried out. Unknown: paused by spec.suspend."),
+        ConditionType.RECONCILING: ("all four kinds", "Not Ready, and Keystead goes on by itself."),
+        ConditionType.STALLED: ("all four kinds", "Not Ready, and somebody must act: the reason's row says what to type."),
+        ConditionType.DELETION_SCHEDULED: ("KmsKey", "The waiting window runs, or the object goes once nothing uses the key."),
+        ConditionType.ROTATION_SUCCEEDED: ("KmsKey, KmsDataKey", "The last rotation that was due is done. Absent before the first."),
+        ConditionType.REWRAPPED: ("KmsDataKey", "Every version is encrypted under the key's current material."),
+        ConditionType.DEPENDENCIES_RESOLVED: ("KmsAlias, KmsGrant, KmsDataKey", "The key that it names was found and may be used."),
+        ConditionType.POLICY_ENFORCED: ("KmsKey", "The key's policy is enforced. False: the key serves nobody."),
+    }
+)
+"""Condition -> the kinds that have it, and what True means. The reference page is generated from it."""
+
+
 class Condition(Model, frozen=True, kw_only=True):
     """metav1.Condition. Types and reasons of other controllers are kept as they are."""
 

@@ -56,7 +56,7 @@ class GrantConstraints(Spec, frozen=True, kw_only=True):
         | UnsetType
     ) = UNSET
     source_arn: (
-        Annotated[str, doc("aws:SourceArn of the request must be this ARN.", min_length=1, max_length=512)] | UnsetType
+        Annotated[str, doc("aws:SourceArn of the request must be this ARN. Default: any.", min_length=1, max_length=512)] | UnsetType
     ) = UNSET
 
 

@@ -189,7 +189,7 @@ class KmsKeySpec(Spec, frozen=True, kw_only=True):
         doc(
             """What deleting this object does. Retain (default): the key goes on decrypting and verifying, and the
             same manifest takes it up again. ScheduleDeletion: once nothing depends on it, use stops and the waiting
-            window begins, at whose end the material is destroyed; not available in this version. Mutable.""",
+            window begins, at whose end the material is destroyed. Mutable.""",
             schema_default="Retain",
         ),
     ] = DeletionPolicy.RETAIN
@@ -202,7 +202,7 @@ class KmsKeySpec(Spec, frozen=True, kw_only=True):
             ScheduledDeletion,
             doc(
                 """Present: use stops at once and the waiting window runs (ScheduleKeyDeletion writes it). Removed
-                before the end: the deletion is cancelled. Default: absent. Not available in this version."""
+                before the end: the deletion is cancelled. Default: absent. Mutable."""
             ),
         ]
         | UnsetType
@@ -211,7 +211,7 @@ class KmsKeySpec(Spec, frozen=True, kw_only=True):
         bool,
         doc(
             """true: deleting this object is refused, except with its namespace or with the annotation
-            kms.keystead.io/allow-deletion. Default: false. Not available in this version."""
+            kms.keystead.io/allow-deletion. Default: false. Mutable."""
         ),
     ] = False
     adopt_key_id: (

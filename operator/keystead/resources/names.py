@@ -1,50 +1,145 @@
-"""Names that the API server, people and GitOps tools see: group, annotations, labels, finalizer, Secret type.
+"""Names that the API server, people and GitOps tools see: group, annotations, labels, finalizer, Secret types.
 
-Values and rights of each annotation: docs RECORDS (Rights, Annotations) and RESOURCES (Behaviour).
+What each is for, and who may write it, stands in the tables below; the reference page is generated from them.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 GROUP: Final = "kms.keystead.io"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 
 HOLD: Final = "kms.keystead.io/hold"
-"""Any value but `released` latches a hold in the sealed record; only `released` lifts it. Asks the verb hold."""
 HOLD_RELEASED: Final = "released"
 ROTATE_REQUESTED_AT: Final = "kms.keystead.io/rotate-requested-at"
-"""A new value asks for one rotation on demand."""
 RECONCILE_REQUESTED_AT: Final = "kms.keystead.io/reconcile-requested-at"
-"""A new value asks for one pass; status.lastHandledReconcileAt answers with it."""
 CANCEL_DELETION: Final = "kms.keystead.io/cancel-deletion"
-"""`true` on a live KmsKey whose window runs: CancelKeyDeletion. Asks cancelkeydeletion."""
 ALLOW_DELETION: Final = "kms.keystead.io/allow-deletion"
-"""`true`: lifts deletionProtection of a KmsKey, or the fence of a record Secret. Asks the verb hold."""
 ADOPT: Final = "kms.keystead.io/adopt"
-"""`true`: take the record of an earlier namespace of this name; `as-new`: set it aside. Asks the verb adopt."""
+ADOPT_TRUE: Final = "true"
+ADOPT_AS_NEW: Final = "as-new"
 NEW_KEY_AFTER_DESTRUCTION: Final = "kms.keystead.io/new-key-after-destruction"
-"""The destroyed key's id: allows a new key under its name. Asks the verb adopt."""
 DATA_KEY: Final = "kms.keystead.io/data-key"
-"""On a Secret that Keystead made: the KmsDataKey that it was made for."""
 VERSION_HASH: Final = "kms.keystead.io/data-key-version-hash"
-"""On a data key's Secret: changes with its content, for reloaders."""
 RESTARTED_AT: Final = "kms.keystead.io/restarted-at"
-"""On a Pod template, where rolloutRestartTargets works: the one annotation that the operator may change."""
 
 CREATED_BY: Final = "kms.keystead.io/created-by"
 CREATED_BY_API: Final = "api"
-"""Label of an object that the API made; after destruction the operator deletes it."""
 CLASS: Final = "kms.keystead.io/class"
-"""Label that tells two installations in one cluster apart."""
 RECORD: Final = "kms.keystead.io/record"
-"""Label of a record Secret: its record kind."""
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY_KEYSTEAD: Final = "keystead"
 
 IN_USE: Final = "kms.keystead.io/in-use"
-"""The one finalizer: on a ScheduleDeletion key while something depends on it."""
 
 DATA_KEY_SECRET_TYPE: Final = "kms.keystead.io/data-key"  # noqa: S105 - a type, not a secret
-"""Type of a Secret that a KmsDataKey made."""
+RECORD_SECRET_TYPE: Final = "kms.keystead.io/{}-record"  # noqa: S105 - a type, not a secret
+DOMAIN_BACKUP_SECRET_TYPE: Final = "kms.keystead.io/domain-backup"  # noqa: S105 - a type, not a secret
+
+
+class NameRow(NamedTuple):
+    """One name: the objects that carry it, what its values mean, who writes it, and the RBAC verb asked beside the write itself."""
+
+    on: str
+    meaning: str
+    writer: str
+    verb: str = ""
+
+
+_FOUR: Final = "all four kinds"
+_ASKED: Final = "people"
+_OPERATOR: Final = "the operator"
+_LATER: Final = "Reserved: nothing in this version reads or writes it."
+
+ANNOTATIONS: Final[Mapping[str, NameRow]] = MappingProxyType(
+    {
+        RECONCILE_REQUESTED_AT: NameRow(
+            _FOUR, "A new value asks for one pass; status.lastHandledReconcileAt answers with it.", _ASKED
+        ),
+        ROTATE_REQUESTED_AT: NameRow(
+            "KmsKey, KmsDataKey",
+            "A new value asks for one rotation on demand; status.lastHandledRotateAt answers with it.",
+            _ASKED,
+            "rotatekeyondemand (on a KmsKey)",
+        ),
+        HOLD: NameRow(
+            "KmsKey",
+            f"Any value but `{HOLD_RELEASED}` latches a hold in the sealed record; only `{HOLD_RELEASED}` lifts it. "
+            "Removing the annotation, or the object, does not.",
+            _ASKED,
+            "hold",
+        ),
+        CANCEL_DELETION: NameRow(
+            "KmsKey", "`true` while the waiting window runs: the deletion is cancelled.", _ASKED, "cancelkeydeletion"
+        ),
+        ALLOW_DELETION: NameRow(
+            "KmsKey; record Secrets and namespace keystead-records",
+            "`true`: lifts spec.deletionProtection, or the fence of a record.",
+            _ASKED,
+            "hold (for a record or the namespace: cluster-wide)",
+        ),
+        ADOPT: NameRow(
+            _FOUR,
+            f"`{ADOPT_TRUE}`: take over the record of an earlier namespace of this name. `{ADOPT_AS_NEW}`: set it aside and "
+            "make a new one.",
+            _ASKED,
+            "adopt, cluster-wide",
+        ),
+        NEW_KEY_AFTER_DESTRUCTION: NameRow(
+            "KmsKey", "The id of the destroyed key: allows a new key under its name.", _ASKED, "adopt, cluster-wide"
+        ),
+        DATA_KEY: NameRow("Secret", "The KmsDataKey that Keystead made this Secret for.", _OPERATOR),
+        VERSION_HASH: NameRow(
+            "Secret",
+            "Changes with the data key in it, for reloaders. In a Secret that Keystead did not make, the name ends in "
+            "`-` and 8 hex digits of the KmsDataKey.",
+            _OPERATOR,
+        ),
+        RESTARTED_AT: NameRow("Pod template of a workload", _LATER, _OPERATOR),
+    }
+)
+"""Annotation -> what it is."""
+
+LABELS: Final[Mapping[str, NameRow]] = MappingProxyType(
+    {
+        RECORD: NameRow("Secret in keystead-records", "The kind of record that it holds.", _OPERATOR),
+        MANAGED_BY: NameRow(
+            "Secrets that Keystead makes", f"`{MANAGED_BY_KEYSTEAD}`. Nothing is decided by it.", "the operator, the ceremony"
+        ),
+        CREATED_BY: NameRow(
+            "KmsKey", f"`{CREATED_BY_API}`: the API made the object, and after the key's destruction the operator deletes it.", "the API"
+        ),
+        CLASS: NameRow(_FOUR, _LATER, _ASKED),
+    }
+)
+"""Label -> what it is."""
+
+FINALIZERS: Final[Mapping[str, NameRow]] = MappingProxyType(
+    {
+        IN_USE: NameRow(
+            "KmsKey with deletionPolicy ScheduleDeletion",
+            "Keeps the object, and the key in use, while something depends on the key.",
+            _OPERATOR,
+        )
+    }
+)
+"""Finalizer -> what it is. There is one."""
+
+SECRET_TYPES: Final[Mapping[str, NameRow]] = MappingProxyType(
+    {
+        DATA_KEY_SECRET_TYPE: NameRow(
+            "Secret beside the workload", "An encrypted data key, in a Secret that Keystead made for it.", _OPERATOR
+        ),
+        RECORD_SECRET_TYPE.format("<kind>"): NameRow(
+            "Secret in keystead-records", "A sealed record: key, alias, grant, account, datakey or install.", _OPERATOR
+        ),
+        DOMAIN_BACKUP_SECRET_TYPE: NameRow(
+            "Secret in keystead-records", "The sealed backup of the domain.", "the ceremony, once"
+        ),
+    }
+)
+"""Secret type -> what it is."""

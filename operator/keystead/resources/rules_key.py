@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from keystead.resources.kms_key import KIND, KmsKey, RotationWindow
 from keystead.resources.rule import FORBIDDEN, Rule, duration_between, immutable, not_available
-from keystead.resources.vocabulary import USAGES, DeletionPolicy, KeySpec, Origin
+from keystead.resources.vocabulary import USAGES, KeySpec, Origin
 
 AWS_PREFIX: Final = "aws-"
 RESERVED_TAG: Final = "aws:"
@@ -129,26 +129,6 @@ KEY_RULES: Final[tuple[Rule, ...]] = (
         "self.origin == 'AWS_KMS'",
         lambda new, _old: new.spec.origin is Origin.AWS_KMS,
         what="an origin other than AWS_KMS",
-    ),
-    not_available(
-        KIND,
-        "deletionPolicy",
-        "self.deletionPolicy == 'Retain'",
-        lambda new, _old: new.spec.deletion_policy is DeletionPolicy.RETAIN,
-        what="deletionPolicy ScheduleDeletion",
-    ),
-    not_available(
-        KIND,
-        "scheduledDeletion",
-        "!has(self.scheduledDeletion)",
-        lambda new, _old: new.spec.scheduled_deletion is UNSET,
-    ),
-    not_available(
-        KIND,
-        "deletionProtection",
-        "!has(self.deletionProtection) || !self.deletionProtection",
-        lambda new, _old: not new.spec.deletion_protection,
-        what="deletionProtection true",
     ),
     not_available(KIND, "adoptKeyId", "!has(self.adoptKeyId)", lambda new, _old: new.spec.adopt_key_id is UNSET),
 )

@@ -23,7 +23,7 @@ from keystead.store.records import KubeRecords
 
 TOKEN_SECRET: Final = "keystead-token"  # noqa: S105 - a name
 RECOVERY_SECRET: Final = "keystead-recovery-key"  # noqa: S105 - a name
-BACKUP_TYPE: Final = "kms.keystead.io/domain-backup"
+BACKUP_TYPE: Final = names.DOMAIN_BACKUP_SECRET_TYPE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

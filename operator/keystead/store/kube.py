@@ -8,6 +8,7 @@ closed; resourceVersion makes the second one a conflict where the first had arri
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import client, config
 
+from keystead import __version__
 from keystead.errors import (
     ConflictError,
     ForbiddenError,
@@ -32,12 +34,21 @@ from keystead.errors import (
 JSON: Final = "application/json"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
 
 PAGE: Final = "500"
 # One request: more than any healthy API server needs, less than the Lease's deadline.
 REQUEST_SECONDS: Final = 8.0
 # A watch that says nothing for this long is opened anew (bookmarks come about once a minute).
 WATCH_SILENCE_SECONDS: Final = 75.0
+# Times that an API server may have. Before: a machine that booted without a clock. After: so far from the end of the calendar that no
+# period, window or overlap added to a record's time can pass it.
+EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+# Levels of JSON that an API server lets through (Go's decoder): somebody's object as deep as that must not stop the reading of all the
+# others. Python stops at 1,000 by default; Kopf's own reading obeys the same limit.
+_DEPTH: Final = 10_000
 
 _ERRORS: Final[Mapping[int, type[StoreError]]] = {
     403: ForbiddenError,
@@ -53,33 +64,49 @@ _ERRORS: Final[Mapping[int, type[StoreError]]] = {
 
 @dataclass(slots=True)
 class ServerClock:
-    """The API server's time: its `Date` header, carried on by the monotonic clock between answers."""
+    """The API server's time: its `Date` header, carried on by the monotonic clock between answers.
+
+    A Date that is missing, unreadable or beyond EARLIEST and LATEST is not believed: the time goes on as it went. Within them a step is
+    believed, forward and back: what must not happen twice or early is not guarded by the clock alone.
+    """
 
     _date: datetime | None = None
     _at: float = 0.0
+    _why: str = ""
 
     def observe(self, header: str | None) -> None:
         """Take over the Date of an answer."""
-        if header is None:
-            return
         try:
-            self._date = parsedate_to_datetime(header).astimezone(UTC)
-        except ValueError:
+            date = parsedate_to_datetime(header or "").astimezone(UTC)
+        except (ValueError, TypeError, OverflowError):
+            self._why = f": its Date is {header!r}"
             return
-        self._at = time.monotonic()
+        if EARLIEST <= date < LATEST:
+            self._date, self._at = date, time.monotonic()
+        else:
+            self._why = f": its Date is {header!r}, which is not believed"
 
     def now(self) -> datetime:
-        """The API server's time. StoreUnavailableError before its first answer."""
+        """The API server's time. StoreUnavailableError before its first answer that is believed."""
         if self._date is None:
-            raise StoreUnavailableError("the API server's time is not known yet")
+            raise StoreUnavailableError(f"the API server's time is not known yet{self._why}")
         return self._date + timedelta(seconds=time.monotonic() - self._at)
 
 
-class Kube:
-    """Requests to one API server."""
+def user_agent(identity: str = "") -> str:
+    """What the API server's audit log shows of a request: the program, its version, and which operator process it was."""
+    if not identity:
+        return f"keystead/{__version__}"
+    shown = "".join(c if c.isascii() and c.isprintable() and c not in "()" else "_" for c in identity)
+    return f"keystead-operator/{__version__} ({shown})"
 
-    def __init__(self, api: client.ApiClient) -> None:
+
+class Kube:
+    """Requests to one API server. `identity`: the operator process that asks; empty for a command."""
+
+    def __init__(self, api: client.ApiClient, identity: str = "") -> None:
         self._api = api
+        self._agent = user_agent(identity)
         self.clock = ServerClock()
 
     async def request(
@@ -100,7 +127,7 @@ class Kube:
         self.clock.observe(response.headers.get("Date"))
         if response.status >= 400:
             raise _error(response.status, method, path, data)
-        return json.loads(data) if data else None
+        return _parsed(f"{method} {path}", data) if data else None
 
     async def list_pages(self, path: str, query: Mapping[str, str] | None = None) -> tuple[list[Any], str]:
         """All items of a list, read in pages of 500, and the resourceVersion to watch from."""
@@ -123,7 +150,7 @@ class Kube:
                 raise _error(response.status, "WATCH", path, await response.read())
             async for line in response.content:
                 if line.strip():
-                    yield json.loads(line)
+                    yield _parsed(f"WATCH {path}", line)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise StoreUnavailableError(f"WATCH {path}: {type(error).__name__}") from None
         finally:
@@ -138,7 +165,7 @@ class Kube:
         content_type: str,
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": JSON, "Content-Type": content_type}
+        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._agent}
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         try:
@@ -155,8 +182,9 @@ class Kube:
         await self._api.close()
 
 
-async def connect(kubeconfig: Path | None) -> Kube:
+async def connect(kubeconfig: Path | None, identity: str = "") -> Kube:
     """A client from a kubeconfig, or from the Pod's ServiceAccount. StoreError where neither works."""
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 2 * _DEPTH))
     settings = client.Configuration()
     try:
         if kubeconfig is not None:
@@ -167,7 +195,14 @@ async def connect(kubeconfig: Path | None) -> Kube:
         raise StoreError(f"no access to an API server: {error}; hint: set KUBECONFIG") from None
     settings.retries = None
     settings.client_go_retries = False
-    return Kube(client.ApiClient(settings))
+    return Kube(client.ApiClient(settings), identity)
+
+
+def _parsed(what: str, data: bytes) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):  # a proxy's page, or a line that was cut
+        raise StoreUnavailableError(f"{what}: the answer is no JSON") from None
 
 
 def _error(status: int, method: str, path: str, data: bytes) -> StoreError:

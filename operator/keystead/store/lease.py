@@ -52,6 +52,11 @@ class LeaseElector:
         return self._transition is not None and time.monotonic() < self._valid_until
 
     @property
+    def expired(self) -> bool:
+        """Whether this process led, could not renew in time, and has not yet noticed (`hold` ends it)."""
+        return self._transition is not None and time.monotonic() >= self._valid_until
+
+    @property
     def age(self) -> float:
         """Seconds since the last successful renewal by this process, or since the Lease was last seen to move."""
         moment = self._valid_until - self._settings.renew_deadline if self._transition is not None else self._seen[1]
@@ -73,6 +78,23 @@ class LeaseElector:
             except StoreError as error:
                 log.info("the Lease cannot be had yet: %s", error)
             await asyncio.sleep(self._pause())
+
+    async def seize(self) -> bool:
+        """Take the Lease from whoever holds it, for an uninstall: whether somebody held it. A Lease that is not there is not made.
+
+        The holder notices at its next renewal, and where it cannot renew it writes nothing past its own `renew_deadline`.
+        """
+        while True:
+            try:
+                lease = await self._kube.request("GET", f"{self._path}/{self._settings.lease_name}")
+            except NotFoundError:
+                return False
+            spec = lease.get("spec") or {}
+            try:
+                await self._write(lease, int(spec.get("leaseTransitions") or 0) + 1, acquired=True)
+            except ConflictError:  # the holder renewed in between
+                continue
+            return bool(spec.get("holderIdentity"))
 
     def _pause(self) -> float:
         """Until the next look at the Lease: not past the moment when it runs out."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Final
 
 from keystead.engine.clock import format_time
 from keystead.engine.plan.common import CrdFacts, NamespaceFacts
-from keystead.errors import ConflictError, NotFoundError
+from keystead.errors import ConflictError, NotFoundError, RefusedError
 from keystead.reconciler.ports import EventType, Kind, ObjectRef
 from keystead.resources import names
-from keystead.store.kube import APPLY, MERGE_PATCH, Kube
+from keystead.store.kube import APPLY, JSON_PATCH, MERGE_PATCH, Kube
 
 MANAGER: Final = "keystead-operator"
 _API: Final = f"/apis/{names.API_VERSION}"
@@ -19,8 +20,9 @@ _API: Final = f"/apis/{names.API_VERSION}"
 class KubeObjects:
     """Implements `reconciler.ports.Objects`."""
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, crd_seen: Callable[[Kind, bool], None] = lambda _kind, _present: None) -> None:
         self._kube = kube
+        self._crd_seen = crd_seen
 
     async def get(self, ref: ObjectRef) -> dict[str, Any] | None:
         """The live object, or None where it is not there (or its CRD is not)."""
@@ -50,13 +52,35 @@ class KubeObjects:
             body = {"metadata": {"uid": uid}, "status": foreign}
             await self._kube.request("PATCH", path, {"fieldManager": MANAGER}, body, MERGE_PATCH)
 
-    async def served(self, kinds: tuple[Kind, ...]) -> bool:
-        """Whether the API server serves all these kinds now (discovery, which everybody may read)."""
+    async def set_finalizers(self, ref: ObjectRef, uid: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+        """JSON patch that tests the uid and the finalizers as they were. ConflictError where they are not; nothing where it is gone."""
+        patch: list[dict[str, Any]] = [{"op": "test", "path": "/metadata/uid", "value": uid}]
+        if before:
+            patch.append({"op": "test", "path": "/metadata/finalizers", "value": list(before)})
+        patch.append({"op": "add", "path": "/metadata/finalizers", "value": list(after)})
+        try:
+            await self._kube.request("PATCH", _path(ref), {"fieldManager": MANAGER}, patch, JSON_PATCH)
+        except NotFoundError:
+            return
+        except RefusedError as error:  # a test that fails answers 422
+            raise ConflictError(f"{ref}: its finalizers changed meanwhile ({error})") from None
+
+    async def delete(self, ref: ObjectRef, uid: str) -> None:
+        """DELETE with the uid. Nothing where it is gone."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        try:
+            await self._kube.request("DELETE", _path(ref), body=body)
+        except NotFoundError:
+            return
+
+    async def served(self) -> set[Kind]:
+        """The kinds that the API server serves now (discovery, which everybody may read)."""
         try:
             found = await self._kube.request("GET", _API)
         except NotFoundError:
-            return False
-        return {kind.plural for kind in kinds} <= {item["name"] for item in found["resources"]}
+            return set()
+        resources = {item["name"] for item in found["resources"]}
+        return {kind for kind in Kind if kind.plural in resources}
 
     async def namespace(self, name: str) -> NamespaceFacts | None:
         """The live namespace, or None."""
@@ -72,8 +96,11 @@ class KubeObjects:
         try:
             found = await self._kube.request("GET", path)
         except NotFoundError:
+            self._crd_seen(kind, False)
             return None
-        return CrdFacts(found["metadata"]["uid"], "deletionTimestamp" in found["metadata"])
+        terminating = "deletionTimestamp" in found["metadata"]
+        self._crd_seen(kind, not terminating)
+        return CrdFacts(found["metadata"]["uid"], terminating)
 
     async def event(self, ref: ObjectRef, uid: str, reason: str, message: str, kind: EventType, once: str) -> None:
         """An event whose name is a digest of uid, reason and `once`: made a second time it is the same one."""

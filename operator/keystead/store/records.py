@@ -19,7 +19,7 @@ from keystead.resources import names
 from keystead.store.kube import Kube
 
 log = logging.getLogger(__name__)
-TYPE: Final = "kms.keystead.io/{}-record"
+TYPE: Final = names.RECORD_SECRET_TYPE
 
 
 class KubeRecords:
@@ -46,6 +46,14 @@ class KubeRecords:
         body = _body(kind, sealed)
         body["metadata"]["resourceVersion"] = resource_version
         return parse_secret(await self._kube.request("PUT", f"{self._path}/{sealed.name}", body=body))
+
+    async def delete(self, name: str, resource_version: str) -> None:
+        """DELETE of this very version. ConflictError where somebody else wrote; nothing where it is gone."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": resource_version}}
+        try:
+            await self._kube.request("DELETE", f"{self._path}/{name}", body=body)
+        except NotFoundError:
+            return
 
     async def list_all(self, kinds: tuple[RecordKind, ...]) -> tuple[list[StoredRecord], str]:
         """All records of these kinds and the resourceVersion to watch from. Paged. What is no record is left out and logged."""

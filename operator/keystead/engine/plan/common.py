@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 from msgspec import UNSET
 
 from keystead.engine.freshness import Seen, check_against
 from keystead.engine.record.common import RecordBase
 from keystead.errors import RecordIntegrityError
+from keystead.resources import names
+from keystead.resources.model import ObjectMeta
 from keystead.resources.reasons import Reason
 from keystead.resources.status import CommonStatus
+
+Step = TypeVar("Step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,39 @@ class Obstacle:
 
     reason: Reason
     message: str
+
+
+@dataclass(frozen=True)
+class Plan(Generic[Step]):
+    """One step at most, or an obstacle; with both the step is done and the obstacle shown.
+
+    `note` is for the log: why an absent object changes nothing.
+    """
+
+    step: Step | None = None
+    obstacle: Obstacle | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependants:
+    """Names of the objects that are bound to a key, by kind; those of other namespaces are counted only."""
+
+    aliases: tuple[str, ...] = ()
+    grants: tuple[str, ...] = ()
+    data_keys: tuple[str, ...] = ()
+    foreign: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.aliases or self.grants or self.data_keys or self.foreign)
+
+    def __str__(self) -> str:
+        parts = (("KmsAlias", self.aliases), ("KmsGrant", self.grants), ("KmsDataKey", self.data_keys))
+        told = [f"{kind} {', '.join(found[:8])}{' ...' if len(found) > 8 else ''}" for kind, found in parts if found]
+        return "; ".join([*told, f"{self.foreign} in other namespaces"] if self.foreign else told)
+
+
+NOTHING_DEPENDS: Final = Dependants()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +100,26 @@ def integrity_obstacle(status: CommonStatus, opened: Opened | None, names_someth
     except RecordIntegrityError as error:
         return Obstacle(Reason.RECORD_INTEGRITY, str(error))
     return None
+
+
+def suspended_obstacle(suspend: bool) -> Obstacle | None:
+    """spec.suspend stops every change."""
+    return Obstacle(Reason.SUSPENDED, "spec.suspend is true; nothing is changed") if suspend else None
+
+
+def adopting(metadata: ObjectMeta) -> bool:
+    """Whether an administrator lets this object take the record of an earlier namespace of its name."""
+    return metadata.annotations.get(names.ADOPT) == names.ADOPT_TRUE
+
+
+def adopting_as_new(metadata: ObjectMeta) -> bool:
+    """Whether an administrator lets this object have the name, and the earlier record be set aside."""
+    return metadata.annotations.get(names.ADOPT) == names.ADOPT_AS_NEW
+
+
+def adopting_either(metadata: ObjectMeta) -> bool:
+    """For records that are no one's data: taking over and beginning anew are the same."""
+    return adopting(metadata) or adopting_as_new(metadata)
 
 
 def namespace_obstacle(record: RecordBase | None, namespace: NamespaceFacts | None) -> Obstacle | None:

@@ -23,13 +23,16 @@ from keystead.engine.plan.common import (
     NamespaceFacts,
     Obstacle,
     Opened,
+    Plan,
+    adopting,
     gone_obstacle,
     integrity_obstacle,
     namespace_obstacle,
+    suspended_obstacle,
 )
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts, desired_secret, secret_obstacle
 from keystead.engine.record.codec import encode
-from keystead.engine.record.datakey import DataKeyRecord
+from keystead.engine.record.datakey import DataKeyRecord, DataKeyVersion
 from keystead.engine.record.key import KeyRecord
 from keystead.engine.rotation import parse_duration
 from keystead.resources import names
@@ -43,7 +46,11 @@ ARCHIVE_ABOVE = 192 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataKeyFacts:
-    """All that a plan for one data key depends on. `key` is the record of the KmsKey that it names, or that its blobs name."""
+    """All that a plan for one data key depends on.
+
+    key      the record of the key under which the newest version is: of the record's key id, before there is one of `target`
+    target   the record of the key that spec names now; by aliasRef it is looked at for a new version only
+    """
 
     data_key: KmsDataKey | None
     record: DataKeyRecord | None
@@ -51,6 +58,7 @@ class DataKeyFacts:
     namespace: NamespaceFacts | None
     crd: CrdFacts | None
     key: KeyRecord | None
+    target: KeyRecord | None
     secret: SecretFacts | None
     now: datetime
 
@@ -93,13 +101,7 @@ class Archive:
 DataKeyStep = Archive | Issue | Rewrap | WriteDataKey | Deliver
 
 
-@dataclass(frozen=True, slots=True)
-class DataKeyPlan:
-    """One step at most, or an obstacle. With an obstacle and a step the step is done and the obstacle shown."""
-
-    step: DataKeyStep | None = None
-    obstacle: Obstacle | None = None
-    note: str = ""
+DataKeyPlan = Plan[DataKeyStep]
 
 
 def plan_data_key(facts: DataKeyFacts) -> DataKeyPlan:
@@ -109,14 +111,16 @@ def plan_data_key(facts: DataKeyFacts) -> DataKeyPlan:
     obstacle = find_obstacle(facts)
     if obstacle is not None:
         return DataKeyPlan(obstacle=obstacle)
-    blocked = key_obstacle(facts.key, facts.namespace)
     record = facts.record
     if record is None:
+        blocked = key_obstacle(facts.target, facts.namespace)
         return DataKeyPlan(obstacle=blocked) if blocked else DataKeyPlan(Issue(1))
     bound = _bound(facts, facts.data_key, record)
     if bound != record:
         return DataKeyPlan(WriteDataKey(bound))
-    step = _work(facts, facts.data_key, record) if blocked is None else None
+    due = _issue_due(facts, facts.data_key, record)
+    blocked = key_obstacle(facts.target if due else facts.key, facts.namespace)
+    step = _work(facts, facts.data_key, record, due=due) if blocked is None else None
     if step is not None:
         return DataKeyPlan(step)
     return _deliver(facts, facts.data_key, record, blocked)
@@ -138,8 +142,8 @@ def find_obstacle(facts: DataKeyFacts) -> Obstacle | None:
     assert data_key is not None
     return (
         integrity_obstacle(data_key.status, facts.opened, data_key.status.version is not UNSET)
-        or namespace_obstacle(facts.record, facts.namespace)
-        or _suspended(data_key)
+        or _earlier_tenant(facts, data_key)
+        or suspended_obstacle(data_key.spec.suspend)
         or _reference(data_key)
         or _terminating(facts)
         or _secret_without_record(facts, data_key)
@@ -148,14 +152,16 @@ def find_obstacle(facts: DataKeyFacts) -> Obstacle | None:
     )
 
 
-def _suspended(data_key: KmsDataKey) -> Obstacle | None:
-    return Obstacle(Reason.SUSPENDED, "spec.suspend is true; nothing is changed") if data_key.spec.suspend else None
+def _earlier_tenant(facts: DataKeyFacts, data_key: KmsDataKey) -> Obstacle | None:
+    return None if adopting(data_key.metadata) else namespace_obstacle(facts.record, facts.namespace)
 
 
 def _reference(data_key: KmsDataKey) -> Obstacle | None:
     spec = data_key.spec
     if spec.key_ref is UNSET:
-        what = "spec.aliasRef" if spec.alias_ref is not UNSET else "alias/aws/keystead (no keyRef, no aliasRef)"
+        if spec.alias_ref is not UNSET:
+            return None
+        what = "alias/aws/keystead (no keyRef, no aliasRef)"
         return Obstacle(Reason.DEPENDENCY_NOT_FOUND, f"{what} is not available in this version; name a key in spec.keyRef")
     if spec.key_ref.namespace is not UNSET and spec.key_ref.namespace != data_key.metadata.namespace:
         return Obstacle(
@@ -182,12 +188,16 @@ def _secret_without_record(facts: DataKeyFacts, data_key: KmsDataKey) -> Obstacl
 
 
 def _key_of_record(facts: DataKeyFacts) -> Obstacle | None:
-    if facts.record is None or (facts.key is not None and facts.key.key_id == facts.record.key_id):
+    """The key of the record must be there; and by keyRef it must be the one that spec names. An alias may have moved."""
+    record, data_key = facts.record, facts.data_key
+    if record is None or data_key is None:
         return None
     if facts.key is None:
         return Obstacle(
             Reason.RECORD_INTEGRITY, "the record of the key that encrypted this data key does not exist; nothing was generated"
         )
+    if data_key.spec.key_ref is UNSET or (facts.target is not None and facts.target.key_id == record.key_id):
+        return None
     return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "spec.keyRef names another key now than the one that encrypted this data key")
 
 
@@ -213,13 +223,13 @@ def _immutable_changed(spec: KmsDataKeySpec, record: DataKeyRecord | None) -> Ob
 def key_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | None) -> Obstacle | None:
     """Why the key cannot generate or re-wrap now. What is in the Secret stays as it is."""
     if key is None:
-        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef does not exist")
+        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey that spec.keyRef or spec.aliasRef names does not exist")
     if namespace_obstacle(key, namespace) is not None:
-        return Obstacle(Reason.DEPENDENCY_NOT_READY, "the name of the KmsKey in spec.keyRef is taken by an earlier namespace's key")
+        return Obstacle(Reason.DEPENDENCY_NOT_READY, "the name of the KmsKey is taken by an earlier namespace's key")
     if key.spec is not KeySpec.SYMMETRIC_DEFAULT:
-        return Obstacle(Reason.INVALID_SPEC, f"spec.keyRef: a data key needs a SYMMETRIC_DEFAULT key, this is {key.spec}")
+        return Obstacle(Reason.INVALID_SPEC, f"spec.keyRef or spec.aliasRef: a data key needs a SYMMETRIC_DEFAULT key, this is {key.spec}")
     if not key.bound:
-        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef was deleted; apply it again")
+        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey was deleted; apply it again")
     if key.hold is not UNSET:
         return Obstacle(Reason.DEPENDENCY_NOT_READY, "the key is held")
     if key.state is not KeyState.ENABLED:
@@ -237,22 +247,39 @@ def spec_name(spec: KmsDataKeySpec) -> str | UnsetType:
 
 
 def _bound(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> DataKeyRecord:
-    crd_uid = facts.crd.uid if facts.crd else record.crd_uid
-    return replace(record, bound=True, object_uid=data_key.metadata.uid, crd_uid=crd_uid)
+    assert facts.namespace is not None
+    return replace(
+        record,
+        bound=True,
+        object_uid=data_key.metadata.uid,
+        crd_uid=facts.crd.uid if facts.crd else record.crd_uid,
+        namespace_uid=facts.namespace.uid,
+    )
 
 
-def _work(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> Archive | Issue | Rewrap | None:
-    assert facts.key is not None
+def _issue_due(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> bool:
+    """Whether the next version is due or asked for."""
+    if data_key.spec.target.immutable:
+        return False
     due = next_data_key_rotation(data_key, record)
-    asked = rotate_request(data_key, record) is not None
-    if not data_key.spec.target.immutable and (asked or (due is not None and due <= facts.now)):
+    return rotate_request(data_key, record) is not None or (due is not None and due <= facts.now)
+
+
+def _work(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord, *, due: bool) -> Archive | Issue | Rewrap | None:
+    assert facts.key is not None
+    if due:
         return _room_for_one(facts, data_key, record) or Issue(record.n_versions + 1)
     if data_key.spec.target.immutable:
         # The Secret cannot follow a re-wrap, and must not differ from its record: both keep the blob, which opens for ever.
         return None
     material = facts.key.current_version.material_id
-    stale = [version.n for version in record.versions if version.key_material_id != material]
+    stale = [version.n for version in versions_of(record, facts.key) if version.key_material_id != material]
     return Rewrap(max(stale)) if stale else None
+
+
+def versions_of(record: DataKeyRecord, key: KeyRecord) -> list[DataKeyVersion]:
+    """The versions that are under this key. Those of before an alias moved stay under theirs."""
+    return [version for version in record.versions if version.key_arn.endswith(f":key/{key.key_id}")]
 
 
 def _room_for_one(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> Archive | None:

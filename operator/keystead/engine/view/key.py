@@ -2,68 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from msgspec import UNSET, UnsetType
-from msgspec.structs import replace
 
 from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import key_arn
-from keystead.engine.plan.common import Obstacle, Opened
+from keystead.engine.plan.common import NOTHING_DEPENDS, Dependants, Obstacle, Opened
+from keystead.engine.plan.key_life import may_rotate
 from keystead.engine.plan.secret import pem
 from keystead.engine.record.key import KeyRecord
-from keystead.engine.rotation import next_rotation
+from keystead.engine.rotation import MAX_ON_DEMAND, next_rotation
+from keystead.engine.view.common import Notice, believes, condition, obstacle_notices, shows, with_conditions
 from keystead.resources import names
-from keystead.resources.conditions import Condition, ConditionStatus, ConditionType, kstatus, merge_conditions
-from keystead.resources.kms_key import KeyMaterial, KmsKey, KmsKeyStatus
-from keystead.resources.reasons import REASONS, Outlook, Reason
+from keystead.resources.conditions import Condition, ConditionType
+from keystead.resources.events import Event
+from keystead.resources.kms_key import Dependents, KeyMaterial, KmsKey, KmsKeyStatus
+from keystead.resources.reasons import Reason
 from keystead.resources.vocabulary import KeyState
 
 _SHOWN_MATERIALS: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """An event to emit. `once` makes it the same event when it is emitted again."""
-
-    reason: str
-    message: str
-    once: str
-    warning: bool = False
-
-
-# With these a record is not this object's: it does not verify, or it is an earlier tenant's, of whom status and events say nothing.
-_NOT_BELIEVED: Final = frozenset({Reason.RECORD_INTEGRITY, Reason.ADOPTION_REQUIRED})
-
-
-def believes(obstacle: Obstacle | None) -> bool:
-    """Whether an object shows what its record says."""
-    return obstacle is None or obstacle.reason not in _NOT_BELIEVED
-
-
 def key_status(
-    key: KmsKey, record: KeyRecord | None, opened: Opened | None, obstacle: Obstacle | None, now: datetime
+    key: KmsKey,
+    record: KeyRecord | None,
+    opened: Opened | None,
+    obstacle: Obstacle | None,
+    now: datetime,
+    dependants: Dependants = NOTHING_DEPENDS,
 ) -> KmsKeyStatus:
     """The whole status. With an obstacle that denies the record's credit, the record's members are those shown before."""
-    generation = key.metadata.generation
     believed = record if believes(obstacle) else None
-    said = obstacle or state_of(believed)
-    conditions = [*kstatus(said.reason, said.message, generation=generation, now=now)]
-    conditions += _own_conditions(key, believed, generation, now)
-    merged = merge_conditions(key.status.conditions, tuple(conditions))
-    base = _view(key, believed, opened) if believed is not None else key.status
-    return _with(base, key, generation, merged)
+    said = obstacle or _in_use(key, believed, dependants) or state_of(believed)
+    own = [] if believed is None else _own_conditions(key, believed, now)
+    base = key.status if believed is None else _view(key, believed, opened, dependants, now)
+    return with_conditions(base, key.status, key.metadata, said, own, now)
 
 
-def _with(base: KmsKeyStatus, key: KmsKey, generation: int, conditions: tuple[Condition, ...]) -> KmsKeyStatus:
-    asked = key.metadata.annotations.get(names.RECONCILE_REQUESTED_AT)
-    return replace(
-        base,
-        observed_generation=generation,
-        conditions=conditions,
-        last_handled_reconcile_at=UNSET if asked is None else asked[:256],
+def _in_use(key: KmsKey, record: KeyRecord | None, dependants: Dependants) -> Obstacle | None:
+    """A deletion that waits for dependants. The key works on; Kubernetes cannot take the deletion back."""
+    if record is None or not key.metadata.terminating or names.IN_USE not in key.metadata.finalizers:
+        return None
+    return Obstacle(
+        Reason.IN_USE,
+        f"the object is being deleted, which cannot be taken back; the key works on until nothing depends on it: {dependants}",
     )
 
 
@@ -87,38 +71,51 @@ def state_of(record: KeyRecord | None) -> Obstacle:
     return Obstacle(Reason.AVAILABLE, "the key can be used")
 
 
-def _own_conditions(key: KmsKey, record: KeyRecord | None, generation: int, now: datetime) -> list[Condition]:
-    if record is None:
-        return []
-    found: list[Condition] = []
-
-    def add(kind: ConditionType, holds: bool, reason: Reason, message: str) -> None:
-        found.append(
-            Condition(
-                type=kind,
-                status=ConditionStatus.TRUE if holds else ConditionStatus.FALSE,
-                reason=reason,
-                message=message,
-                observed_generation=generation,
-                last_transition_time=now,
-            )
-        )
-
+def _own_conditions(key: KmsKey, record: KeyRecord, now: datetime) -> list[Condition]:
+    generation = key.metadata.generation
     enforced = record.policy is UNSET
-    add(
-        ConditionType.POLICY_ENFORCED,
-        enforced,
-        Reason.AVAILABLE if enforced else Reason.POLICY_NOT_ENFORCED,
-        "the default policy" if enforced else "this version enforces the default policy only",
+    policy = (
+        Obstacle(Reason.AVAILABLE, "the default policy")
+        if enforced
+        else Obstacle(Reason.POLICY_NOT_ENFORCED, "this version enforces the default policy only")
     )
-    if record.n_versions > 1:
-        add(ConditionType.ROTATION_SUCCEEDED, True, Reason.ROTATED, f"{record.n_versions - 1} rotation(s) so far")
+    found = [condition(ConditionType.POLICY_ENFORCED, enforced, policy, generation, now)]
+    rotation = _rotation_said(key, record)
+    if rotation is not None:
+        found.append(condition(ConditionType.ROTATION_SUCCEEDED, rotation.reason is Reason.ROTATED, rotation, generation, now))
+    ends = _deletion_said(key, record)
+    if ends is not None:
+        scheduled = record.state is KeyState.PENDING_DELETION
+        found.append(condition(ConditionType.DELETION_SCHEDULED, scheduled, ends, generation, now))
     return found
 
 
-def _view(key: KmsKey, record: KeyRecord, opened: Opened | None) -> KmsKeyStatus:
+def _rotation_said(key: KmsKey, record: KeyRecord) -> Obstacle | None:
+    """A request that cannot be carried out is told, and so is what was done."""
+    asked = key.metadata.annotations.get(names.ROTATE_REQUESTED_AT)
+    open_request = asked is not None and asked[:256] != record.last_rotate_request
+    if open_request and record.on_demand_rotations >= MAX_ON_DEMAND:
+        words = f"{MAX_ON_DEMAND} rotations on demand are the most that a key may have"
+        return Obstacle(Reason.ROTATION_FAILED, f"rotate-requested-at: {words}")
+    if open_request and not may_rotate(record):
+        words = "only an enabled SYMMETRIC_DEFAULT key without a hold rotates; other keys: make a new KmsKey and move the alias"
+        return Obstacle(Reason.ROTATION_FAILED, f"rotate-requested-at: {words}")
+    if record.n_versions > 1:
+        return Obstacle(Reason.ROTATED, f"{record.n_versions - 1} rotation(s) so far")
+    return None
+
+
+def _deletion_said(key: KmsKey, record: KeyRecord) -> Obstacle | None:
+    if record.state is KeyState.PENDING_DELETION:
+        return Obstacle(Reason.PENDING_DELETION, f"the material is destroyed at {record.deletion_date}")
+    if record.state is KeyState.DESTROYED:
+        return Obstacle(Reason.KEY_DESTROYED, "the material is destroyed")
+    return Obstacle(state_of(record).reason, "no deletion is scheduled") if shows(key.status, ConditionType.DELETION_SCHEDULED) else None
+
+
+def _view(key: KmsKey, record: KeyRecord, opened: Opened | None, dependants: Dependants, now: datetime) -> KmsKeyStatus:
     current = record.current_version
-    due = next_rotation(record) if record.state is KeyState.ENABLED else None
+    due = next_rotation(record, now) if record.state is KeyState.ENABLED else None
     return KmsKeyStatus(
         record_seq=opened.seq if opened else UNSET,
         record_digest=opened.digest if opened else UNSET,
@@ -135,8 +132,15 @@ def _view(key: KmsKey, record: KeyRecord, opened: Opened | None) -> KmsKeyStatus
         next_rotation_time=UNSET if due is None else due.replace(microsecond=0),
         deletion_time=_time(record.deletion_date),
         last_used_time=key.status.last_used_time,
-        dependents=key.status.dependents,
+        dependents=_counts(dependants),
     )
+
+
+def _counts(dependants: Dependants) -> Dependents | UnsetType:
+    if not dependants:
+        return UNSET
+    counts = len(dependants.aliases), len(dependants.grants), len(dependants.data_keys) + dependants.foreign
+    return Dependents(aliases=counts[0], grants=counts[1], data_keys=counts[2])
 
 
 def _time(text: str | UnsetType) -> datetime | UnsetType:
@@ -158,28 +162,48 @@ def _materials(record: KeyRecord) -> tuple[KeyMaterial, ...]:
 
 def key_notices(key: KmsKey, record: KeyRecord | None, obstacle: Obstacle | None) -> list[Notice]:
     """Events for what the record has and the status does not show yet. Emitted before the status is written."""
-    notices: list[Notice] = []
-    if record is not None and believes(obstacle):
-        notices += _record_notices(key, record)
-    if obstacle is not None and REASONS[obstacle.reason].outlook is Outlook.FAILED and _is_new(key, obstacle):
-        once = f"{key.metadata.generation}"
-        notices.append(Notice(obstacle.reason.value, obstacle.message, once, warning=True))
-    return notices
+    told = obstacle_notices(key.status, key.metadata.generation, obstacle)
+    if record is None or not believes(obstacle):
+        return told
+    if record.state is KeyState.DESTROYED:
+        shown = key.status.key_state
+        ended = shown is not UNSET and shown is not KeyState.DESTROYED
+        return [Notice(Event.DESTROYED, f"the material of key {record.key_id} is destroyed", record.key_id)] if ended else told
+    return [*_record_notices(key, record), *_state_notices(key, record), *told]
 
 
 def _record_notices(key: KmsKey, record: KeyRecord) -> list[Notice]:
     shown = key.status
-    if shown.key_id is UNSET:
-        if record.seq == 1:
-            return [Notice("Created", f"key {record.key_id} was made", "1")]
-        return [Notice("Reattached", f"key {record.key_id} is held by this object again", f"{record.seq}")]
+    if shown.key_id is UNSET or shown.key_id != record.key_id:
+        return [_first_notice(key, record)]
     if shown.current_key_material_id not in (UNSET, record.current_version.material_id):
-        return [
-            Notice("Rotated", f"version {record.current} is current; older ones decrypt for ever", f"{record.current}")
-        ]
+        return [Notice(Event.ROTATED, f"version {record.current} is current; older ones decrypt for ever", f"{record.current}")]
     return []
 
 
-def _is_new(key: KmsKey, obstacle: Obstacle) -> bool:
-    ready = next((c for c in key.status.conditions if c.type == ConditionType.READY), None)
-    return ready is None or ready.reason != obstacle.reason
+def _first_notice(key: KmsKey, record: KeyRecord) -> Notice:
+    """An object that shows no key yet, or another one: it made one, took one over, or holds again what it had."""
+    asked = key.metadata.annotations.get(names.ADOPT)
+    replaced = key.status.key_id is not UNSET or asked == names.ADOPT_AS_NEW
+    if record.seq == 1 or (replaced and record.n_versions == 1):
+        return Notice(Event.CREATED, f"key {record.key_id} was made", f"{record.key_id}")
+    if asked == names.ADOPT_TRUE:
+        return Notice(Event.ADOPTED, f"key {record.key_id} of an earlier namespace of this name is this object's now", f"{record.seq}")
+    return Notice(Event.REATTACHED, f"key {record.key_id} is held by this object again", f"{record.seq}")
+
+
+def _state_notices(key: KmsKey, record: KeyRecord) -> list[Notice]:
+    """Holds and deletions, told once each: `once` is when they began, or which record ended them."""
+    notices: list[Notice] = []
+    held = next((c for c in key.status.conditions if c.type == ConditionType.READY and c.reason == Reason.HELD), None)
+    if record.hold is not UNSET and held is None:
+        notices.append(Notice(Event.HELD, f"held since {record.hold.since}: every use is refused", record.hold.since))
+    if record.hold is UNSET and held is not None:
+        notices.append(Notice(Event.RELEASED, "the hold was lifted", f"{record.seq}"))
+    scheduled = shows(key.status, ConditionType.DELETION_SCHEDULED)
+    if record.state is KeyState.PENDING_DELETION and not scheduled:
+        words = f"use has stopped; the material is destroyed at {record.deletion_date}"
+        notices.append(Notice(Event.DELETION_SCHEDULED, words, f"{record.deletion_date}"))
+    if record.state is not KeyState.PENDING_DELETION and scheduled:
+        notices.append(Notice(Event.DELETION_CANCELLED, f"the key is {record.state} again", f"{record.seq}"))
+    return notices

@@ -1,0 +1,213 @@
+"""What the operator remembers of the records: an index, fed by a list and a watch (store/readmodel.py) and by its own writes.
+
+Every record is verified like every read.
+
+It finds records by object and by key, counts what depends on a key, tells which records name objects that were not seen, and the highest
+transition; it authorises nothing and replaces no GET before a write. The writer's own writes are learnt at once, so that it reads them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeVar
+
+from msgspec import UNSET
+
+from keystead.engine.clock import parse_time
+from keystead.engine.freshness import Memory, Seen
+from keystead.engine.plan.common import Dependants
+from keystead.engine.plan.key_life import destroyed_at, waits_for
+from keystead.engine.ports import Domain
+from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord, open_sealed
+from keystead.engine.record.common import RecordBase
+from keystead.errors import RecordIntegrityError
+from keystead.reconciler.ports import Kind, ObjectRef, StoredRecord
+
+# Prefix of a record's name -> kind of the object, type of the record. Absent keys and data keys are faults; the others come and go.
+_TYPES: Final[dict[str, tuple[Kind, type[KeyRecord | AliasRecord | GrantRecord | DataKeyRecord]]]] = {
+    "key": (Kind.KEY, KeyRecord),
+    "orphan": (Kind.KEY, KeyRecord),
+    "alias": (Kind.ALIAS, AliasRecord),
+    "grant": (Kind.GRANT, GrantRecord),
+    "datakey": (Kind.DATA_KEY, DataKeyRecord),
+}
+_COME_AND_GO: Final = ("alias-", "grant-")
+AnyRecord = KeyRecord | AliasRecord | GrantRecord | DataKeyRecord
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the index keeps of one record.
+
+    keys    ids of the keys under which it needs to be read: of a data key every key of its versions
+    waits   without an object: time or the last dependant changes it
+    aside   lies under `orphan-<id>`: no object of its name holds it
+    ends    end of the waiting window; destroyed: when the material was destroyed
+    """
+
+    ref: ObjectRef
+    seq: int
+    keys: tuple[str, ...]
+    transition: int
+    bound: bool
+    waits: bool = False
+    aside: bool = False
+    ends: datetime | None = None
+    destroyed: datetime | None = None
+
+
+class RecordIndex:
+    """Implements `reconciler.ports.Index`. `changed` is called for every record that is new, different or gone."""
+
+    def __init__(self, memory: Memory, changed: Callable[[Entry], None]) -> None:
+        self._memory = memory
+        self._changed = changed
+        self._entries: dict[str, Entry] = {}
+        self._by_ref: dict[ObjectRef, set[str]] = defaultdict(set)
+        self._by_key: dict[str, set[str]] = defaultdict(set)
+
+    def floor(self) -> int:
+        """The highest transition of any record."""
+        return max((entry.transition for entry in self._entries.values()), default=0)
+
+    def orphans(self) -> int:
+        """Key records without an object; a destroyed key is none."""
+        return sum(
+            not entry.bound and entry.destroyed is None for entry in self._entries.values() if entry.ref.kind is Kind.KEY
+        )
+
+    def windows(self) -> Iterator[tuple[ObjectRef, datetime]]:
+        """Keys without an object whose waiting window runs, and when it ends."""
+        for entry in self._entries.values():
+            if entry.ends is not None and not entry.bound:
+                yield entry.ref, entry.ends
+
+    def names_of(self, ref: ObjectRef) -> tuple[str, ...]:
+        """Names of the records that an object of this name claims, in order."""
+        return tuple(sorted(name for name in self._by_ref.get(ref, ()) if not self._entries[name].aside))
+
+    def record_of(self, key_id: str) -> str | None:
+        """Name of the key record with this id; of two, the one with the higher seq."""
+        found = [name for name in self._by_key.get(key_id, ()) if self._entries[name].ref.kind is Kind.KEY]
+        return max(found, key=lambda name: self._entries[name].seq, default=None)
+
+    def dependants(self, key_id: str, namespace: str) -> Dependants:
+        """What is bound to a key."""
+        told: dict[Kind, list[str]] = defaultdict(list)
+        foreign = 0
+        for name in self._by_key.get(key_id, ()):
+            entry = self._entries[name]
+            if entry.ref.kind is Kind.KEY or not entry.bound:
+                continue
+            if entry.ref.namespace != namespace:
+                foreign += 1
+            else:
+                told[entry.ref.kind].append(entry.ref.name)
+        aliases, grants, data_keys = (tuple(sorted(told[kind])) for kind in (Kind.ALIAS, Kind.GRANT, Kind.DATA_KEY))
+        return Dependants(aliases, grants, data_keys, foreign)
+
+    def destroyed_at(self, ref: ObjectRef) -> datetime | None:
+        """When a key that bore this name was destroyed last."""
+        moments = [self._entries[name].destroyed for name in self._by_ref.get(ref, ())]
+        return max((moment for moment in moments if moment is not None), default=None)
+
+    def learn(self, name: str, record: RecordBase) -> None:
+        """A record that this process wrote."""
+        if isinstance(record, AnyRecord):
+            self._put(name, record)
+
+    def drop(self, name: str) -> None:
+        """A record that is gone."""
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            self._unlink(name, entry)
+            self._changed(entry)
+
+    def take(self, domain: Domain, stored: StoredRecord) -> None:
+        """A record that lies in the store. RecordIntegrityError where it does not verify, is older than seen, or of no known kind."""
+        name = stored.sealed.name
+        _, form = _TYPES.get(_prefix(name), (None, None))
+        if form is None:
+            raise RecordIntegrityError(f"record {name} is of no known kind")
+        record = open_sealed(domain, stored.sealed, form)
+        if not name.startswith(_COME_AND_GO):
+            # What comes and goes begins again with seq 1; an echo of the one before must not make it look old.
+            self._memory.observe(name, Seen(record.seq, stored.sealed.digest))
+        self._put(name, record)
+
+    def gone(self, name: str) -> None:
+        """A record that is no longer in the store."""
+        if name.startswith(_COME_AND_GO):
+            self._memory.forget(name)
+        self.drop(name)
+
+    def keep(self, names: set[str]) -> None:
+        """A list: what is not in it is gone."""
+        for name in set(self._entries) - names:
+            self.gone(name)
+
+    def _put(self, name: str, record: AnyRecord) -> None:
+        if isinstance(record, DataKeyRecord) and record.part:
+            return
+        entry, before = _entry(name, record), self._entries.get(name)
+        if before == entry:
+            return
+        if before is not None:
+            if before.seq > entry.seq and not name.startswith(_COME_AND_GO):
+                return  # an echo of what was there before this process wrote
+            self._unlink(name, before)
+        self._entries[name] = entry
+        self._by_ref[entry.ref].add(name)
+        for key_id in entry.keys:
+            self._by_key[key_id].add(name)
+        if before is not None and before.keys != entry.keys:
+            self._changed(before)
+        self._changed(entry)
+
+    def _unlink(self, name: str, entry: Entry) -> None:
+        _discard(self._by_ref, entry.ref, name)
+        for key_id in entry.keys:
+            _discard(self._by_key, key_id, name)
+
+    def object_of(self, key_id: str) -> ObjectRef | None:
+        """The name of the object that a key's record belongs to."""
+        name = self.record_of(key_id)
+        return None if name is None else self._entries[name].ref
+
+
+def _discard(table: dict[K, set[str]], key: K, name: str) -> None:
+    found = table.get(key)
+    if found is not None:
+        found.discard(name)
+        if not found:
+            del table[key]
+
+
+def _prefix(name: str) -> str:
+    return name.split("-", maxsplit=1)[0]
+
+
+def _entry(name: str, record: AnyRecord) -> Entry:
+    kind = _TYPES[_prefix(name)][0]
+    ref = ObjectRef(kind, record.namespace, record.name)
+    keys: tuple[str, ...] = (record.key_id,)
+    if isinstance(record, DataKeyRecord):
+        keys = tuple(sorted({record.key_id, *(version.key_arn.rpartition("/")[2] for version in record.versions)}))
+    plain = Entry(ref, record.seq, keys, record.transition, record.bound)
+    if not isinstance(record, KeyRecord):
+        return plain
+    return Entry(
+        ref,
+        record.seq,
+        keys,
+        record.transition,
+        record.bound,
+        waits=waits_for(record),
+        aside=name.startswith("orphan-"),
+        ends=None if record.deletion_date is UNSET else parse_time(record.deletion_date),
+        destroyed=destroyed_at(record),
+    )

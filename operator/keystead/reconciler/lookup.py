@@ -1,0 +1,32 @@
+"""Reading the key that another kind's object names."""
+
+from __future__ import annotations
+
+from keystead.engine.identifiers import RecordKind, record_name
+from keystead.engine.record import AliasRecord, KeyRecord
+from keystead.reconciler.context import Context
+from keystead.reconciler.ports import Kind, ObjectRef
+
+
+async def key_by_name(context: Context, namespace: str, name: str) -> KeyRecord | None:
+    """The record of the KmsKey of this name."""
+    held = await context.book.read(context.engine().domain, record_name(RecordKind.KEY, namespace, name), KeyRecord)
+    return held.record if held else None
+
+
+async def key_by_id(context: Context, key_id: str) -> KeyRecord | None:
+    """The record of the key with this id, wherever it lies. The index finds it; the record is read and verified."""
+    name = context.index.record_of(key_id)
+    if name is None:
+        return None
+    held = await context.book.read(context.engine().domain, name, KeyRecord)
+    return held.record if held is not None and held.record.key_id == key_id else None
+
+
+async def key_by_alias(context: Context, namespace: str, name: str, namespace_uid: str) -> KeyRecord | None:
+    """The key that the KmsAlias object of this name names now; None where it has no claim of this very namespace."""
+    for record in context.index.names_of(ObjectRef(Kind.ALIAS, namespace, name)):
+        held = await context.book.read(context.engine().domain, record, AliasRecord)
+        if held is not None and held.record.bound and held.record.namespace_uid == namespace_uid:
+            return await key_by_id(context, held.record.key_id)
+    return None

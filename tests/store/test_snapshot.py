@@ -1,0 +1,65 @@
+"""All records at one moment: two that claim one id, and those that are not what they say."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from msgspec.structs import replace
+from tests.builders import a_key, a_key_id
+from tests.engine.records import KINDS, NAMES, a_record
+from tests.hsm.fake import FakeHsm
+
+from keystead.engine.identifiers import RecordKind, key_id_bytes, record_name
+from keystead.engine.record import SealedRecord, seal_record
+from keystead.reconciler.ports import StoredRecord
+from keystead.store.snapshot import Snapshot
+
+ID = a_key_id(1)
+RAW = key_id_bytes(ID)
+
+
+@pytest.fixture
+def hsm() -> FakeHsm:
+    return FakeHsm()
+
+
+def taken(hsm: FakeHsm, *stored: SealedRecord) -> Snapshot:
+    snapshot = Snapshot()
+    for sealed in stored:
+        snapshot.add(hsm, StoredRecord(sealed, "1"))
+    return snapshot
+
+
+def test_of_two_records_with_one_key_id_the_higher_seq_counts(hsm: FakeHsm) -> None:
+    """Whatever their names and whichever is read first: a move that was cut short leaves both."""
+    record = a_key(hsm)
+    moved = replace(record, seq=2, prev="ab" * 32, bound=False)
+    older = seal_record(hsm, record_name(RecordKind.KEY, record.namespace, record.name), record)
+    newer = seal_record(hsm, f"orphan-{key_id_bytes(record.key_id).hex()}", moved)
+    for order in itertools.permutations([older, newer]):
+        snapshot = taken(hsm, *order)
+        assert snapshot.by_id(key_id_bytes(record.key_id)) == moved
+        assert snapshot.refused == []
+
+
+def test_a_record_that_is_not_what_it_says_is_told_and_the_others_are_read(hsm: FakeHsm) -> None:
+    good = {kind: seal_record(hsm, NAMES[kind], a_record(hsm, kind)) for kind in KINDS}
+    key = good[RecordKind.KEY]
+    bad = [
+        SealedRecord(key.name, b"", b""),
+        SealedRecord(key.name, key.record, bytes(64)),
+        SealedRecord(key.name, b"\x00" * 1_000_000, key.seal),
+        SealedRecord("key-" + "0" * 40, key.record, key.seal),  # moved by hand
+        SealedRecord(NAMES[RecordKind.ALIAS], key.record, key.seal),  # under a name of another kind
+        SealedRecord("orphan-", b"{", b"{"),
+        SealedRecord("grant-" + "0" * 40, b"[" * 10_000, key.seal),
+    ]
+    snapshot = taken(hsm, *bad, *good.values())
+    assert len(snapshot.refused) == len(bad)
+    assert (len(snapshot.keys), len(snapshot.aliases), len(snapshot.grants), len(snapshot.accounts)) == (1, 1, 1, 1)
+
+
+def test_what_is_no_record_of_ours_is_passed_over(hsm: FakeHsm) -> None:
+    snapshot = taken(hsm, SealedRecord("something-else", b"", b""), SealedRecord("heartbeat", b"x", b"y"))
+    assert (snapshot.keys, snapshot.refused) == ({}, [])
