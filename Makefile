@@ -4,7 +4,7 @@ PYTHON ?= python3
 STEP := .ci/step
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint test test-unit test-token test-cluster test-helm mutants bench crds reference demo demo-down lock wheel
+.PHONY: help setup packages lint test test-unit test-token test-cluster test-helm mutants bench bench-scale crds reference demo demo-down lock wheel
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | expand -t 16
@@ -47,6 +47,8 @@ mutants: setup  ## seeded faults: each must turn a named test red
 	@$(PY) -m tests.mutants
 bench: setup binaries  ## speed, as ratios in one run; never called by .ci/run
 	@$(PY) -m tests.bench
+bench-scale: setup binaries  ## 10,000 keys and as many other objects: memory, start-up, idle requests (an hour)
+	@$(PY) -m tests.bench --scale
 
 crds: setup  ## regenerate crds/ and the chart's copies from the typed models
 	@$(PY) -m keystead.resources crds crds charts/keystead/crd-bases

@@ -187,6 +187,27 @@ MUTANTS = (
         ("tests/reconciler/test_queue.py",),
     ),
     Mutant(
+        "a new object that failed once waits behind refreshes",
+        "operator/keystead/reconciler/queue.py",
+        "kind = self._working[key] if kind is None else kind",
+        "kind = Class.REFRESH",
+        ("tests/reconciler/test_queue.py",),
+    ),
+    Mutant(
+        "a leader past its deadline looks alive",
+        "operator/keystead/store/lease.py",
+        "return self._transition is not None and time.monotonic() >= self._valid_until",
+        "return False",
+        ("tests/reconciler/test_leadership.py",),
+    ),
+    Mutant(
+        "operators look alike in the audit log",
+        "operator/keystead/store/kube.py",
+        'return f"keystead-operator/{__version__} ({shown})"',
+        'return f"keystead-operator/{__version__}"',
+        ("tests/reconciler/test_leadership.py",),
+    ),
+    Mutant(
         "OAEP padding not checked",
         "operator/keystead/hsm/oaep.py",
         "    if not good:",

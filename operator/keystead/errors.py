@@ -12,6 +12,7 @@ a plaintext, a PIN, key material, a blob or a token.
     ├── RecordIntegrityError        a record is there but must not be believed (seal, digest, sequence, missing)
     ├── HsmError                    the token
     │   ├── HsmUnavailableError     module, token or session is away: retry later
+    │   │   └── HsmSessionLostError the session broke in a call; it is opened anew at once
     │   ├── HsmAuthError            the PIN was refused, or a marker says that it was: no retry
     │   ├── HsmSetupError           the token is not one that we can use (empty, twice, other domain)
     │   ├── HsmDataError            the token refused this input; the token itself is well (HSM.md A7)
@@ -68,6 +69,10 @@ class HsmError(KeysteadError):
 
 class HsmUnavailableError(HsmError):
     """Module, token or session is away. The work is tried again later."""
+
+
+class HsmSessionLostError(HsmUnavailableError):
+    """The session broke in a call: the next one opens it anew."""
 
 
 class HsmAuthError(HsmError):

@@ -81,7 +81,7 @@ class OperatorSettings:
     workers           16 keys reconciled at once
     refresh_period    300: each object is looked at this often, spread by hash
     probe_port        8080: /healthz, /readyz, /metrics; 0 = any free port, printed
-    identity          name in the Lease; default the Pod's (hostname) and process id
+    identity          name in the Lease and in the User-Agent (audit log); default the Pod's (hostname) and process id
     """
 
     lease_name: str = "keystead-operator"

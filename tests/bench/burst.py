@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.bench.api import GROUP, Api, ReadyWatch, connected, in_parallel
@@ -99,7 +100,7 @@ def _beside_refreshes(cluster: Cluster, made: Installation, sizes: Sizes) -> tup
     with made.operator(name="calm") as operator:
         operator.wait_ready()
         operator.wait_leading()
-        asyncio.run(quiet(operator, 120))
+        asyncio.run(quiet(operator, 120 + sizes.burst * sizes.rounds / 10))
         alone = asyncio.run(measured("alone"))
     # Every object is due again after one second, sooner than all of them can be looked at: the queue of refreshes is never empty.
     with made.operator(name="pressed", refresh_period="1") as operator:
@@ -109,10 +110,10 @@ def _beside_refreshes(cluster: Cluster, made: Installation, sizes: Sizes) -> tup
     return alone, beside, load
 
 
-def pressed(operator: OperatorProcess, measure: object) -> tuple[list[float], float]:
+def pressed(operator: OperatorProcess, measure: Callable[[], list[float]]) -> tuple[list[float], float]:
     """Measure while refreshes run; their number a second. AssertionError where there were none to speak of."""
     start, before = time.monotonic(), reconciles(operator)
-    times: list[float] = measure()  # type: ignore[operator]
+    times = measure()
     done, seconds = reconciles(operator) - before, time.monotonic() - start
     assert waiting(operator)["refresh"] > 0, "no refresh waited: the figure would say nothing"
     return times, done / seconds

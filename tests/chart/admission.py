@@ -221,8 +221,64 @@ _OTHERS = (
         _data_key(rotation={"periodInDays": 1}, **_ref(KEY)),
         (_key(_ISSUE), _PATCH),
     ),
+    Case(
+        "a data key pair's rotation is changed",
+        "kmsdatakeys",
+        _data_key(dataKeySpec="RSA_2048", **_ref(KEY)),
+        _data_key(dataKeySpec="RSA_2048", rotation={"periodInDays": 1}, **_ref(KEY)),
+        (_key(_PAIR), _PATCH),
+    ),
     Case("a data key is rotated", "kmsdatakeys", _data_key(**_ref(KEY)), _ROTATED, (_key(_ISSUE),), "KmsDataKey"),
     Case("a data key is annotated", "kmsdatakeys", _data_key(**_ref(KEY)), Side(_data_key(**_ref(KEY)).spec, {"x": "y"})),
     Case("a data key is deleted", "kmsdatakeys", _data_key(**_ref(KEY)), None),
 )
 CASES: tuple[Case, ...] = (*_key_cases(), *_OTHERS)
+
+# Everything at once, which costs the most.
+COSTLY = (
+    Case(
+        "a key that asks all",
+        "kmskeys",
+        None,
+        Side(
+            {
+                "policy": POLICY,
+                "enabled": True,
+                "tags": [{"key": f"k{n}", "value": "v" * 256} for n in range(50)],
+                "description": "x" * 8192,
+                "rotation": {"enabled": True, "periodInDays": 90, "windows": WINDOWS},
+                "scheduledDeletion": {},
+                "deletionPolicy": "ScheduleDeletion",
+                "pendingWindowInDays": 7,
+                "deletionProtection": True,
+                "adoptKeyId": "mrk-0",
+            },
+            {name: "true" for name, _, _ in _NOTES},
+        ),
+    ),
+    Case(
+        "a key that changes all",
+        "kmskeys",
+        Side({"scheduledDeletion": {}, "tags": [{"key": f"a{n}", "value": "v" * 256} for n in range(50)], "rotation": {"enabled": False}}),
+        Side(
+            {
+                "policy": POLICY,
+                "enabled": False,
+                "tags": [{"key": f"k{n}", "value": "v" * 256} for n in range(50)],
+                "description": "x" * 8192,
+                "rotation": {"enabled": True, "periodInDays": 90, "windows": WINDOWS},
+                "deletionPolicy": "ScheduleDeletion",
+                "pendingWindowInDays": 7,
+                "deletionProtection": True,
+                "adoptKeyId": "mrk-0",
+            },
+            {name: "true" for name, _, _ in _NOTES},
+        ),
+    ),
+    Case(
+        "a data key with 16 restarts",
+        "kmsdatakeys",
+        None,
+        _data_key(rolloutRestartTargets=[{"kind": "Deployment", "name": f"w{n}"} for n in range(16)], **_ref(KEY)),
+    ),
+)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.chart.people import People
+from tests.chart.policed import policed
 from tests.chart.rendering import Renderer
 from tests.cluster import build, kinds, toolset
 
@@ -23,3 +26,10 @@ def helm() -> Path:
 @pytest.fixture(scope="session")
 def render(helm: Path) -> Renderer:
     return Renderer(helm)
+
+
+@pytest.fixture(scope="session")
+def people() -> Iterator[People]:
+    """A cluster of its own with the admission policies, and people in it: policies and CRDs are deleted there."""
+    with policed() as made:
+        yield made

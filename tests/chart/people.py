@@ -1,7 +1,8 @@
 """People with exactly the rights that a test gives them, on a real API server: impersonated users whose groups are their rights.
 
 `kubectl --as` does the same with the same headers; a matrix of some hundred questions needs calls of milliseconds. A right is written
-`verb resource/name in namespace` (a subresource `kmskeys+status`); each has a Role (a ClusterRole where it says `everywhere`) and a binding to a group of that name.
+`verb resource/name in namespace` (a subresource `kmskeys+status`); each has a Role (a ClusterRole where it says `everywhere`) and a
+binding to a group of that name.
 """
 
 from __future__ import annotations
@@ -64,17 +65,26 @@ class People:
         self._token = self.cluster.kubectl("create", "token", "people", "-n", "default", "--duration", "2h").strip()
 
     def ask(
-        self, rights: Iterable[str], method: str, path: str, body: object = None, *, user: str = "somebody", dry: bool = True
+        self,
+        rights: Iterable[str],
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        user: str = "somebody",
+        dry: bool = True,
+        apply: bool = False,
     ) -> Answer:
-        """One request of a user with these rights. `dry`: judged as any other, but nothing is stored."""
+        """One request of a user with these rights. `dry`: judged as any other, but nothing is stored. `apply`: on the server's side."""
+        query = (["dryRun=All"] if dry and method != "GET" else []) + (["fieldManager=test", "force=true"] if apply else [])
+        kind = {"PATCH": "application/apply-patch+yaml" if apply else "application/json-patch+json"}.get(method, "application/json")
+        data = b"" if body is None else json.dumps(body).encode()
+        headers = [("Authorization", f"Bearer {self._token}"), ("Content-Type", kind), ("Content-Length", str(len(data)))]
+        headers += [("Impersonate-User", user), *(("Impersonate-Group", right) for right in rights)]
         connection = http.client.HTTPSConnection(self._host, context=self._tls, timeout=20)
         try:
-            connection.putrequest(method, path + ("?dryRun=All" if dry and method != "GET" else ""))
-            data = b"" if body is None else json.dumps(body).encode()
-            kind = {"PATCH": "application/json-patch+json"}.get(method, "application/json")
-            headers = [("Authorization", f"Bearer {self._token}"), ("Content-Type", kind), ("Content-Length", str(len(data)))]
-            groups = [("Impersonate-Group", right) for right in rights]
-            for header, value in [*headers, ("Impersonate-User", user), *groups]:
+            connection.putrequest(method, path + ("?" + "&".join(query) if query else ""))
+            for header, value in headers:
                 connection.putheader(header, value)
             connection.endheaders(data)
             response = connection.getresponse()

@@ -56,7 +56,7 @@ def hook(installed: Installation, render: Renderer) -> Iterator[Installation]:
     for each in made:
         namespace = each["metadata"].get("namespace")
         where = ("-n", namespace) if namespace else ()
-        installed.cluster.kubectl("delete", each["kind"].lower(), ACCOUNT, *where)
+        installed.cluster.kubectl("delete", "--ignore-not-found", each["kind"].lower(), ACCOUNT, *where)
 
 
 def run_hook(installed: Installation, render: Renderer, server: str | None = None, **lease: str) -> str:

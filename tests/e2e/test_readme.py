@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,10 +23,19 @@ README = (ROOT / "README.md").read_text()
 ELSEWHERE = {"make demo", "make test"}
 
 
-def commands() -> list[str]:
+FIRST_KEY = "## A first key in a minute on an existing cluster"
+MINUTE = 60.0 * (3 if os.environ.get("CI") == "true" else 1)
+
+
+def commands(text: str = README) -> list[str]:
     """The lines that begin with `$ ` in console blocks."""
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def first_key() -> list[str]:
+    """The commands from an empty cluster to a key: the first block of their section."""
+    return commands(README.split(FIRST_KEY, 1)[1].split("```\n", 1)[0] + "```")
 
 
 @pytest.fixture
@@ -56,18 +66,27 @@ def test_every_command_of_the_readme_works(own_cluster: Cluster, checkout: Path)
     installed = Installation(
         own_cluster, checkout, checkout / "token", checkout / "domain-backup.ksdb", checkout / "recovery-key.txt", ()
     )
-    operator = None
+    operator, seconds = None, {}
     try:
         for command in commands():
             if command in ELSEWHERE:
                 continue
+            begun = time.monotonic()
             if "kubectl wait" in command and operator is None:
                 operator = installed.start()  # this cluster has no node that would run the chart's Pods
             done = subprocess.run(shlex.split(command), cwd=checkout, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+            seconds[command] = time.monotonic() - begun
     finally:
         if operator is not None:
             operator.stop()
+    assert sum(seconds[command] for command in first_key()) <= MINUTE, seconds
+
+
+def test_the_first_key_is_five_commands_that_end_with_a_ready_key() -> None:
+    found = first_key()
+    assert len(found) == 5
+    assert "--for=condition=Ready" in found[-1]
 
 
 def test_the_readme_names_only_tests_that_exist() -> None:

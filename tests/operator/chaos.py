@@ -9,7 +9,7 @@ Plain HTTP on 127.0.0.1 in a thread of its own; forwards over TLS with the calle
 
 A rule acts on the requests that `match` says yes to: it lets `after` of them pass, then acts on `times` (None: on all).
 The first rule that acts wins. Rules see watches too (`request.watch`), at their start and again at every chunk; there
-`stall_watch` makes them silent and a drop ends them.
+`stall_watch` makes them silent, a drop ends them, and `answer` ends them with an ERROR event (410: too old).
 """
 
 from __future__ import annotations
@@ -234,19 +234,21 @@ class ChaosProxy:
             try:
                 outgoing = web.StreamResponse(status=response.status, headers=self._headers(response.headers))
                 await outgoing.prepare(incoming)
-                await self._maybe_stall(request)
-                async for chunk in response.content.iter_any():
-                    await self._maybe_stall(request)
-                    await outgoing.write(chunk)
+                error = await self._instead(request)
+                while not error and (chunk := await response.content.readany()):
+                    error = await self._instead(request)
+                    if not error:
+                        await outgoing.write(chunk)
+                if error:  # told as the API server does it: within the stream
+                    await outgoing.write(b'{"type":"ERROR","object":' + error.body + b"}\n")
                 return outgoing
             finally:
                 if response.connection is not None and response.connection.transport is not None:
                     response.connection.transport.abort()  # an orderly end of TLS would outlive the loop
 
-    async def _maybe_stall(self, request: Request) -> None:
+    async def _instead(self, request: Request) -> Reply | None:
         action = self._action(request)
-        if action is not None:
-            await action(_nothing)
+        return None if action is None else await action(_nothing)
 
     def _action(self, request: Request) -> Action | None:
         with self._lock:

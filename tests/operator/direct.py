@@ -18,6 +18,7 @@ from tests.operator.harness import RECORDS
 
 from keystead.engine.identifiers import RecordKind, record_name
 from keystead.engine.record import AccountRecord, DataKeyRecord, KeyRecord, decode
+from keystead.reconciler.ports import Kind
 from keystead.resources import names
 
 ACCOUNT = "crash-tests"
@@ -100,7 +101,8 @@ def path_of(kind: str, namespace: str, name: str = "") -> str:
     if kind == "Namespace":
         return f"/api/v1/namespaces/{name}".rstrip("/")
     base = "/api/v1" if kind == "Secret" else f"/apis/{names.API_VERSION}"
-    return f"{base}/namespaces/{namespace}/{kind.lower()}s/{name}".rstrip("/")
+    plural = "secrets" if kind == "Secret" else Kind(kind).plural
+    return f"{base}/namespaces/{namespace}/{plural}/{name}".rstrip("/")
 
 
 def bytes_of(secret: Any, member: str = "record") -> bytes:

@@ -13,7 +13,6 @@ from tests.operator.harness import Installation
 
 pytestmark = pytest.mark.cluster
 OTHERS = {"note": base64.b64encode(b"somebody's").decode()}
-MERGE = "application/merge-patch+json"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,7 @@ def test_a_secret_that_was_changed_between_read_and_apply_keeps_the_change(at: D
 
 
 def test_a_secret_that_was_made_again_between_read_and_apply_is_looked_at_anew(at: Desk) -> None:
-    """The new one is immutable: had the write gone by name, it would say so; it is refused for the uid, and then the plan tells."""
+    """Of one name, but another Secret: the write is bound to the uid that was read."""
     at.secret("again", password=b"p")
     between = Between(at, "again")
     at.data_key("again", "main")

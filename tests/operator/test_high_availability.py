@@ -133,14 +133,14 @@ def test_a_leader_that_was_stopped_at_work_changes_nothing_when_it_goes_on(
     installation: Installation, direct: Direct, log: AuditLog, record_property: Any
 ) -> None:
     """The Lease's real times. The leader is stopped with half of the work begun; the other one does it all."""
-    with running(installation, direct, TEAM, proxied=False, workers="2") as pair:
+    with running(installation, direct, TEAM, proxied=False, workers="1") as pair:
         work = Work(direct, pair)
         work.prepare()
         before = opened(installation, ours(direct))
         mark = log.requests()[-1].answered
         work.ask(0)
         old, new = pair.leader, pair.standby
-        wait_for("the leader is at work", lambda: len(writes_after(log, old.name, mark)) >= 5, every=0.005)
+        wait_for("the leader is at work", lambda: len(writes_after(log, old.name, mark)) >= 3, every=0.005)
         old.process.signal(signal.SIGSTOP)
         stopped = time.monotonic()
         finished = sum(pair.versions(name) == [1, 2] for name in work.keys)

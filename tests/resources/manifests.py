@@ -133,6 +133,8 @@ KEY_ROWS = (
     ),
     rotation(SCHEMA, "periodInDays", {"periodInDays": 90}, {"periodInDays": 89}),
     rotation(SCHEMA, "periodInDays", {"periodInDays": 2560}, {"periodInDays": 2561}),
+    rotation(SCHEMA, "periodInDays", {"periodInDays": 365}, {"periodInDays": 0}),
+    rotation(SCHEMA, "periodInDays", {"periodInDays": 365}, {"periodInDays": 10**18}),
     key(
         "tag-key-not-reserved",
         "spec.tags.key",
@@ -325,6 +327,8 @@ DATA_ROWS = (
     data(SCHEMA, "spec.numberOfBytes", {"numberOfBytes": 1024}, {"numberOfBytes": 1025}),
     data(SCHEMA, "spec.numberOfBytes", {"numberOfBytes": 1}, {"numberOfBytes": 0}),
     data(SCHEMA, "spec.rotation.periodInDays", WEEKLY, {"rotation": {"overlap": "1h"}}),
+    data(SCHEMA, "spec.rotation.periodInDays", WEEKLY, {"rotation": {"periodInDays": 0}}),
+    data(SCHEMA, "spec.rotation.periodInDays", WEEKLY, {"rotation": {"periodInDays": 10**18}}),
     data(SCHEMA, "spec.target.secretName", {}, {"target": {}}),
     data(
         UNIQUE,

@@ -14,6 +14,7 @@ metadata:
   {{- include "keystead.policyMetadata" . | nindent 2 }}
 spec:
   failurePolicy: Fail
+  {{- /* Versions are named, because the API server checks types only then; requests in another one are converted (matchPolicy Equivalent). */}}
   {{- .spec | nindent 2 }}
 ---
 apiVersion: admissionregistration.k8s.io/v1

@@ -11,7 +11,7 @@ from pkcs11 import Mechanism
 
 from keystead.engine.algorithms import MacAlgorithm
 from keystead.engine.ports import Material
-from keystead.errors import HsmDataError, HsmError, HsmUnavailableError
+from keystead.errors import HsmDataError, HsmError, HsmSessionLostError, HsmUnavailableError
 from keystead.hsm.domain import TokenDomain
 from keystead.hsm.faults import Fault, classify
 from keystead.hsm.mechanisms import HMACS
@@ -96,7 +96,9 @@ class TokenFastLane:
         self._broken_since = self._clock() - _RETRY_SECONDS
         if isinstance(error, HsmError):
             return error
-        return HsmUnavailableError(f"the token does not work: {type(error).__name__}")
+        lost = isinstance(error, pkcs11.PKCS11Error) and classify(error) is Fault.SESSION
+        form = HsmSessionLostError if lost else HsmUnavailableError
+        return form(f"the token does not work: {type(error).__name__}")
 
     def _recover(self) -> None:
         now = self._clock()

@@ -60,22 +60,22 @@ class AliasLife:
 
     async def gather(self, ref: ObjectRef, found: KmsAlias | None) -> Gathered:
         """The key, the claim on the name, what else this object claimed, namespace and CRD."""
-        context, domain = self._context, self._context.engine().domain
+        context = self._context
         namespace, crd = await asyncio.gather(context.objects.namespace(ref.namespace), context.objects.crd(Kind.ALIAS))
         key = None if found is None else await key_by_name(context, ref.namespace, found.spec.key_ref.name)
-        claimed = context.index.names_of(ref)
-        wanted = _record_of(found, key) if found is not None else await self._claim_here(claimed, namespace)
-        if wanted is None and claimed:
-            wanted = claimed[0]
-        held = None if wanted is None else await context.book.read(domain, wanted, AliasRecord)
+        claims = await self._claims(ref)
+        # A namespace that was made again has claims of its own beside the earlier one's.
+        own = [each for each in claims if namespace is not None and each.record.namespace_uid == namespace.uid]
+        held = await self._claim_on(found, key, own) if found is not None else next(iter([*own, *claims]), None)
         destroyed = None
-        if found is not None:
-            destroyed = context.index.destroyed_at(ObjectRef(Kind.KEY, ref.namespace, found.spec.key_ref.name))
+        if found is not None and namespace is not None:
+            named = ObjectRef(Kind.KEY, ref.namespace, found.spec.key_ref.name)
+            destroyed = context.index.destroyed_at(named, namespace.uid)
         facts = AliasFacts(
             alias=found,
             record=held.record if held else None,
             opened=held.opened if held else None,
-            left=await self._left(found, claimed, wanted, namespace.uid if namespace else ""),
+            left=() if found is None else _left(claims, own, held, key, namespace),
             namespace=namespace,
             crd=crd,
             key=key,
@@ -85,28 +85,19 @@ class AliasLife:
         )
         return Gathered(facts, held)
 
-    async def _claim_here(self, claimed: tuple[str, ...], namespace: NamespaceFacts | None) -> str | None:
-        """The first claim of this very namespace: a made-again one has claims of its own beside the earlier one's."""
-        for name in claimed:
-            held = await self._context.book.read(self._context.engine().domain, name, AliasRecord)
-            if held is not None and namespace is not None and held.record.namespace_uid == namespace.uid:
-                return name
-        return None
+    async def _claims(self, ref: ObjectRef) -> list[Held[AliasRecord]]:
+        """What objects of this name claimed. The index finds them; they are read and verified."""
+        domain, names = self._context.engine().domain, self._context.index.names_of(ref)
+        found = [await self._context.book.read(domain, name, AliasRecord) for name in names]
+        return [held for held in found if held is not None]
 
-    async def _left(self, found: KmsAlias | None, claimed: tuple[str, ...], wanted: str | None, uid: str) -> tuple[str, ...]:
-        """Claims of this very object, or of one that bore its name in this namespace, on other names than the one it says now."""
-        if found is None:
-            return ()
-        left = []
-        for name in claimed:
-            if name == wanted:
-                continue
-            held = await self._context.book.read(self._context.engine().domain, name, AliasRecord)
-            another = held is not None and held.record.alias_name != found.spec.alias_name
-            moved = held is not None and wanted is not None
-            if held is not None and held.record.namespace_uid == uid and (another or moved):
-                left.append(name)
-        return tuple(left)
+    async def _claim_on(self, alias: KmsAlias, key: KeyRecord | None, own: list[Held[AliasRecord]]) -> Held[AliasRecord] | None:
+        """What claims the name that the object says. Its own claim stands as long as no key, or one of another region, is named."""
+        mine = next((each for each in own if each.record.alias_name == alias.spec.alias_name), None)
+        if key is None or (mine is not None and mine.record.region != key.region):
+            return mine
+        name = record_name(RecordKind.ALIAS, key.account, key.region, alias.spec.alias_name)
+        return await self._context.book.read(self._context.engine().domain, name, AliasRecord)
 
     def plan(self, gathered: Gathered) -> AliasPlan:
         """plan_alias."""
@@ -173,7 +164,18 @@ class AliasLife:
         return None
 
 
-def _record_of(alias: KmsAlias | None, key: KeyRecord | None) -> str | None:
-    if alias is None or key is None:
-        return None
-    return record_name(RecordKind.ALIAS, key.account, key.region, alias.spec.alias_name)
+def _left(
+    claims: list[Held[AliasRecord]],
+    own: list[Held[AliasRecord]],
+    held: Held[AliasRecord] | None,
+    key: KeyRecord | None,
+    namespace: NamespaceFacts | None,
+) -> tuple[str, ...]:
+    """Claims of this object on other names than the one that it has or wants: it was made again, or its key's account changed.
+
+    Of an earlier namespace's claims only those that name this very key: it was adopted, and would have a dependant for ever.
+    """
+    kept = None if held is None else held.opened.name
+    adopted = key is not None and namespace is not None and key.namespace_uid == namespace.uid
+    moved = [each for each in claims if each not in own and adopted and key is not None and each.record.key_id == key.key_id]
+    return tuple(each.opened.name for each in [*own, *moved] if each.opened.name != kept)

@@ -15,7 +15,7 @@ from keystead.engine.identifiers import RecordKind
 from keystead.engine.plan.common import Opened
 from keystead.engine.ports import Domain
 from keystead.engine.record import Record, digest, encode, open_sealed, seal_record
-from keystead.errors import FencedError, RecordIntegrityError
+from keystead.errors import FencedError, RecordIntegrityError, StoreUnavailableError
 from keystead.reconciler.ports import Index, Leadership, Records, StoredRecord
 
 
@@ -77,7 +77,11 @@ class RecordBook:
     async def delete(self, held: Held[Record]) -> None:
         """Delete an alias's or a grant's record: its name is free, and its absence is no integrity fault. Fenced like a write."""
         self._fence(held)
-        await self._records.delete(held.opened.name, held.resource_version)
+        try:
+            await self._records.delete(held.opened.name, held.resource_version)
+        except StoreUnavailableError:
+            self.memory.forget(held.opened.name)  # it may be gone, and then its absence is no fault
+            raise
         self.memory.forget(held.opened.name)
         self._index.drop(held.opened.name)
 

@@ -77,8 +77,9 @@ class GrantLife:
         )
         key, destroyed = None, None
         if found is not None:
-            key = await key_by_name(context, ref.namespace, found.spec.key_ref.name)
-            destroyed = context.index.destroyed_at(ObjectRef(Kind.KEY, ref.namespace, found.spec.key_ref.name))
+            named = ObjectRef(Kind.KEY, ref.namespace, found.spec.key_ref.name)
+            key = await key_by_name(context, named.namespace, named.name)
+            destroyed = context.index.destroyed_at(named, namespace.uid) if namespace is not None else None
         facts = GrantFacts(
             grant=found,
             record=held.record if held else None,

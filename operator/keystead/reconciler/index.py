@@ -46,7 +46,7 @@ class Entry:
     keys    ids of the keys under which it needs to be read: of a data key every key of its versions
     waits   without an object: time or the last dependant changes it
     aside   lies under `orphan-<id>`: no object of its name holds it
-    ends    end of the waiting window; destroyed: when the material was destroyed
+    ends    end of the waiting window; destroyed: when the material was destroyed, and of which namespace's uid it was
     """
 
     ref: ObjectRef
@@ -57,7 +57,7 @@ class Entry:
     waits: bool = False
     aside: bool = False
     ends: datetime | None = None
-    destroyed: datetime | None = None
+    destroyed: tuple[datetime, str] | None = None
 
 
 class RecordIndex:
@@ -110,10 +110,10 @@ class RecordIndex:
         aliases, grants, data_keys = (tuple(sorted(told[kind])) for kind in (Kind.ALIAS, Kind.GRANT, Kind.DATA_KEY))
         return Dependants(aliases, grants, data_keys, foreign)
 
-    def destroyed_at(self, ref: ObjectRef) -> datetime | None:
-        """When a key that bore this name was destroyed last."""
-        moments = [self._entries[name].destroyed for name in self._by_ref.get(ref, ())]
-        return max((moment for moment in moments if moment is not None), default=None)
+    def destroyed_at(self, ref: ObjectRef, namespace_uid: str) -> datetime | None:
+        """When a key that bore this name, in the namespace of this uid, was destroyed last."""
+        told = [self._entries[name].destroyed for name in self._by_ref.get(ref, ())]
+        return max((each[0] for each in told if each is not None and each[1] == namespace_uid), default=None)
 
     def learn(self, name: str, record: RecordBase) -> None:
         """A record that this process wrote."""
@@ -200,6 +200,7 @@ def _entry(name: str, record: AnyRecord) -> Entry:
     plain = Entry(ref, record.seq, keys, record.transition, record.bound)
     if not isinstance(record, KeyRecord):
         return plain
+    destroyed = destroyed_at(record)
     return Entry(
         ref,
         record.seq,
@@ -209,5 +210,5 @@ def _entry(name: str, record: AnyRecord) -> Entry:
         waits=waits_for(record),
         aside=name.startswith("orphan-"),
         ends=None if record.deletion_date is UNSET else parse_time(record.deletion_date),
-        destroyed=destroyed_at(record),
+        destroyed=None if destroyed is None else (destroyed, record.namespace_uid),
     )

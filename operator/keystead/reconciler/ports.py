@@ -85,8 +85,8 @@ class Index(Protocol):
     def dependants(self, key_id: str, namespace: str) -> Dependants:
         """What is bound to a key; those outside `namespace` are counted."""
 
-    def destroyed_at(self, ref: ObjectRef) -> datetime | None:
-        """When a key that bore this name was destroyed last."""
+    def destroyed_at(self, ref: ObjectRef, namespace_uid: str) -> datetime | None:
+        """When a key that bore this name, in the namespace of this uid, was destroyed last."""
 
 
 class Objects(Protocol):

@@ -27,7 +27,7 @@ class KubeObjects:
     async def get(self, ref: ObjectRef) -> dict[str, Any] | None:
         """The live object, or None where it is not there (or its CRD is not)."""
         try:
-            found: dict[str, Any] = await self._kube.request("GET", _path(ref))
+            found: dict[str, Any] = await self._kube.request("GET", path_of(ref))
         except NotFoundError:
             return None
         return found
@@ -45,7 +45,7 @@ class KubeObjects:
             "metadata": {"name": ref.name, "namespace": ref.namespace, "uid": uid},
             "status": status,
         }
-        path, query = f"{_path(ref)}/status", {"fieldManager": MANAGER, "force": "true"}
+        path, query = f"{path_of(ref)}/status", {"fieldManager": MANAGER, "force": "true"}
         answer = await self._kube.request("PATCH", path, query, body, APPLY)
         foreign = _foreign(answer.get("status") or {}, status)
         if foreign:
@@ -59,7 +59,7 @@ class KubeObjects:
             patch.append({"op": "test", "path": "/metadata/finalizers", "value": list(before)})
         patch.append({"op": "add", "path": "/metadata/finalizers", "value": list(after)})
         try:
-            await self._kube.request("PATCH", _path(ref), {"fieldManager": MANAGER}, patch, JSON_PATCH)
+            await self._kube.request("PATCH", path_of(ref), {"fieldManager": MANAGER}, patch, JSON_PATCH)
         except NotFoundError:
             return
         except RefusedError as error:  # a test that fails answers 422
@@ -69,7 +69,7 @@ class KubeObjects:
         """DELETE with the uid. Nothing where it is gone."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
         try:
-            await self._kube.request("DELETE", _path(ref), body=body)
+            await self._kube.request("DELETE", path_of(ref), body=body)
         except NotFoundError:
             return
 
@@ -137,5 +137,6 @@ def _foreign(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     return {key: wanted.get(key) for key, value in found.items() if key != "conditions" and wanted.get(key) != value}
 
 
-def _path(ref: ObjectRef) -> str:
+def path_of(ref: ObjectRef) -> str:
+    """The API path of an object."""
     return f"{_API}/namespaces/{ref.namespace}/{ref.kind.plural}/{ref.name}"

@@ -30,7 +30,7 @@ from keystead.engine.plan.common import (
     namespace_obstacle,
     suspended_obstacle,
 )
-from keystead.engine.plan.reference import key_of_object, key_reference_obstacle, outlived_key
+from keystead.engine.plan.reference import destroyed_here, key_of_object, key_reference_obstacle, outlived_key
 from keystead.engine.record.alias import AliasRecord
 from keystead.engine.record.key import KeyRecord
 from keystead.resources.kms_alias import KmsAlias
@@ -125,10 +125,10 @@ def find_obstacle(facts: AliasFacts) -> Obstacle | None:
     alias = facts.alias
     assert alias is not None
     return (
-        _taken(alias, facts.record)
+        _earlier_tenant(facts, alias)
+        or _taken(alias, facts.record)
         or _outlived(facts, alias)
         or _integrity(facts, alias)
-        or _earlier_tenant(facts, alias)
         or suspended_obstacle(alias.spec.suspend)
         or _terminating(facts)
         or key_reference_obstacle(facts.key, facts.namespace)
@@ -151,8 +151,8 @@ def _outlived(facts: AliasFacts, alias: KmsAlias) -> Obstacle | None:
         if facts.target is None or facts.target.state is not KeyState.DESTROYED or key_of_object(facts.key) != facts.target.key_id:
             return None
         return outlived_key(facts.target.key_id)
-    if facts.key is not None and facts.key.state is KeyState.DESTROYED:
-        return outlived_key(facts.key.key_id)
+    if destroyed_here(facts.key, facts.namespace):
+        return outlived_key(key_of_object(facts.key))
     made = alias.metadata.creation_timestamp
     if facts.destroyed_at is not None and made is not None and made <= facts.destroyed_at:
         return outlived_key(None)

@@ -118,12 +118,8 @@ def plan_data_key(facts: DataKeyFacts) -> DataKeyPlan:
     bound = _bound(facts, facts.data_key, record)
     if bound != record:
         return DataKeyPlan(WriteDataKey(bound))
-    due = _issue_due(facts, facts.data_key, record)
-    blocked = key_obstacle(facts.target if due else facts.key, facts.namespace)
-    step = _work(facts, facts.data_key, record, due=due) if blocked is None else None
-    if step is not None:
-        return DataKeyPlan(step)
-    return _deliver(facts, facts.data_key, record, blocked)
+    step, blocked = _work(facts, facts.data_key, record)
+    return _deliver(facts, facts.data_key, record, blocked) if step is None else DataKeyPlan(step, blocked)
 
 
 def _plan_absent(facts: DataKeyFacts) -> DataKeyPlan:
@@ -265,15 +261,26 @@ def _issue_due(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord)
     return rotate_request(data_key, record) is not None or (due is not None and due <= facts.now)
 
 
-def _work(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord, *, due: bool) -> Archive | Issue | Rewrap | None:
-    assert facts.key is not None
-    if due:
-        return _room_for_one(facts, data_key, record) or Issue(record.n_versions + 1)
+def _work(
+    facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord
+) -> tuple[Archive | Issue | Rewrap | None, Obstacle | None]:
+    """(the next step, what stands against a version that is due, or against re-wraps). An alias that leads nowhere stops no re-wrap."""
+    blocked = None
+    if _issue_due(facts, data_key, record):
+        blocked = key_obstacle(facts.target, facts.namespace)
+        if blocked is None:
+            return _room_for_one(facts, data_key, record) or Issue(record.n_versions + 1), None
+    stuck = key_obstacle(facts.key, facts.namespace)
+    step = _rewrap(facts.key, data_key, record) if stuck is None and facts.key is not None else None
+    return step, blocked or stuck
+
+
+def _rewrap(key: KeyRecord, data_key: KmsDataKey, record: DataKeyRecord) -> Rewrap | None:
     if data_key.spec.target.immutable:
         # The Secret cannot follow a re-wrap, and must not differ from its record: both keep the blob, which opens for ever.
         return None
-    material = facts.key.current_version.material_id
-    stale = [version.n for version in versions_of(record, facts.key) if version.key_material_id != material]
+    material = key.current_version.material_id
+    stale = [version.n for version in versions_of(record, key) if version.key_material_id != material]
     return Rewrap(max(stale)) if stale else None
 
 

@@ -34,7 +34,7 @@ from keystead.engine.plan.common import (
     namespace_obstacle,
 )
 from keystead.engine.plan.grant_terms import GrantTerms, terms_of
-from keystead.engine.plan.reference import key_of_object, key_reference_obstacle, outlived_key
+from keystead.engine.plan.reference import destroyed_here, key_of_object, key_reference_obstacle, outlived_key
 from keystead.engine.record.grant import GrantRecord
 from keystead.engine.record.key import KeyRecord
 from keystead.errors import InvalidSpecError
@@ -154,9 +154,9 @@ def find_obstacle(facts: GrantFacts) -> Obstacle | None:
     grant = facts.grant
     assert grant is not None
     return (
-        _outlived(facts, grant)
+        _earlier_tenant(facts, grant)
+        or _outlived(facts, grant)
         or integrity_obstacle(grant.status, facts.opened, grant.status.grant_id is not UNSET)
-        or _earlier_tenant(facts, grant)
         or _terminating(facts)
         or key_reference_obstacle(facts.key, facts.namespace)
         or _other_key(facts)
@@ -169,8 +169,8 @@ def _outlived(facts: GrantFacts, grant: KmsGrant) -> Obstacle | None:
     if facts.record is not None:
         destroyed = facts.target is not None and facts.target.state is KeyState.DESTROYED
         return outlived_key(facts.record.key_id) if destroyed else None
-    if facts.key is not None and facts.key.state is KeyState.DESTROYED:
-        return outlived_key(facts.key.key_id)
+    if destroyed_here(facts.key, facts.namespace):
+        return outlived_key(key_of_object(facts.key))
     made = grant.metadata.creation_timestamp
     if facts.destroyed_at is not None and made is not None and made <= facts.destroyed_at:
         return outlived_key(None)
@@ -203,6 +203,9 @@ def _state(facts: GrantFacts) -> Obstacle | None:
         return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef was deleted; apply it again")
     if key.hold is not UNSET:
         return Obstacle(Reason.DEPENDENCY_NOT_READY, "the key is held")
+    if key.policy is not UNSET:
+        # What the policy would say of CreateGrant is not known yet, and a version that enforces it would find the grant in force.
+        return Obstacle(Reason.DEPENDENCY_NOT_READY, "the key's policy is not enforced by this version; it serves nobody")
     error = state_error("CreateGrant", key.state, key_arn(key.region, key.account, key.key_id))
     return None if error is None else Obstacle(Reason.DEPENDENCY_NOT_READY, str(error))
 

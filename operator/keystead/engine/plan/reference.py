@@ -5,6 +5,7 @@ from __future__ import annotations
 from keystead.engine.plan.common import NamespaceFacts, Obstacle, namespace_obstacle
 from keystead.engine.record.key import KeyRecord
 from keystead.resources.reasons import Reason
+from keystead.resources.vocabulary import KeyState
 
 
 def key_of_object(key: KeyRecord | None) -> str | None:
@@ -21,6 +22,11 @@ def key_reference_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | No
             Reason.DEPENDENCY_NOT_READY, "the name of the KmsKey in spec.keyRef is taken by an earlier namespace's key"
         )
     return None
+
+
+def destroyed_here(key: KeyRecord | None, namespace: NamespaceFacts | None) -> bool:
+    """The name in a spec leads to a destroyed key of this namespace. Of an earlier namespace's key nothing is said."""
+    return key is not None and key.state is KeyState.DESTROYED and namespace_obstacle(key, namespace) is None
 
 
 def outlived_key(key_id: str | None) -> Obstacle:

@@ -10,7 +10,7 @@ from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import alias_arn
 from keystead.engine.plan.common import Obstacle, Opened
 from keystead.engine.record.alias import AliasRecord
-from keystead.engine.view.common import Notice, believes, obstacle_notices, with_conditions
+from keystead.engine.view.common import Notice, believes, held_again, obstacle_notices, with_conditions
 from keystead.resources.events import Event
 from keystead.resources.kms_alias import KmsAlias, KmsAliasStatus
 from keystead.resources.reasons import Reason
@@ -53,7 +53,7 @@ def alias_notices(alias: KmsAlias, record: AliasRecord | None, obstacle: Obstacl
     if shown is UNSET:
         made = record.seq == 1
         words = f"{record.alias_name} {'names' if made else 'is held by this object again and names'} key {record.key_id}"
-        return [Notice(Event.CREATED if made else Event.REATTACHED, words, f"{record.seq}"), *notices]
+        return [Notice(Event.CREATED if made else held_again(alias.metadata), words, f"{record.seq}"), *notices]
     if shown != record.key_id:
         return [Notice(Event.RETARGETED, f"{record.alias_name} names key {record.key_id} now", f"{record.seq}"), *notices]
     return notices

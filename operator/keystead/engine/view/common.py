@@ -70,6 +70,11 @@ def with_conditions(
     )
 
 
+def held_again(metadata: ObjectMeta) -> Event:
+    """The event of an object that took up a record which was there: its own name's, or an earlier namespace's by adoption."""
+    return Event.ADOPTED if metadata.annotations.get(names.ADOPT) is not None else Event.REATTACHED
+
+
 def obstacle_notices(status: CommonStatus, generation: int, obstacle: Obstacle | None) -> list[Notice]:
     """The Warning for a reason that comes to stall an object."""
     if obstacle is None or REASONS[obstacle.reason].outlook is not Outlook.FAILED or _shown(status) == obstacle.reason:

@@ -12,7 +12,7 @@ from keystead.engine.plan.data_key import next_data_key_rotation, versions_of, v
 from keystead.engine.plan.secret import pem
 from keystead.engine.record.datakey import DataKeyRecord
 from keystead.engine.record.key import KeyRecord
-from keystead.engine.view.common import Notice, believes, condition, obstacle_notices, with_conditions
+from keystead.engine.view.common import Notice, believes, condition, held_again, obstacle_notices, with_conditions
 from keystead.resources.conditions import Condition, ConditionType
 from keystead.resources.events import Event
 from keystead.resources.kms_data_key import KmsDataKey, KmsDataKeyStatus, Rewrap
@@ -86,7 +86,7 @@ def data_key_notices(data_key: KmsDataKey, record: DataKeyRecord | None, obstacl
         return told
     material = record.current_version.key_material_id
     if shown.version is UNSET:
-        event, words = (Event.CREATED, "was made") if record.seq <= 2 else (Event.REATTACHED, "is held by this object again")
+        event, words = (Event.CREATED, "was made") if record.seq <= 2 else (held_again(data_key.metadata), "is held by this object again")
         return [Notice(event, f"the data key {words}", f"{record.current}"), *told]
     if shown.version != record.current:
         return [Notice(Event.ROTATED, f"version {record.current} is current", f"{record.current}"), *told]

@@ -10,7 +10,7 @@ from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import key_arn
 from keystead.engine.plan.common import Obstacle, Opened
 from keystead.engine.record.grant import GrantRecord
-from keystead.engine.view.common import Notice, believes, obstacle_notices, with_conditions
+from keystead.engine.view.common import Notice, believes, held_again, obstacle_notices, with_conditions
 from keystead.resources.events import Event
 from keystead.resources.kms_grant import KmsGrant, KmsGrantStatus
 from keystead.resources.reasons import Reason
@@ -56,4 +56,4 @@ def grant_notices(grant: KmsGrant, record: GrantRecord | None, obstacle: Obstacl
         return notices
     made = record.seq == 1
     words = "was made" if made else "is held by this object again"
-    return [Notice(Event.CREATED if made else Event.REATTACHED, f"grant {record.grant_id[:16]} {words}", f"{record.seq}"), *notices]
+    return [Notice(Event.CREATED if made else held_again(grant.metadata), f"grant {record.grant_id[:16]} {words}", f"{record.seq}"), *notices]
