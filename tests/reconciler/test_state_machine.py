@@ -20,7 +20,6 @@ from msgspec import UNSET
 from tests.reconciler.fakes import World
 
 from keystead.engine.clock import parse_time
-from keystead.engine.identifiers import key_id_bytes
 from keystead.engine.plan.common import CrdFacts, NamespaceFacts
 from keystead.engine.record import DataKeyRecord, KeyRecord, open_sealed
 from keystead.errors import ConflictError, FencedError, KmsError, StoreError, StoreUnavailableError
