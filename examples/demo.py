@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from examples import demo_life as life
 from rich.console import Console
 from rich.table import Table
 from tests.cluster import kinds, up
@@ -69,13 +71,19 @@ class Demo:
 
     def decrypt(self, blob: bytes) -> str:
         """Decrypt with the CLI as the order service; the base64 of the plaintext."""
+        done = self.try_decrypt(blob, "order-service")
+        assert done.returncode == 0, done.stderr
+        return str(json.loads(done.stdout)["Plaintext"])
+
+    def try_decrypt(self, blob: bytes, service_account: str) -> subprocess.CompletedProcess[str]:
+        """`keystead crypt decrypt` as a ServiceAccount, allowed or not."""
         with tempfile.NamedTemporaryFile() as file:
             Path(file.name).write_bytes(blob)
-            done = self.made.keystead(
-                *("crypt", "decrypt", "--as", f"arn:aws:iam::{self.account()}:role/order-service"),
+            return self.made.keystead(
+                *("crypt", "decrypt", "--as", f"arn:aws:iam::{self.account()}:role/{service_account}"),
                 *("--ciphertext-blob", file.name, *CONTEXT, "-o", "json"),
+                check=False,
             )
-        return str(json.loads(done.stdout)["Plaintext"])
 
     def blobs(self) -> dict[str, bytes]:
         """The data of Secret orders-db."""
@@ -100,6 +108,10 @@ def run() -> int:
     demo.step("rotate the key", lambda: rotate(demo, opened))
     demo.step("rotate the data key: old and new side by side", lambda: rotate_data_key(demo, opened))
     demo.step("kill the operator in the middle of a rotation", lambda: kill_in_rotation(demo))
+    demo.step("move an alias to another key", lambda: life.move_alias(demo))
+    demo.step("let a grant expire", lambda: life.expire_grant(demo, opened["blob"]))
+    demo.step("hold a key", lambda: life.hold(demo, opened["blob"]))
+    demo.step("schedule a deletion and cancel it", lambda: life.schedule_and_cancel(demo))
     demo.step("delete the key object", lambda: delete_key(demo, opened))
     demo.step("apply it again", lambda: bring_back(demo, opened))
     show_table(demo)
@@ -131,7 +143,7 @@ def apply_examples(demo: Demo) -> str:
     demo.cluster.kubectl("apply", "-f", str(ROOT / "examples"))
     demo.cluster.kubectl("wait", "--for=condition=Ready", "kms", "--all", "-n", "orders", "--timeout=60s")
     count = len(demo.cluster.get("kms", "-n", "orders")["items"])
-    assert count == 5, count
+    assert count == 8, count
     return f"{count} objects Ready"
 
 

@@ -131,19 +131,19 @@ def test_uninstall_keeps_crds_and_records_and_install_takes_them_back(fresh: Clu
     assert [uid(fresh, *what) for what in kept] == before
 
 
-def test_the_heartbeat_keeps_what_is_written_into_it(fresh: Cluster) -> None:
+def test_the_heartbeat_keeps_what_is_written_into_it(ground: Cluster) -> None:
     """Through an upgrade, and through an uninstall and a new installation."""
-    install(fresh, *INSTALL)
+    install(ground, *INSTALL)
     where = ("secret", "heartbeat", "--namespace", RECORDS)
-    fresh.kubectl("patch", *where, "--type=merge", "-p", '{"data":{"seq":"Nw=="}}')
-    before = uid(fresh, *where)
+    ground.kubectl("patch", *where, "--type=merge", "-p", '{"data":{"seq":"Nw=="}}')
+    before = uid(ground, *where)
     for again in (
-        lambda: upgrade(fresh, *INSTALL, "operator.replicas=3"),
-        lambda: uninstall(fresh),
-        lambda: install(fresh, *INSTALL),
+        lambda: upgrade(ground, *INSTALL, "operator.replicas=3"),
+        lambda: uninstall(ground),
+        lambda: install(ground, *INSTALL),
     ):
         again()
-        secret = fresh.get(*where)
+        secret = ground.get(*where)
         assert (secret["metadata"]["uid"], secret["data"]) == (before, {"seq": "Nw=="})
 
 

@@ -6,19 +6,23 @@ from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
-from tests.builders import CREATED, NAMESPACE, NOW, REGION, UID, a_key
+from tests.builders import APP, CREATED, NAMESPACE, NOW, REGION, UID, a_grant, a_key, an_alias
 
 from keystead.engine.identifiers import RecordKind, key_arn, record_name
+from keystead.engine.plan.alias import AliasFacts
 from keystead.engine.plan.common import CrdFacts, NamespaceFacts, Opened
 from keystead.engine.plan.data_key import DataKeyFacts
+from keystead.engine.plan.grant import GrantFacts
 from keystead.engine.plan.key import KeyFacts
 from keystead.engine.plan.secret import SecretFacts, desired_secret
-from keystead.engine.record import DataKeyRecord, DataKeyVersion, KeyRecord, Rotation
+from keystead.engine.record import AliasRecord, DataKeyRecord, DataKeyVersion, GrantRecord, KeyRecord, Rotation
 from keystead.engine.record.datakey import DataKeyTarget
 from keystead.resources import names
+from keystead.resources.kms_alias import KmsAlias, parse_alias
 from keystead.resources.kms_data_key import KmsDataKey, parse_data_key
+from keystead.resources.kms_grant import KmsGrant, parse_grant
 from keystead.resources.kms_key import KmsKey, parse_key
-from keystead.resources.vocabulary import Protection
+from keystead.resources.vocabulary import GrantOperation, Protection
 
 DIGEST = "d1" * 32
 CRD = CrdFacts("crd-1")
@@ -158,6 +162,63 @@ def data_key_facts(hsm: Any, **changes: Any) -> DataKeyFacts:
         "now": NOW,
     }
     return DataKeyFacts(**{**members, **changes})
+
+
+def a_kms_alias(
+    *, status: dict[str, Any] | None = None, annotations: dict[str, str] | None = None, about: dict[str, Any] | None = None, **spec: Any
+) -> KmsAlias:
+    """The KmsAlias `app`, object-2, which names key-1 by alias/app; made a day before NOW."""
+    metadata = {"uid": "object-2", "creationTimestamp": "2026-11-25T08:00:00Z", "annotations": annotations or {}, **(about or {})}
+    return parse_alias(_body("KmsAlias", "app", {"aliasName": "alias/app", "keyRef": {"name": "key-1"}, **spec}, status or {}, metadata))
+
+
+def alias_facts(hsm: Any, **changes: Any) -> AliasFacts:
+    """A Ready alias with nothing to do."""
+    key = changes.get("key", a_settled_key(hsm) if "key" not in changes else None)
+    own: AliasRecord | None = an_alias(key or a_settled_key(hsm))
+    record = changes.get("record", own if "record" not in changes else None)
+    members: dict[str, Any] = {
+        "alias": a_kms_alias(),
+        "record": record,
+        "opened": None if record is None else Opened("alias-x", record.seq, DIGEST),
+        "namespace": SPACE,
+        "crd": CrdFacts("crd-2"),
+        "key": key,
+        "target": key,
+        "destroyed_at": None,
+        "now": NOW,
+    }
+    return AliasFacts(**{**members, **changes})
+
+
+def a_kms_grant(
+    *, status: dict[str, Any] | None = None, annotations: dict[str, str] | None = None, about: dict[str, Any] | None = None, **spec: Any
+) -> KmsGrant:
+    """The KmsGrant `grant-1`, object-2, of Decrypt to the ServiceAccount `app`; made a day before NOW."""
+    metadata = {"uid": "object-2", "creationTimestamp": "2026-11-25T08:00:00Z", "annotations": annotations or {}, **(about or {})}
+    whole = {"keyRef": {"name": "key-1"}, "operations": ["Decrypt"], **spec}
+    if not {"granteePrincipal", "serviceAccountRef", "granteeServicePrincipal"} & set(spec):
+        whole["granteePrincipal"] = APP
+    return parse_grant(_body("KmsGrant", "grant-1", whole, status or {}, metadata))
+
+
+def grant_facts(hsm: Any, **changes: Any) -> GrantFacts:
+    """A Ready grant with nothing to do."""
+    key = changes.get("key", a_settled_key(hsm) if "key" not in changes else None)
+    own: GrantRecord | None = a_grant(key or a_settled_key(hsm), GrantOperation.DECRYPT)
+    record = changes.get("record", own if "record" not in changes else None)
+    members: dict[str, Any] = {
+        "grant": a_kms_grant(),
+        "record": record,
+        "opened": None if record is None else Opened("grant-x", record.seq, DIGEST),
+        "namespace": SPACE,
+        "crd": CrdFacts("crd-2"),
+        "key": key,
+        "target": key,
+        "destroyed_at": None,
+        "now": NOW,
+    }
+    return GrantFacts(**{**members, **changes})
 
 
 def at(text: str) -> datetime:

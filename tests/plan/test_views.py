@@ -25,6 +25,7 @@ from keystead.engine.record import DataKeyRecord, KeyRecord, Rotation
 from keystead.engine.rotation import next_rotation
 from keystead.engine.view.data_key import data_key_notices, data_key_status
 from keystead.engine.view.key import key_notices, key_status, state_of
+from keystead.resources import names
 from keystead.resources.conditions import Condition, find_condition
 from keystead.resources.kms_data_key import KmsDataKey
 from keystead.resources.kms_key import KmsKey, KmsKeySpec, KmsKeyStatus
@@ -97,7 +98,7 @@ def test_an_asymmetric_key_shows_its_public_key(hsm: FakeHsm) -> None:
         ({}, KeyState.ENABLED, ("True", "Available")),
         ({"state": KeyState.DISABLED}, KeyState.DISABLED, ("True", "Disabled")),
         ({"held": True}, KeyState.DISABLED, ("False", "Held")),
-        ({"held": True, "state": KeyState.PENDING_DELETION}, KeyState.DISABLED, ("False", "Held")),
+        ({"held": True, "state": KeyState.PENDING_DELETION}, KeyState.PENDING_DELETION, ("False", "Held")),
         ({"state": KeyState.PENDING_DELETION}, KeyState.PENDING_DELETION, ("True", "PendingDeletion")),
         ({"policy": b"{}"}, KeyState.ENABLED, ("False", "PolicyNotEnforced")),
     ],
@@ -257,3 +258,10 @@ def test_each_event_of_a_data_key_is_told_once(hsm: FakeHsm) -> None:
         data_key = shown(data_key, record, key)
     assert told == [["Created"], [], ["Rotated"], [], ["Rewrapped"], []]
     assert [notice.reason for notice in data_key_notices(a_kms_data_key(), second, None)] == ["Reattached"]
+
+
+def test_an_adopted_data_key_says_so(hsm: FakeHsm) -> None:
+    key = a_settled_key(hsm)
+    record = a_data_key(key, versions=[a_data_key_version(1)], seq=3, prev=DIGEST)
+    adopting = a_kms_data_key(annotations={names.ADOPT: names.ADOPT_TRUE})
+    assert [notice.reason for notice in data_key_notices(adopting, record, None)] == ["Adopted"]

@@ -1,6 +1,8 @@
-"""Account ids: derived, claimed create-only, never freed."""
+"""Account ids: derived, claimed create-only, taken over by adoption, never freed."""
 
 from __future__ import annotations
+
+import asyncio
 
 import pytest
 from tests.builders import NOW, OTHER_UID, UID
@@ -8,7 +10,8 @@ from tests.reconciler.fakes import INSTALL_ID, World
 
 from keystead.engine.identifiers import RecordKind, account_id, record_name
 from keystead.engine.record import AccountRecord
-from keystead.errors import ConflictError, RecordIntegrityError
+from keystead.errors import ConflictError, RecordIntegrityError, StoreUnavailableError
+from keystead.reconciler.ports import StoredRecord
 
 
 def candidate(namespace: str, n: int) -> str:
@@ -77,3 +80,72 @@ async def test_without_an_install_record_no_account_is_derived(world: World) -> 
     with pytest.raises(RecordIntegrityError, match="hsm init"):
         await claim(world)
     assert written(world) == 0
+
+
+# Adoption
+
+
+async def adopt(world: World, account: str, namespace: str = "team-a", uid: str = OTHER_UID) -> str:
+    return await world.accounts.adopt(world.engine.hsm, namespace, uid, account, 1)
+
+
+async def owner(world: World, account: str) -> str:
+    held = await world.book.read(world.engine.hsm, record_name(RecordKind.ACCOUNT, account), AccountRecord)
+    assert held is not None
+    return held.record.namespace_uid
+
+
+async def test_an_account_follows_the_first_key_that_is_adopted(world: World) -> None:
+    old = await claim(world)
+    assert await adopt(world, old) == old
+    assert await owner(world, old) == OTHER_UID
+    assert await claim(world, uid=OTHER_UID) == old  # a really new key gets no other one
+
+
+async def test_a_namespace_with_an_account_keeps_it(world: World) -> None:
+    old, new = await claim(world), await claim(world, uid=OTHER_UID)
+    for _ in range(2):
+        assert await adopt(world, old) == new
+        world.restart()
+    assert await owner(world, old) == UID
+    assert written(world) == 2
+
+
+async def test_adoption_that_was_cut_short_ends_with_the_same_account(world: World) -> None:
+    old = await claim(world)
+    world.records.fail("lose_reply", StoreUnavailableError("away"))
+    with pytest.raises(StoreUnavailableError):
+        await adopt(world, old)
+    world.restart()
+    assert await adopt(world, old) == old
+
+
+async def test_an_adopted_account_is_never_freed(world: World) -> None:
+    """A third namespace of the name, which adopts nothing, gets an id that nobody had."""
+    old = await claim(world)
+    await adopt(world, old)
+    world.restart()
+    assert await claim(world, uid="third") == candidate("team-a", 1)
+    assert await owner(world, old) == OTHER_UID
+
+
+@pytest.mark.parametrize("account", [candidate("team-b", 0), candidate("team-a", 5)])
+async def test_the_account_of_another_namespace_or_of_nobody_is_not_taken_over(world: World, account: str) -> None:
+    await claim(world, namespace="team-b", uid="theirs")
+    with pytest.raises(RecordIntegrityError, match="no record of namespace team-a"):
+        await adopt(world, account)
+
+
+async def test_a_key_made_while_another_is_adopted_gives_no_second_account(world: World) -> None:
+    old = await claim(world)
+    world.restart()
+    get = world.records.get
+
+    async def slowly(name: str) -> StoredRecord | None:
+        found = await get(name)
+        await asyncio.sleep(0)
+        return found
+
+    world.records.get = slowly  # type: ignore[method-assign]
+    answers = await asyncio.gather(adopt(world, old), claim(world, uid=OTHER_UID), adopt(world, old))
+    assert set(answers) == {old}

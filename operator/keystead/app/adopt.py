@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -58,7 +58,9 @@ def decide(catalogue: Catalogue, item: Found, *, as_new: bool, named: bool) -> D
     if holder is Holder.ASIDE:
         return Decision(Action.LEAVE, "its name belongs to another key")
     if item.record.namespace not in catalogue.namespaces:
-        return Decision(Action.LEAVE, f"there is no namespace {record.namespace}; hint: kubectl create namespace {record.namespace}")
+        return Decision(
+            Action.LEAVE, f"there is no namespace {record.namespace}; hint: kubectl create namespace {record.namespace}"
+        )
     if as_new:
         return _decide_as_new(item, holder, live)
     if isinstance(record, KeyRecord) and record.state is KeyState.DESTROYED:
@@ -75,12 +77,15 @@ def decide(catalogue: Catalogue, item: Found, *, as_new: bool, named: bool) -> D
 def _decide_as_new(item: Found, holder: Holder, live: dict[str, Any] | None) -> Decision:
     if item.kind is Kind.DATA_KEY:
         return Decision(
-            Action.LEAVE, "a new data key under this name would strand what the old one encrypted; hint: adopt it, or choose another name"
+            Action.LEAVE,
+            "a new data key under this name would strand what the old one encrypted; hint: adopt it, or choose another name",
         )
     if holder is not Holder.EARLIER:
         return Decision(Action.NOTHING, "it is this namespace's already")
     if live is None:
-        return Decision(Action.LEAVE, f"there is no {item.kind} of this name; hint: apply the manifest of the new one first")
+        return Decision(
+            Action.LEAVE, f"there is no {item.kind} of this name; hint: apply the manifest of the new one first"
+        )
     return _annotation(live, names.ADOPT_AS_NEW)
 
 
@@ -167,7 +172,7 @@ class _Adoption:
     as_new: bool
     named: bool
 
-    async def all(self, chosen: list[Found]) -> Any:  # noqa: ANN401 - an async generator
+    async def all(self, chosen: list[Found]) -> AsyncIterator[tuple[Found, Decision]]:
         """Each record with what was done, in the order in which it was done."""
         gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -208,8 +213,3 @@ class _Adoption:
         elif decision.action is Action.WRITE:
             assert decision.body is not None
             await self.requests.create(item.ref, decision.body)
-
-
-def refused(rows: list[dict[str, str]]) -> Iterator[str]:
-    """Lines about what was left or failed."""
-    return (f"{row['kind']} {row['namespace']}/{row['name']}: {row['why']}" for row in rows if row["action"] in ("left", "failed"))

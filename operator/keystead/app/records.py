@@ -96,7 +96,11 @@ class Catalogue:
 
     def settle(self) -> None:
         """Of two records with one key id the higher seq counts: a move that was cut short leaves both."""
-        keys = {item.record.key_id: item for item in sorted(self.found, key=lambda item: item.record.seq) if item.kind is Kind.KEY}
+        keys = {
+            item.record.key_id: item
+            for item in sorted(self.found, key=lambda item: (item.record.seq, not item.aside))
+            if item.kind is Kind.KEY
+        }
         self.found = [item for item in self.found if item.kind is not Kind.KEY or keys[item.record.key_id] is item]
         order = list(SHORT)
         self.found.sort(key=lambda item: (item.record.namespace, order.index(item.kind), item.record.name, item.secret))
@@ -130,7 +134,8 @@ class Catalogue:
             return Holder.EARLIER
         body = self.objects.get(item.ref)
         held = body is not None and (
-            not isinstance(item.record, AliasRecord) or (body.get("spec") or {}).get("aliasName") == item.record.alias_name
+            not isinstance(item.record, AliasRecord)
+            or (body.get("spec") or {}).get("aliasName") == item.record.alias_name
         )
         return Holder.YES if held else Holder.NONE
 
@@ -197,7 +202,9 @@ def _spec(record: AnyRecord) -> str:
         case AliasRecord():
             return record.alias_name
         case GrantRecord():
-            grantee = record.grantee_principal if record.grantee_principal is not UNSET else record.grantee_service_principal
+            grantee = (
+                record.grantee_principal if record.grantee_principal is not UNSET else record.grantee_service_principal
+            )
             return str(grantee)
         case DataKeyRecord():
             return str(record.number_of_bytes if record.data_key_spec is UNSET else record.data_key_spec)

@@ -6,17 +6,22 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from keystead.app.crypt import crypt, list_records, show_record
+from keystead.app import keyrequests
+from keystead.app.adopt import adopt
+from keystead.app.crypt import crypt
 from keystead.app.hsm import HsmServices
+from keystead.app.keyrequests import Subject
 from keystead.app.operator import run_operator
+from keystead.app.records import list_records, show_record
 from keystead.app.release import release_finalizers
-from keystead.cli.services import CryptCall, NewInstall, TokenChoice
+from keystead.cli.services import AdoptRequest, CryptCall, KeyTarget, NewInstall, RecordKinds, TokenChoice
 from keystead.hsm.backend import Hsm
 from keystead.settings import Settings
 from keystead.store.install import InstallParts, check_domain, check_namespace, publish
 from keystead.store.kube import Kube, connect
 
 T = TypeVar("T")
+Facts = dict[str, str | int]
 
 
 class AppServices(HsmServices):
@@ -71,13 +76,48 @@ class AppServices(HsmServices):
         """Run one operation as a principal, through the whole pipeline."""
         return self._with_hsm(call.token, lambda kube, hsm: crypt(self._all, kube, hsm, call))
 
-    def list_records(self, token: TokenChoice) -> tuple[list[dict[str, str]], list[str]]:
-        """Rows of key records, and what was refused."""
-        return self._with_hsm(token, lambda kube, hsm: list_records(self._all, kube, hsm))
+    def list_records(self, token: TokenChoice, kinds: RecordKinds) -> tuple[list[dict[str, str]], list[str]]:
+        """Rows of records, and what was refused."""
+        return self._with_hsm(token, lambda kube, hsm: list_records(self._all, kube, hsm, kinds))
 
-    def show_record(self, token: TokenChoice, namespace: str, name: str) -> dict[str, str | int]:
+    def show_record(self, token: TokenChoice, target: KeyTarget) -> dict[str, str | int]:
         """One key record for people."""
-        return self._with_hsm(token, lambda kube, hsm: show_record(self._all, kube, hsm, namespace, name))
+        return self._with_hsm(token, lambda kube, hsm: show_record(self._all, kube, hsm, target))
+
+    def adopt_records(self, token: TokenChoice, request: AdoptRequest, tell: Callable[[str], None]) -> list[dict[str, str]]:
+        """Ask for the adoption of records, with the caller's own rights."""
+        return self._with_hsm(token, lambda kube, hsm: adopt(self._all, kube, hsm, request, tell))
+
+    def hold_key(self, token: TokenChoice, target: KeyTarget, reason: str | None, wait: bool) -> Facts:
+        """Latch a hold, or release it."""
+        return self._with_key(token, target, lambda kube, key: keyrequests.hold(kube, key, reason, wait))
+
+    def rotate_key(self, token: TokenChoice, target: KeyTarget, wait: bool) -> Facts:
+        """Ask for a rotation."""
+        return self._with_key(token, target, lambda kube, key: keyrequests.rotate(kube, key, wait))
+
+    def schedule_deletion(self, token: TokenChoice, target: KeyTarget, days: int | None, wait: bool) -> Facts:
+        """Begin the waiting window, or cancel it."""
+
+        async def ask(kube: Kube, key: Subject) -> Facts:
+            if days is None:
+                return await keyrequests.cancel_deletion(kube, key, wait)
+            return await keyrequests.schedule_deletion(kube, key, days, wait)
+
+        return self._with_key(token, target, ask)
+
+    def _with_key(self, token: TokenChoice, target: KeyTarget, ask: Callable[[Kube, Subject], Coroutine[Any, Any, Facts]]) -> Facts:
+        """On the live object with the caller's rights alone; the token is opened only where there is none, or an id was given."""
+
+        async def live(kube: Kube) -> Facts | None:
+            key = await keyrequests.find_live(kube, target)
+            return None if key is None else await ask(kube, key)
+
+        async def by_record(kube: Kube, hsm: Hsm) -> Facts:
+            return await ask(kube, await keyrequests.find_record(self._all, kube, hsm.domain, target))
+
+        done = self.with_kube(live)
+        return self._with_hsm(token, by_record) if done is None else done
 
     def run_operator(self) -> int:
         """Until SIGTERM; the exit code."""

@@ -6,9 +6,10 @@ values are kept out of their repr.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -101,6 +102,38 @@ class CryptCall:
     token: TokenChoice
 
 
+class RecordKinds(StrEnum):
+    """`--kind`: the kinds of records that belong to objects, by the word in their Secret's name."""
+
+    KEY = "key"
+    ALIAS = "alias"
+    GRANT = "grant"
+    DATAKEY = "datakey"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTarget:
+    """One key: by namespace and name, or by its id or ARN."""
+
+    namespace: str = ""
+    name: str = ""
+    key_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptRequest:
+    """Which records to take over. `name` None: all of the namespace that are an earlier one's; `everything`: of all namespaces."""
+
+    namespace: str = ""
+    name: str | None = None
+    key_id: str = ""
+    kind: RecordKinds = RecordKinds.KEY
+    everything: bool = False
+    as_new: bool = False
+    dry_run: bool = False
+
+
 class Services(Protocol):
     """Raises KeysteadError and nothing else on purpose."""
 
@@ -131,8 +164,20 @@ class Services(Protocol):
     def crypt(self, call: CryptCall) -> object:
         """Run one operation; the response of operations."""
 
-    def list_records(self, token: TokenChoice) -> tuple[list[dict[str, str]], list[str]]:
-        """Rows of key records, and what was refused."""
+    def list_records(self, token: TokenChoice, kinds: RecordKinds) -> tuple[list[dict[str, str]], list[str]]:
+        """Rows of records, and what was refused."""
 
-    def show_record(self, token: TokenChoice, namespace: str, name: str) -> dict[str, str | int]:
+    def show_record(self, token: TokenChoice, target: KeyTarget) -> dict[str, str | int]:
         """One key record for people."""
+
+    def adopt_records(self, token: TokenChoice, request: AdoptRequest, tell: Callable[[str], None]) -> list[dict[str, str]]:
+        """A row a record: what was done (annotated, written, nothing to do, left, failed), and why."""
+
+    def hold_key(self, token: TokenChoice, target: KeyTarget, reason: str | None, wait: bool) -> dict[str, str | int]:
+        """Latch a hold, or release it (None). The token is opened only where there is no object."""
+
+    def rotate_key(self, token: TokenChoice, target: KeyTarget, wait: bool) -> dict[str, str | int]:
+        """Ask for a rotation."""
+
+    def schedule_deletion(self, token: TokenChoice, target: KeyTarget, days: int | None, wait: bool) -> dict[str, str | int]:
+        """Begin the waiting window, or cancel it (None)."""

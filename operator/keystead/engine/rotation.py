@@ -47,23 +47,14 @@ def next_rotation(record: KeyRecord, now: datetime | None = None) -> datetime | 
     due = parse_time(record.current_version.created) + timedelta(days=record.rotation.period)
     if not record.rotation.windows:
         return due + _jitter(record.key_id, MAX_JITTER)
-    first = min(_in_window(window, due, record.key_id) for window in record.rotation.windows)
-    if now is None or first >= now or any(_open_at(window, now) for window in record.rotation.windows):
-        return first
-    return min(_in_window(window, now, record.key_id) for window in record.rotation.windows)
+    return min(_in_window(window, due, due if now is None else max(due, now), record.key_id) for window in record.rotation.windows)
 
 
-def _open_at(window: RotationWindow, now: datetime) -> bool:
+def _in_window(window: RotationWindow, due: datetime, after: datetime, key_id: str) -> datetime:
+    """The moment of a rotation that is due at `due`, in the first opening of the window that is not over at `after`."""
     length = parse_duration(window.duration)
-    opening = next(iter(_openings(window, now - length)), None)
-    return opening is not None and opening <= now < opening + length
-
-
-def _in_window(window: RotationWindow, due: datetime, key_id: str) -> datetime:
-    """First moment at or after `due` that lies in an opening of the window."""
-    length = parse_duration(window.duration)
-    for opening in _openings(window, due - length):
-        if opening + length <= due:
+    for opening in _openings(window, after - length):
+        if opening + length <= after:
             continue
         if opening <= due:
             return due + min(_jitter(key_id, MAX_JITTER), (opening + length - due) / 2)

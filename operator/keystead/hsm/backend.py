@@ -62,7 +62,8 @@ class Hsm:
         return self.capabilities.protection(spec)
 
     def forget(self, key_id: bytes) -> None:
-        """Destroy the session objects of a key. One that cannot be destroyed goes with the session."""
+        """Destroy the session objects of a key, here and in the lanes. One that cannot be destroyed goes with the session."""
+        self.lanes.renew()
         with contextlib.suppress(HsmUnavailableError):
             self.vault.forget_key(key_id)
 

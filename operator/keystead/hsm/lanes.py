@@ -126,6 +126,12 @@ class SlowLanes:
         with self._lock:
             self._waiting -= 1
 
+    def renew(self) -> None:
+        """End the lane processes when they are idle, with all that they unwrapped. The next call starts new ones."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
+
     def close(self) -> None:
         """End the lane processes."""
         if self._pool is not None:

@@ -10,10 +10,11 @@ from typing import Final, NamedTuple
 from keystead.engine.algorithms import EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm
 from keystead.engine.clock import parse_time
 from keystead.engine.keyspec import row
+from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import KeyRecord
 from keystead.operations.effects import Running
 from keystead.operations.faults import operation
-from keystead.operations.pipeline import admit, arn_of, effective_state
+from keystead.operations.pipeline import admit, arn_of
 from keystead.operations.rules import RULES
 from keystead.operations.validate import check_grant_tokens, check_key_id
 from keystead.operations.world import World
@@ -104,7 +105,7 @@ def describe_key(world: World, caller: Caller, request: DescribeKeyRequest) -> R
 
 def metadata_of(record: KeyRecord) -> KeyMetadata:
     """KeyMetadata of a record; CreateKey will answer with it too."""
-    state = effective_state(record)
+    state = shown_state(record)
     known = algorithms_of(record)
     deletion = record.deletion_date
     symmetric = record.spec is KeySpec.SYMMETRIC_DEFAULT

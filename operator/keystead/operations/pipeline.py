@@ -15,6 +15,7 @@ from keystead.engine.blob import BlobIds
 from keystead.engine.identifiers import KeyArn, key_arn, key_id_bytes, key_id_form, parse_kms_arn
 from keystead.engine.keyspec import row
 from keystead.engine.keystate import state_error
+from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import KeyRecord
 from keystead.errors import KmsError
 from keystead.operations import refusals
@@ -64,16 +65,9 @@ def arn_of(record: KeyRecord) -> KeyArn:
     return key_arn(record.region, record.account, record.key_id)
 
 
-def effective_state(record: KeyRecord) -> KeyState:
-    """What KeyState shows: a hold makes it Disabled, unless the key is on its way out already."""
-    if record.hold is UNSET or record.state in (KeyState.PENDING_DELETION, KeyState.DESTROYED):
-        return record.state
-    return KeyState.DISABLED
-
-
 def check_state(rule: Rule, record: KeyRecord) -> None:
     """Key state first (an orphan keeps its state), then what an orphan refuses."""
-    state = effective_state(record)
+    state = shown_state(record)
     if state is not KeyState.ENABLED:
         error = state_error(rule.operation, state, arn_of(record))
         if error is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -17,16 +18,22 @@ _MOST = 64
 
 
 class Accounts:
-    """Finds or claims the account of a namespace. Remembers what it found: an account never changes hands."""
+    """Finds or claims the account of a namespace. Remembers what it found: an account never changes hands, but by adoption.
+
+    One at a time: a key that is made while another one is adopted must not give one namespace two accounts.
+    """
 
     def __init__(self, book: RecordBook) -> None:
         self._book = book
+        self._turn = asyncio.Lock()
         self._known: dict[tuple[str, str], AccountId] = {}
 
     async def claim(self, domain: Domain, namespace: str, uid: str, transition: int, now: datetime) -> AccountId:
         """The account id of this namespace of this uid; made where there is none yet."""
         known = self._known.get((namespace, uid))
-        if known is None:
+        if known is not None:
+            return known
+        async with self._turn:
             install = await self._install(domain)
             known = await self._search(domain, bytes.fromhex(install.install_id), (namespace, uid), transition, now)
             self._known[namespace, uid] = known
@@ -34,16 +41,22 @@ class Accounts:
 
     async def adopt(self, domain: Domain, namespace: str, uid: str, account: str, transition: int) -> AccountId:
         """The account that an adopted key comes to: the one this namespace has already, else the key's own, which follows it."""
-        install = await self._install(domain)
-        known = self._known.get((namespace, uid)) or await self._existing(domain, bytes.fromhex(install.install_id), (namespace, uid))
-        if known is None:
-            held = await self._book.read(domain, record_name(RecordKind.ACCOUNT, account), AccountRecord)
-            if held is None or held.record.namespace != namespace:
-                raise RecordIntegrityError(f"account {account} has no record of namespace {namespace}; restore keystead-records")
-            await self._book.replace(domain, RecordKind.ACCOUNT, held, replace(held.record, namespace_uid=uid))
-            known = AccountId(account)
-        self._known[namespace, uid] = known
+        async with self._turn:
+            known = self._known.get((namespace, uid))
+            if known is None:
+                install = await self._install(domain)
+                known = await self._existing(domain, bytes.fromhex(install.install_id), (namespace, uid))
+            if known is None:
+                known = await self._take_over(domain, (namespace, uid), account)
+            self._known[namespace, uid] = known
         return known
+
+    async def _take_over(self, domain: Domain, owner: tuple[str, str], account: str) -> AccountId:
+        held = await self._book.read(domain, record_name(RecordKind.ACCOUNT, account), AccountRecord)
+        if held is None or held.record.namespace != owner[0]:
+            raise RecordIntegrityError(f"account {account} has no record of namespace {owner[0]}; restore keystead-records")
+        await self._book.replace(domain, RecordKind.ACCOUNT, held, replace(held.record, namespace_uid=owner[1]))
+        return AccountId(account)
 
     async def _existing(self, domain: Domain, install_id: bytes, owner: tuple[str, str]) -> AccountId | None:
         """The account that this namespace of this uid has, without claiming one."""

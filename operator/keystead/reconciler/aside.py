@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from keystead.engine.clock import parse_time
-from keystead.engine.identifiers import RecordKind, key_id_bytes
+from keystead.engine.identifiers import RecordKind, key_id_bytes, orphan_name, record_name
 from keystead.engine.plan.key_life import tombstone
 from keystead.engine.record import KeyRecord
 from keystead.errors import KeysteadError
@@ -47,11 +47,29 @@ class KeysAndAside:
             return Outcome(spread(ref, context.refresh_period), failed=True)
         if held is None or held.record.state is not KeyState.PENDING_DELETION or held.record.deletion_date is UNSET:
             return Outcome(None)
+        if await _is_a_copy(context, held.record):
+            return Outcome(spread(ref, context.refresh_period))
         key_id, end, now = held.record.key_id, parse_time(held.record.deletion_date), context.clock.now()
         if not context.windows.over(key_id, end, now):
-            later = (context.windows.next_look(key_id, end, now) - now).total_seconds()
-            return Outcome(min(later + 0.05, spread(ref, context.refresh_period)))
+            look = context.windows.next_look(key_id, end, now)
+            later = spread(ref, context.refresh_period)
+            return Outcome(later if look is None else min((look - now).total_seconds() + 0.05, later))
         await context.book.replace(engine.domain, RecordKind.KEY, held, tombstone(held.record, now))
         engine.forget(key_id_bytes(key_id))
         context.windows.forget(key_id)
         return Outcome(None)
+
+
+async def _is_a_copy(context: Context, record: KeyRecord) -> bool:
+    """Whether the key still has its name: the move was broken off, and what happens to the key is decided there."""
+    name = record_name(RecordKind.KEY, record.namespace, record.name)
+    held = await context.book.read(context.engine().domain, name, KeyRecord)
+    return held is not None and held.record.key_id == record.key_id and held.record.state is not KeyState.DESTROYED
+
+
+async def end_copy(context: Context, key_id: str) -> None:
+    """The copy that a move which was broken off left of a key: its material ends with the key's, and before it."""
+    domain = context.engine().domain
+    held = await context.book.read(domain, orphan_name(key_id), KeyRecord)
+    if held is not None and held.record.state is not KeyState.DESTROYED:
+        await context.book.replace(domain, RecordKind.KEY, held, tombstone(held.record, context.clock.now()))

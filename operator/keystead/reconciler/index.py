@@ -91,9 +91,9 @@ class RecordIndex:
         return tuple(sorted(name for name in self._by_ref.get(ref, ()) if not self._entries[name].aside))
 
     def record_of(self, key_id: str) -> str | None:
-        """Name of the key record with this id; of two, the one with the higher seq."""
+        """Name of the key record with this id; of two, the one with the higher seq, or that an object can hold."""
         found = [name for name in self._by_key.get(key_id, ()) if self._entries[name].ref.kind is Kind.KEY]
-        return max(found, key=lambda name: self._entries[name].seq, default=None)
+        return max(found, key=lambda name: (self._entries[name].seq, not self._entries[name].aside), default=None)
 
     def dependants(self, key_id: str, namespace: str) -> Dependants:
         """What is bound to a key."""

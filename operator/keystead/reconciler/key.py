@@ -27,6 +27,7 @@ from keystead.engine.plan.key import (
     SetFinalizer,
     WriteKey,
     next_change,
+    nothing_is_held,
     plan_key,
 )
 from keystead.engine.plan.key_life import set_aside, tombstone, waits_for
@@ -36,11 +37,13 @@ from keystead.engine.view.common import Notice
 from keystead.engine.view.key import key_notices, key_status
 from keystead.errors import ConflictError, KeysteadError, RecordIntegrityError
 from keystead.reconciler.accounts import Accounts
+from keystead.reconciler.aside import end_copy
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources import names
 from keystead.resources.kms_key import KmsKey, KmsKeyStatus, parse_key
+from keystead.resources.vocabulary import KeyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,21 @@ class KeyLife:
 
     async def gather(self, ref: ObjectRef, found: KmsKey | None) -> Gathered:
         """Record, namespace, CRD, dependants, and whether a window is over."""
+        try:
+            return await self._gather(ref, found)
+        except KeysteadError:
+            await self._let_go(ref, found)
+            raise
+
+    async def _let_go(self, ref: ObjectRef, found: KmsKey | None) -> None:
+        """A token that is away, or a record that does not verify, must not hold a namespace that ends."""
+        if found is None or not found.metadata.terminating or names.IN_USE not in found.metadata.finalizers:
+            return
+        objects = self._context.objects
+        if nothing_is_held(await objects.namespace(ref.namespace), await objects.crd(Kind.KEY)):
+            await self._set_finalizer(ref, self.nothing(found), present=False)
+
+    async def _gather(self, ref: ObjectRef, found: KmsKey | None) -> Gathered:
         context, engine = self._context, self._context.engine()
         held, namespace, crd = await asyncio.gather(
             context.book.read(engine.domain, record_name(RecordKind.KEY, ref.namespace, ref.name), KeyRecord),
@@ -121,6 +139,7 @@ class KeyLife:
                 return await self._set_finalizer(ref, gathered, present=present)
             case DeleteObject():
                 assert gathered.facts.key is not None
+                self._context.leadership.check()
                 await self._context.objects.delete(ref, gathered.facts.key.metadata.uid)
                 return Gathered(replace(gathered.facts, key=_terminating(gathered.facts.key, self._context.clock.now())), gathered.held)
             case _:
@@ -148,6 +167,7 @@ class KeyLife:
                 )
                 record = changed(held.record, namespace_uid=uid, account=account)
             case DestroyKey():
+                await end_copy(context, held.record.key_id)
                 record = tombstone(held.record, gathered.facts.now)
         written = await context.book.replace(engine.domain, RecordKind.KEY, held, record)
         if isinstance(step, DestroyKey):
@@ -191,16 +211,18 @@ class KeyLife:
         """Write the record under `orphan-<id>` and read it back, before its place is taken. A kill in between finds it there."""
         context, domain, held = self._context, self._context.engine().domain, gathered.held
         assert held is not None
-        name = orphan_name(held.record.key_id)
-        moved = changed(
-            set_aside(held.record), seq=held.record.seq + 1, prev=held.opened.digest, transition=context.leadership.transition
-        )
+        name, record = orphan_name(held.record.key_id), set_aside(held.record)
+        moved = changed(record, seq=held.record.seq + 1, prev=held.opened.digest, transition=context.leadership.transition)
         try:
             await context.book.create(domain, RecordKind.KEY, name, moved)
         except ConflictError:
-            found = await context.book.read(domain, name, KeyRecord)
-            if found is None or found.record.key_id != held.record.key_id or found.record.seq <= held.record.seq:
-                raise RecordIntegrityError(f"record {name} is not the one that is to be set aside") from None
+            # Of a move that was broken off. The record may have changed since.
+            copy = await context.book.read(domain, name, KeyRecord)
+            if copy is not None and not _says(copy.record, record):
+                await context.book.replace(domain, RecordKind.KEY, copy, record)
+        found = await context.book.read(domain, name, KeyRecord)
+        if found is None or not _says(found.record, record):
+            raise RecordIntegrityError(f"record {name} is not the one that was to be set aside")
 
     async def _set_finalizer(self, ref: ObjectRef, gathered: Gathered, *, present: bool) -> Gathered:
         key = gathered.facts.key
@@ -213,8 +235,10 @@ class KeyLife:
         return Gathered(replace(gathered.facts, key=changed(key, metadata=changed(key.metadata, finalizers=after))), gathered.held)
 
     def status(self, found: KmsKey, gathered: Gathered, obstacle: Obstacle | None, now: datetime) -> KmsKeyStatus:
-        """key_status, of the object with the finalizers that it has now."""
+        """key_status, of the object with the finalizers that it has now. One that this pass deleted has none any more."""
         facts = gathered.facts
+        if facts.key is not None and facts.key.metadata.terminating and not found.metadata.terminating:
+            return found.status
         return key_status(facts.key or found, facts.record, facts.opened, obstacle, now, facts.dependants)
 
     def notices(self, found: KmsKey, gathered: Gathered, obstacle: Obstacle | None) -> list[Notice]:
@@ -224,7 +248,9 @@ class KeyLife:
     def waits(self, found: KmsKey | None, gathered: Gathered) -> bool:
         """A record without an object waits while it is bound (its object may be seen again) or a window may begin or end."""
         record = gathered.facts.record
-        return found is not None or (record is not None and (record.bound or waits_for(record)))
+        if found is not None or record is None:
+            return found is not None
+        return waits_for(record) or (record.bound and record.state is not KeyState.DESTROYED)
 
     def next_change(self, found: KmsKey | None, gathered: Gathered, now: datetime) -> datetime | None:
         """The next rotation, or the next look at a window."""
@@ -237,6 +263,11 @@ class KeyLife:
 def _may_be_remade(key: KmsKey) -> bool:
     asked = key.metadata.annotations
     return names.ADOPT in asked or names.NEW_KEY_AFTER_DESTRUCTION in asked
+
+
+def _says(copy: KeyRecord, record: KeyRecord) -> bool:
+    """Whether a copy says what the record says, but for its own chain."""
+    return changed(copy, seq=record.seq, prev=record.prev, transition=record.transition) == record
 
 
 def _terminating(key: KmsKey, now: datetime) -> KmsKey:

@@ -72,10 +72,14 @@ class KubeRequests:
     async def drop_field(self, ref: ObjectRef, found: Object, field: str) -> Object:
         """Take one field of spec away. ConflictError names the manager, where somebody else owns it."""
         _refuse_foreign(ref, found, field)
-        return await self._patch(ref, f"{MANAGER}.{field}", {"metadata": _fence(found), "spec": {field: None}}, MERGE_PATCH)
+        return await self._patch(
+            ref, f"{MANAGER}.{field}", {"metadata": _fence(found), "spec": {field: None}}, MERGE_PATCH
+        )
 
     async def _patch(self, ref: ObjectRef, manager: str, body: Object, kind: str, **query: str) -> Object:
-        answer: Object = await self._kube.request("PATCH", path_of(ref), {"fieldManager": manager, **query, **self._dry}, body, kind)
+        answer: Object = await self._kube.request(
+            "PATCH", path_of(ref), {"fieldManager": manager, **query, **self._dry}, body, kind
+        )
         return answer
 
 

@@ -164,19 +164,19 @@ def _plan_bound(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> KeyPlan:
 
 def _holds(facts: KeyFacts, record: KeyRecord) -> bool:
     """Whether the finalizer is wanted: something depends on a key whose object's deletion would start the window."""
-    return record.deletion_policy is DeletionPolicy.SCHEDULE_DELETION and bool(facts.dependants) and not _ending(facts)
+    held_up = record.deletion_policy is DeletionPolicy.SCHEDULE_DELETION and bool(facts.dependants)
+    return held_up and not nothing_is_held(facts.namespace, facts.crd)
 
 
-def _ending(facts: KeyFacts) -> bool:
-    """In a namespace that goes, or under a CRD that goes, nothing is held."""
-    namespace, crd = facts.namespace, facts.crd
+def nothing_is_held(namespace: NamespaceFacts | None, crd: CrdFacts | None) -> bool:
+    """In a namespace that goes, or under a CRD that goes, no finalizer of ours stands in the way."""
     return namespace is None or namespace.terminating or crd is None or crd.terminating
 
 
 def _held_for_nothing(facts: KeyFacts, key: KmsKey) -> bool:
     if names.IN_USE not in key.metadata.finalizers:
         return False
-    if _ending(facts):
+    if nothing_is_held(facts.namespace, facts.crd):
         return True
     record = facts.record
     if record is None or facts.opened is None:
@@ -241,7 +241,7 @@ def find_obstacle(facts: KeyFacts) -> Obstacle | None:
         or suspended_obstacle(key.spec.suspend)
         or _terminating(facts, key)
         or _other_key(key, record)
-        or _destroyed(key, record)
+        or _destroyed(facts, key)
         or _immutable_changed(facts, key)
     )
 
@@ -271,9 +271,12 @@ def _other_key(key: KmsKey, record: KeyRecord | None) -> Obstacle | None:
     )
 
 
-def _destroyed(key: KmsKey, record: KeyRecord | None) -> Obstacle | None:
+def _destroyed(facts: KeyFacts, key: KmsKey) -> Obstacle | None:
+    record = facts.record
     if record is None or record.state is not KeyState.DESTROYED or remade_after_destruction(key, record.key_id):
         return None
+    if adopting_as_new(key.metadata) and namespace_obstacle(record, facts.namespace) is not None:
+        return None  # a tombstone of an earlier namespace is set aside like any record
     return Obstacle(
         Reason.KEY_DESTROYED,
         f"the key of this name, {record.key_id}, was destroyed; its material is gone. A new key under this name needs the "

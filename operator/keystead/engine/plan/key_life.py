@@ -72,6 +72,13 @@ def after_deletion(record: KeyRecord, in_use: bool, now: datetime) -> KeyRecord:
     return pending(orphan, record.pending_window_in_days, now)
 
 
+def shown_state(record: KeyRecord) -> KeyState:
+    """What KeyState shows: a hold makes it Disabled, unless the key is on its way out already."""
+    if record.hold is UNSET or record.state in (KeyState.PENDING_DELETION, KeyState.DESTROYED):
+        return record.state
+    return KeyState.DISABLED
+
+
 def may_rotate(record: KeyRecord) -> bool:
     """Whether a rotation, due or asked for, is done at all."""
     return record.spec is KeySpec.SYMMETRIC_DEFAULT and record.state is KeyState.ENABLED and record.hold is UNSET

@@ -55,5 +55,6 @@ def grant_notices(grant: KmsGrant, record: GrantRecord | None, obstacle: Obstacl
     if record is None or not believes(obstacle) or grant.status.grant_id is not UNSET:
         return notices
     made = record.seq == 1
-    words = "was made" if made else "is held by this object again"
-    return [Notice(Event.CREATED if made else held_again(grant.metadata), f"grant {record.grant_id[:16]} {words}", f"{record.seq}"), *notices]
+    event = Event.CREATED if made else held_again(grant.metadata)
+    words = f"grant {record.grant_id[:16]} {'was made' if made else 'is held by this object again'}"
+    return [Notice(event, words, f"{record.seq}"), *notices]

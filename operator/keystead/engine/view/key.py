@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import key_arn
 from keystead.engine.plan.common import NOTHING_DEPENDS, Dependants, Obstacle, Opened
-from keystead.engine.plan.key_life import may_rotate
+from keystead.engine.plan.key_life import may_rotate, shown_state
 from keystead.engine.plan.secret import pem
 from keystead.engine.record.key import KeyRecord
 from keystead.engine.rotation import MAX_ON_DEMAND, next_rotation
@@ -47,7 +47,7 @@ def _in_use(key: KmsKey, record: KeyRecord | None, dependants: Dependants) -> Ob
         return None
     return Obstacle(
         Reason.IN_USE,
-        f"the object is being deleted, which cannot be taken back; the key works on until nothing depends on it: {dependants}",
+        f"the object is being deleted, which cannot be taken back; the key stays as it is until nothing depends on it: {dependants}",
     )
 
 
@@ -115,14 +115,14 @@ def _deletion_said(key: KmsKey, record: KeyRecord) -> Obstacle | None:
 
 def _view(key: KmsKey, record: KeyRecord, opened: Opened | None, dependants: Dependants, now: datetime) -> KmsKeyStatus:
     current = record.current_version
-    due = next_rotation(record, now) if record.state is KeyState.ENABLED else None
+    due = next_rotation(record, now) if may_rotate(record) else None
     return KmsKeyStatus(
         record_seq=opened.seq if opened else UNSET,
         record_digest=opened.digest if opened else UNSET,
         last_handled_rotate_at=record.last_rotate_request,
         key_id=record.key_id,
         key_arn=key_arn(record.region, record.account, record.key_id),
-        key_state=KeyState.DISABLED if record.hold is not UNSET else record.state,
+        key_state=shown_state(record),
         protection_level=record.protection,
         current_key_material_id=current.material_id,
         key_materials=_materials(record),

@@ -69,7 +69,13 @@ def grant_manifest(record: GrantRecord, key_name: str, annotations: Mapping[str,
     elif record.grantee_principal is not UNSET:
         spec["granteePrincipal"] = record.grantee_principal
     members = to_builtins(record)
-    for member in ("granteeServicePrincipal", "retiringPrincipal", "retiringServicePrincipal", "constraints", "expiresAt"):
+    for member in (
+        "granteeServicePrincipal",
+        "retiringPrincipal",
+        "retiringServicePrincipal",
+        "constraints",
+        "expiresAt",
+    ):
         if member in members:
             spec[member] = members[member]
     return _object("KmsGrant", record, annotations, spec)
@@ -94,7 +100,12 @@ def data_key_manifest(record: DataKeyRecord, key_name: str, annotations: Mapping
     return _object("KmsDataKey", record, annotations, spec)
 
 
-def _object(kind: str, record: KeyRecord | AliasRecord | GrantRecord | DataKeyRecord, annotations: Mapping[str, str], spec: Object) -> Object:
+def _object(
+    kind: str,
+    record: KeyRecord | AliasRecord | GrantRecord | DataKeyRecord,
+    annotations: Mapping[str, str],
+    spec: Object,
+) -> Object:
     metadata: Object = {"namespace": record.namespace, "name": record.name}
     if annotations:
         metadata["annotations"] = dict(annotations)
