@@ -25,5 +25,6 @@ def test_lanes_end_with_an_operator_that_is_killed(installation: Installation) -
         wait_reason(installation.cluster, "kmskey", "team-a", "slow", "Available")
         lanes = children(operator.child.pid)
         assert lanes
+        assert "memory: no core" in operator.text
         operator.kill()
         wait_for("the lanes gone", lambda: not any(Path(f"/proc/{lane}").exists() for lane in lanes), seconds=20)

@@ -106,6 +106,50 @@ def test_a_window_in_the_hour_that_does_not_exist_opens_all_the_same(hsm: FakeHs
     assert at("2027-03-28T00:59:00Z") <= moment < at("2027-03-28T03:00:00Z")
 
 
+# A window that was missed
+
+
+def missed(record: KeyRecord, now: str) -> datetime:
+    found = next_rotation(record, at(now))
+    assert found is not None
+    return found
+
+
+def test_a_rotation_that_is_due_in_an_open_window_waits_for_no_other(hsm: FakeHsm) -> None:
+    record = rotating(hsm, ("0 3 * * *", "UTC", "2h"))
+    assert missed(record, "2027-01-30T04:59:59Z") == when(record) < at("2027-01-30T04:59:59Z")
+
+
+@pytest.mark.parametrize("now", ["2027-01-30T05:00:00Z", "2027-01-30T12:00:00Z", "2027-01-31T02:59:59Z"])
+def test_a_window_that_was_missed_is_not_made_up_for_before_the_next_one(hsm: FakeHsm, now: str) -> None:
+    """Nobody led while it was open."""
+    record = rotating(hsm, ("0 3 * * *", "UTC", "2h"))
+    moment = missed(record, now)
+    assert at("2027-01-31T03:00:00Z") <= moment < at("2027-01-31T04:00:00Z")
+    facts = key_facts(hsm, record=record, key=a_kms_key(), now=at(now))
+    assert plan_key(facts).step is None
+    assert next_change(a_kms_key(), record, at(now)) == moment
+    assert isinstance(plan_key(key_facts(hsm, record=record, now=moment)).step, RotateKey)
+
+
+def test_keys_that_missed_their_window_do_not_all_rotate_as_the_next_one_opens(hsm: FakeHsm) -> None:
+    opens = at("2027-02-06T03:00:00Z")
+    moments = {missed(rotating(hsm, ("0 3 * * SAT", "UTC", "4h"), n=n), "2027-02-06T03:00:01Z") for n in range(1, 30)}
+    assert len(moments) == 29
+    assert all(opens <= moment < opens + MAX_JITTER for moment in moments)
+
+
+def test_the_first_of_several_windows_that_opens_again_is_used(hsm: FakeHsm) -> None:
+    record = rotating(hsm, ("0 3 * * SAT", "UTC", "1h"), ("0 12 * * WED", "UTC", "1h"))
+    assert missed(record, "2027-01-31T00:00:00Z").strftime("%a %H") == "Wed 12"
+
+
+def test_a_missed_night_is_made_up_for_in_the_next_one_over_daylight_saving(hsm: FakeHsm) -> None:
+    record = _born(rotating(hsm, ("0 3 * * *", "Europe/Berlin", "1h")), "2026-12-26T12:00:00Z")  # due 2027-03-26 12:00
+    for now, utc in (("2027-03-27T12:00:00Z", "2027-03-28T01:00:00Z"), ("2027-10-30T12:00:00Z", "2027-10-31T02:00:00Z")):
+        assert at(utc) <= missed(record, now) < at(utc) + timedelta(minutes=30)
+
+
 CRONS = st.sampled_from(["0 3 * * *", "*/20 * * * *", "15 1 * * SUN", "0 0 1 * *", "30 2 L * *", "59 23 * 2,10 *"])
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"])
 
@@ -118,6 +162,17 @@ def test_it_never_runs_before_it_is_due_and_always_inside_a_window(cron: str, zo
     assert moment >= due
     check = RotationWindow(cron=cron, timezone=zone, duration=length)
     assert any(start <= moment < start + parse_duration(length) for start in _openings_around(check, moment))
+
+
+@given(cron=CRONS, zone=ZONES, length=st.sampled_from(["15m", "24h", "168h"]), late=st.integers(0, 24 * 400), n=st.integers(1, 9))
+def test_however_late_it_runs_inside_a_window(cron: str, zone: str, length: str, late: int, n: int) -> None:
+    record = rotating(_HSM, (cron, zone, length), n=n)
+    now = DUE + timedelta(hours=late)
+    moment = next_rotation(record, now)
+    assert moment is not None
+    check = RotationWindow(cron=cron, timezone=zone, duration=length)
+    runs = max(moment, now)
+    assert any(start <= runs < start + parse_duration(length) for start in _openings_around(check, runs))
 
 
 _HSM = FakeHsm()

@@ -57,7 +57,7 @@ class Cluster(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
+        self.loop = asyncio.new_event_loop()
         self.world = World()
         self.written: list[Written] = []
         self.issued: dict[tuple[str, int], str] = {}
@@ -69,7 +69,7 @@ class Cluster(RuleBasedStateMachine):
         self.made = 0
 
     def teardown(self) -> None:
-        self.runner.close()
+        self.loop.close()
 
     # What people do
 
@@ -280,7 +280,7 @@ class Cluster(RuleBasedStateMachine):
         """Passes until nothing changes, as the queue would make them; faults are met by trying again."""
         for _ in range(12):
             before = len(self.world.records.writes), len(self.world.objects.statuses), len(self.world.objects.bodies)
-            failed = [ref for ref in ALL if not self.runner.run(self._pass(ref))]
+            failed = [ref for ref in ALL if not self.loop.run_until_complete(self._pass(ref))]
             if not failed and before == (len(self.world.records.writes), len(self.world.objects.statuses), len(self.world.objects.bodies)):
                 return
         raise AssertionError("the passes do not come to rest")

@@ -30,14 +30,13 @@ class Accounts:
 
     async def claim(self, domain: Domain, namespace: str, uid: str, transition: int, now: datetime) -> AccountId:
         """The account id of this namespace of this uid; made where there is none yet."""
-        known = self._known.get((namespace, uid))
-        if known is not None:
-            return known
-        async with self._turn:
-            install = await self._install(domain)
-            known = await self._search(domain, bytes.fromhex(install.install_id), (namespace, uid), transition, now)
-            self._known[namespace, uid] = known
-        return known
+        if (namespace, uid) not in self._known:
+            async with self._turn:
+                if (namespace, uid) not in self._known:
+                    install = await self._install(domain)
+                    owner = (namespace, uid)
+                    self._known[owner] = await self._search(domain, bytes.fromhex(install.install_id), owner, transition, now)
+        return self._known[namespace, uid]
 
     async def adopt(self, domain: Domain, namespace: str, uid: str, account: str, transition: int) -> AccountId:
         """The account that an adopted key comes to: the one this namespace has already, else the key's own, which follows it."""
