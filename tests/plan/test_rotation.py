@@ -147,7 +147,7 @@ def test_the_first_of_several_windows_that_opens_again_is_used(hsm: FakeHsm) -> 
 def test_a_missed_night_is_made_up_for_in_the_next_one_over_daylight_saving(hsm: FakeHsm) -> None:
     record = _born(rotating(hsm, ("0 3 * * *", "Europe/Berlin", "1h")), "2026-12-26T12:00:00Z")  # due 2027-03-26 12:00
     for now, utc in (("2027-03-27T12:00:00Z", "2027-03-28T01:00:00Z"), ("2027-10-30T12:00:00Z", "2027-10-31T02:00:00Z")):
-        assert at(utc) <= missed(record, now) < at(utc) + timedelta(minutes=30)
+        assert at(utc) <= missed(record, now) <= at(utc) + timedelta(minutes=30)
 
 
 CRONS = st.sampled_from(["0 3 * * *", "*/20 * * * *", "15 1 * * SUN", "0 0 1 * *", "30 2 L * *", "59 23 * 2,10 *"])

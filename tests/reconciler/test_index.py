@@ -1,284 +1,89 @@
-"""The index of records: what depends on a key, which of two records counts, echoes, and what is gone."""
+"""The index of records: what depends on a key, whose a destroyed key was, and echoes of what is not there any more."""
 
 from __future__ import annotations
 
-import dataclasses
-from datetime import UTC, datetime
+from datetime import timedelta
 
-import pytest
-from msgspec import UNSET
 from msgspec.structs import replace
-from tests.builders import BEFORE, NAMESPACE, OTHER_UID, UID, a_grant, a_key, an_alias
+from tests.builders import NOW, OTHER_UID, UID, a_grant, a_key, an_alias
 from tests.hsm.fake import FakeHsm
+from tests.plan.facts import a_data_key, a_data_key_version
 
-from keystead.engine.births import archived
 from keystead.engine.freshness import Memory
-from keystead.engine.identifiers import RecordKind, orphan_name, record_name
+from keystead.engine.identifiers import key_arn
+from keystead.engine.plan.common import Dependants
 from keystead.engine.plan.key_life import tombstone
-from keystead.engine.record import DataKeyRecord, GrantRecord, KeyRecord, seal_record
-from keystead.engine.record.common import RecordBase
-from keystead.engine.record.datakey import DataKeyTarget, DataKeyVersion
-from keystead.errors import RecordIntegrityError
+from keystead.engine.record import seal_record
 from keystead.reconciler.index import Entry, RecordIndex
 from keystead.reconciler.ports import Kind, ObjectRef, StoredRecord
-from keystead.resources.vocabulary import DeletionPolicy, GrantOperation, KeyState
+from keystead.resources.vocabulary import GrantOperation
 
-NOW = datetime(2026, 11, 26, 8, tzinfo=UTC)
-PREV = "ab" * 32
-
-
-class Index(RecordIndex):
-    """The index, and what it told of changes."""
-
-    def __init__(self, hsm: FakeHsm) -> None:
-        self.told: list[Entry] = []
-        super().__init__(Memory(), self.told.append)
-        self.hsm = hsm
-
-    def see(self, name: str, record: RecordBase) -> None:
-        """As the list and the watch do."""
-        self.take(self.hsm, StoredRecord(seal_record(self.hsm, name, record), "1"))
+KEY = ObjectRef(Kind.KEY, "team-a", "key-1")
 
 
-@pytest.fixture
-def hsm() -> FakeHsm:
-    return FakeHsm()
+def an_index() -> tuple[RecordIndex, list[Entry]]:
+    changed: list[Entry] = []
+    return RecordIndex(Memory(), changed.append), changed
 
 
-@pytest.fixture
-def index(hsm: FakeHsm) -> Index:
-    return Index(hsm)
-
-
-def name_of(record: KeyRecord | GrantRecord | DataKeyRecord) -> str:
-    kind = {KeyRecord: RecordKind.KEY, GrantRecord: RecordKind.GRANT, DataKeyRecord: RecordKind.DATAKEY}[type(record)]
-    return record_name(kind, record.namespace, record.name)
-
-
-def a_data_key(key: KeyRecord, *under: KeyRecord, name: str = "d", namespace: str = NAMESPACE) -> DataKeyRecord:
-    """A data key whose versions are under these keys, the newest under `key`."""
-    arns = [f"arn:aws:kms:{each.region}:{each.account}:key/{each.key_id}" for each in (*under, key)]
-    versions = [
-        DataKeyVersion(n=n, blob=b"b", encryption_context={}, key_arn=arn, key_material_id="0" * 64, created=BEFORE)
-        for n, arn in enumerate(arns, 1)
-    ]
-    return DataKeyRecord(
-        domain_generation=key.domain_generation,
-        domain_fingerprint=key.domain_fingerprint,
-        namespace_uid=UID,
-        transition=1,
-        seq=1,
-        key_id=key.key_id,
-        region=key.region,
-        account=key.account,
-        namespace=namespace,
-        name=name,
-        object_uid="o",
-        crd_uid="c",
-        bound=True,
-        data_key_spec="AES_256",
-        target=DataKeyTarget(secret_name="s", injected=False),
-        created=BEFORE,
-        part=0,
-        archives=0,
-        versions=versions,
-        first_version=1,
-        current=len(versions),
-        n_versions=len(versions),
-    )
-
-
-# What depends on a key
-
-
-def test_dependants_are_named_here_and_counted_abroad(index: Index, hsm: FakeHsm) -> None:
-    key = a_key(hsm)
-    index.see("alias-1", an_alias(key, name="main"))
-    index.see("grant-1", a_grant(key, GrantOperation.DECRYPT, name="g"))
-    index.see("datakey-1", a_data_key(key))
-    index.see("datakey-2", a_data_key(key, namespace="team-z"))
-    index.see("alias-2", an_alias(a_key(hsm, n=2), "alias/other"))
-    found = index.dependants(key.key_id, NAMESPACE)
-    assert (found.aliases, found.grants, found.data_keys, found.foreign) == (("main",), ("g",), ("d",), 1)
-
-
-def test_a_data_key_depends_on_every_key_of_its_versions(index: Index, hsm: FakeHsm) -> None:
+def test_a_data_key_depends_on_every_key_of_its_versions() -> None:
+    hsm = FakeHsm()
     old, new = a_key(hsm), a_key(hsm, n=2)
-    record = a_data_key(new, old)
-    index.see("datakey-1", record)
-    assert index.dependants(old.key_id, NAMESPACE).data_keys == index.dependants(new.key_id, NAMESPACE).data_keys == ("d",)
-    rewrapped = replace(record, seq=2, prev=PREV, versions=[replace(v, key_arn=record.versions[1].key_arn) for v in record.versions])
-    index.see("datakey-1", rewrapped)
-    assert not index.dependants(old.key_id, NAMESPACE)
+    record = a_data_key(new, versions=[a_data_key_version(1), a_data_key_version(2)])
+    first = replace(record.versions[0], key_arn=key_arn(old.region, old.account, old.key_id))
+    moved = replace(record, versions=[first, record.versions[1]])
+    index, _ = an_index()
+    index.learn("datakey-1", moved)
+    for key in (old, new):
+        assert index.dependants(key.key_id, "team-a") == Dependants(data_keys=("data-1",))
+        assert index.dependants(key.key_id, "team-b") == Dependants(foreign=1)
 
 
-def test_what_is_not_bound_does_not_depend(index: Index, hsm: FakeHsm) -> None:
-    key = a_key(hsm)
-    record = a_data_key(key)
-    index.see("datakey-1", record)
-    index.see("datakey-1", replace(record, seq=2, prev=PREV, bound=False))
-    assert not index.dependants(key.key_id, NAMESPACE)
-
-
-def test_an_alias_that_moves_leaves_its_old_key_and_both_are_told(index: Index, hsm: FakeHsm) -> None:
+def test_a_version_under_another_key_moves_what_depends_on_what() -> None:
+    """Both keys are told: the one that gained a dependant, and the one that lost it."""
+    hsm = FakeHsm()
     old, new = a_key(hsm), a_key(hsm, n=2)
     alias = an_alias(old)
-    index.see("alias-1", alias)
-    index.told.clear()
-    index.see("alias-1", replace(alias, key_id=new.key_id, seq=2, prev=PREV))
-    assert (bool(index.dependants(old.key_id, NAMESPACE)), index.dependants(new.key_id, NAMESPACE).aliases) == (False, ("app",))
-    assert [entry.keys for entry in index.told] == [(old.key_id,), (new.key_id,)]
+    index, changed = an_index()
+    index.learn("alias-1", alias)
+    changed.clear()
+    index.learn("alias-1", replace(alias, key_id=new.key_id, seq=2, prev="ab" * 32))
+    assert [entry.keys for entry in changed] == [(old.key_id,), (new.key_id,)]
+    assert not index.dependants(old.key_id, "team-a")
+    assert index.dependants(new.key_id, "team-a") == Dependants(aliases=("app",))
 
 
-def test_archives_of_a_data_key_are_no_data_keys(index: Index, hsm: FakeHsm) -> None:
+def test_what_is_not_bound_depends_on_nothing() -> None:
+    hsm = FakeHsm()
     key = a_key(hsm)
-    archive, _ = archived(a_data_key(key, key), 1, 1)
-    index.see("datakey-1-1", archive)
-    assert not index.dependants(key.key_id, NAMESPACE)
-    assert index.names_of(ObjectRef(Kind.DATA_KEY, NAMESPACE, "d")) == ()
+    index, _ = an_index()
+    index.learn("datakey-1", a_data_key(key, bound=False))
+    assert not index.dependants(key.key_id, "team-a")
 
 
-# Which record counts
+def test_a_destroyed_key_is_told_of_its_own_namespace_only() -> None:
+    hsm = FakeHsm()
+    index, _ = an_index()
+    for n, moment in enumerate((NOW, NOW + timedelta(hours=1)), 1):
+        record = replace(tombstone(a_key(hsm, n=n), moment), name="key-1", bound=False)
+        index.learn(f"orphan-{n}", record)
+    assert index.destroyed_at(KEY, UID) == NOW + timedelta(hours=1)
+    assert index.destroyed_at(KEY, OTHER_UID) is None
+    assert index.destroyed_at(ObjectRef(Kind.KEY, "team-a", "other"), UID) is None
 
 
-def test_of_two_records_with_one_key_id_the_higher_seq_counts(index: Index, hsm: FakeHsm) -> None:
-    """A move that was cut short leaves both; one that is done leaves the name to another key."""
+def test_a_grant_made_again_is_not_older_than_the_one_before() -> None:
+    """The name's record begins with seq 1 again; a list or a watch that is behind shows the earlier one."""
+    hsm = FakeHsm()
+    memory = Memory()
+    index = RecordIndex(memory, lambda _: None)
     key = a_key(hsm)
-    moved = replace(key, seq=2, prev=PREV, bound=False)
-    index.see(name_of(key), key)
-    assert index.record_of(key.key_id) == name_of(key)
-    index.see(orphan_name(key.key_id), moved)
-    assert index.record_of(key.key_id) == orphan_name(key.key_id)
-    index.see(name_of(key), replace(key, seq=3, prev=PREV))
-    assert index.record_of(key.key_id) == name_of(key)
-    successor = a_key(hsm, key_id=a_key(hsm, n=2).key_id, name=key.name, seq=4, prev=PREV)
-    index.see(name_of(key), successor)
-    assert index.record_of(key.key_id) == orphan_name(key.key_id)
-    assert index.record_of(successor.key_id) == name_of(key)
-
-
-def test_what_is_set_aside_belongs_to_no_object(index: Index, hsm: FakeHsm) -> None:
-    key = a_key(hsm)
-    index.see(orphan_name(key.key_id), replace(key, bound=False))
-    assert index.names_of(ObjectRef(Kind.KEY, NAMESPACE, key.name)) == ()
-    assert index.orphans() == 1
-
-
-def test_an_unknown_key_has_no_record(index: Index, hsm: FakeHsm) -> None:
-    key = a_key(hsm)
-    assert index.record_of(key.key_id) is None
-    index.see("alias-1", an_alias(key))
-    assert index.record_of(key.key_id) is None  # an alias's record is no key's
-
-
-# Deletion
-
-
-def test_a_destroyed_key_is_no_orphan_and_its_end_is_remembered(index: Index, hsm: FakeHsm) -> None:
-    key = a_key(hsm, bound=False)
-    index.see(name_of(key), key)
-    assert index.orphans() == 1
-    index.see(name_of(key), replace(tombstone(key, NOW), seq=2, prev=PREV))
-    assert index.orphans() == 0
-    assert list(index.windows()) == []
-
-
-def test_the_end_of_a_key_is_told_by_its_name_and_namespace(index: Index, hsm: FakeHsm) -> None:
-    """Set aside or not; of an earlier namespace nothing is told."""
-    ref = ObjectRef(Kind.KEY, NAMESPACE, "key-1")
-    dead = tombstone(a_key(hsm, bound=False), NOW)
-    index.see(name_of(dead), dead)
-    assert (index.destroyed_at(ref, UID), index.destroyed_at(ref, OTHER_UID)) == (NOW, None)
-    index.see(orphan_name(dead.key_id), replace(dead, seq=2, prev=PREV))
-    index.see(name_of(dead), a_key(hsm, key_id=a_key(hsm, n=2).key_id, seq=3, prev=PREV))
-    assert index.destroyed_at(ref, UID) == NOW
-    assert index.destroyed_at(ObjectRef(Kind.KEY, NAMESPACE, "another"), UID) is None
-
-
-def test_windows_are_those_of_keys_without_an_object(index: Index, hsm: FakeHsm) -> None:
-    for n, bound in enumerate((True, False), 1):
-        key = a_key(hsm, n=n, state=KeyState.PENDING_DELETION, bound=bound)
-        index.see(name_of(key), key)
-    assert [(ref.name, end) for ref, end in index.windows()] == [("key-2", datetime(2026, 12, 26, 8, tzinfo=UTC))]
-
-
-def test_an_orphan_waits_only_where_something_can_happen_to_it(index: Index, hsm: FakeHsm) -> None:
-    policies = (DeletionPolicy.RETAIN, DeletionPolicy.SCHEDULE_DELETION)
-    for n, policy in enumerate(policies, 1):
-        key = a_key(hsm, n=n, bound=False, deletion_policy=policy)
-        index.see(name_of(key), key)
-    assert [entry.waits for entry in index.told] == [False, True]
-
-
-# Echoes, and what is gone
-
-
-def test_an_echo_of_an_older_record_changes_nothing(index: Index, hsm: FakeHsm) -> None:
-    """The watch tells late what this process has overwritten meanwhile."""
-    key = a_key(hsm)
-    newer = replace(key, seq=2, prev=PREV, bound=False)
-    index.learn(name_of(key), newer)
-    index.told.clear()
-    index.see(name_of(key), key)
-    assert index.told == []
-    assert index.orphans() == 1
-
-
-def test_an_older_record_than_was_seen_is_refused(index: Index, hsm: FakeHsm) -> None:
-    key = a_key(hsm)
-    index.see(name_of(key), replace(key, seq=2, prev=PREV, bound=False))
-    with pytest.raises(RecordIntegrityError, match="older"):
-        index.see(name_of(key), key)
-    assert index.orphans() == 1
-
-
-def test_the_same_record_twice_is_told_once(index: Index, hsm: FakeHsm) -> None:
-    key = a_key(hsm)
-    index.see(name_of(key), key)
-    index.see(name_of(key), key)
-    index.learn(name_of(key), key)
-    assert len(index.told) == 1
-
-
-def test_a_grant_that_is_gone_may_begin_again_and_a_key_may_not(index: Index, hsm: FakeHsm) -> None:
-    key = a_key(hsm)
-    grant = replace(a_grant(key, GrantOperation.DECRYPT), seq=5, prev=PREV)
-    index.see(name_of(grant), grant)
-    index.see(name_of(key), replace(key, seq=2, prev=PREV))
-    for name in (name_of(grant), name_of(key)):
-        index.gone(name)
-        index.gone(name)
-    assert not index.dependants(key.key_id, NAMESPACE)
-    index.see(name_of(grant), replace(grant, seq=1, prev=UNSET))
-    assert index.dependants(key.key_id, NAMESPACE).grants == (grant.name,)
-    with pytest.raises(RecordIntegrityError, match="older"):
-        index.see(name_of(key), key)
-
-
-def test_what_a_list_does_not_have_is_gone_and_told(index: Index, hsm: FakeHsm) -> None:
-    keys = [a_key(hsm, n=n, bound=False) for n in (1, 2)]
-    for key in keys:
-        index.see(name_of(key), key)
-    index.told.clear()
-    index.keep({name_of(keys[0])})
-    assert [entry.ref.name for entry in index.told] == [keys[1].name]
-    assert index.record_of(keys[1].key_id) is None
-    assert index.orphans() == 1
-
-
-def test_the_floor_is_the_highest_transition_of_what_is_there(index: Index, hsm: FakeHsm) -> None:
-    assert index.floor() == 0
-    for n, transition in ((1, 3), (2, 9)):
-        key = a_key(hsm, n=n, transition=transition)
-        index.see(name_of(key), key)
-    assert index.floor() == 9
-
-
-def test_a_record_of_no_known_kind_or_that_does_not_verify_is_refused(index: Index, hsm: FakeHsm) -> None:
-    key = a_key(hsm)
-    with pytest.raises(RecordIntegrityError, match="no known kind"):
-        index.see("something-1", key)
-    moved = dataclasses.replace(seal_record(hsm, name_of(key), key), name=orphan_name(key.key_id))
-    with pytest.raises(RecordIntegrityError):
-        index.take(hsm, StoredRecord(moved, "1"))
-    assert index.told == []
+    name = "grant-" + "ab" * 20
+    earlier = a_grant(key, GrantOperation.DECRYPT, seq=2, prev="ab" * 32)
+    later = a_grant(key, GrantOperation.DECRYPT, grant_id="cd" * 32)
+    for record in (earlier, later, earlier, later):
+        index.take(hsm, StoredRecord(seal_record(hsm, name, record), "1"))
+    assert index.dependants(key.key_id, "team-a") == Dependants(grants=("grant-1",))
+    assert not memory.knows(name)
+    index.gone(name)
+    assert not index.dependants(key.key_id, "team-a")

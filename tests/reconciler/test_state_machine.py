@@ -40,7 +40,7 @@ GRANTS = [ObjectRef(Kind.GRANT, SPACE, "g1")]
 DATA_KEYS = [ObjectRef(Kind.DATA_KEY, SPACE, name) for name in ("d1", "d2")]
 ALL = [*KEYS, *ALIASES, *GRANTS, *DATA_KEYS]
 WINDOW = 7
-EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "100"))
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Cluster(RuleBasedStateMachine):
         self.pending_since: dict[str, datetime] = {}
         self.held: set[str] = set()
         self.released: set[str] = set()
-        self.ids: dict[tuple[str, str], str] = {}
+        self.ids: dict[str, str] = {}
         self.destroyed: set[str] = set()
         self.made = 0
 
@@ -156,6 +156,24 @@ class Cluster(RuleBasedStateMachine):
             self.world.apply(ref, annotations={names.ADOPT: "true"}, **body["spec"])
         self._settle()
 
+    @rule(ref=st.sampled_from(KEYS), after=st.booleans())
+    def ask_for_a_new_key_under_the_name(self, ref: ObjectRef, after: bool) -> None:
+        """After a destruction, or instead of an earlier tenant's: the only two ways to another key id."""
+        body, record = self.world.objects.bodies.get(ref), self._key(ref)
+        if body is None or record is None:
+            return
+        asked = self.world.ready(ref)
+        if after and asked == "KeyDestroyed":
+            note = {names.NEW_KEY_AFTER_DESTRUCTION: record.key_id}
+        elif not after and asked == "AdoptionRequired":
+            note = {names.ADOPT: "as-new"}
+        else:
+            return
+        self.ids.pop(ref.name)
+        self.world.apply(ref, annotations=note, **body["spec"])
+        self._settle()
+        assert self._known(ref).key_id != record.key_id
+
     @rule(kind=st.sampled_from(list(Kind)))
     def remake_a_crd(self, kind: Kind) -> None:
         self.made += 1
@@ -173,6 +191,12 @@ class Cluster(RuleBasedStateMachine):
     def time_passes(self, delta: dict[str, float]) -> None:
         self.world.clock.advance(**delta)
         self._settle()
+
+    @rule()
+    def a_window_ends(self) -> None:
+        for delta in ({"days": WINDOW, "minutes": 1}, {"minutes": 11}):
+            self.world.clock.advance(**delta)
+            self._settle()
 
     @rule(days=st.sampled_from([-2, 30]))
     def the_clock_jumps_and_comes_back(self, days: int) -> None:
@@ -258,8 +282,7 @@ class Cluster(RuleBasedStateMachine):
         for ref in KEYS:
             record = self._key(ref)
             if record is not None:
-                place = (ref.name, SPACE)
-                assert self.ids.setdefault(place, record.key_id) == record.key_id
+                assert self.ids.setdefault(ref.name, record.key_id) == record.key_id
 
     @invariant()
     def a_hold_stays(self) -> None:

@@ -1,0 +1,222 @@
+"""`keystead records`: which records are meant, which object holds a record, what is done about each, and what to type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from tests.builders import NOW, OTHER_UID, UID, a_grant, a_key, an_alias
+from tests.hsm.fake import FakeHsm
+from tests.reconciler.test_index import a_data_key
+
+from keystead.app.adopt import Action, decide, select
+from keystead.app.records import AnyRecord, Catalogue, Found, Holder, row
+from keystead.cli.services import AdoptRequest, KeyTarget, RecordKinds
+from keystead.engine.identifiers import RecordKind, orphan_name, record_name
+from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord, SealedRecord, seal_record
+from keystead.errors import NotFoundError
+from keystead.reconciler.ports import Kind, ObjectRef, StoredRecord
+from keystead.resources.vocabulary import GrantOperation, KeyState
+
+PREV = "ab" * 32
+ADOPT = "kms.keystead.io/adopt"
+
+
+@pytest.fixture
+def hsm() -> FakeHsm:
+    return FakeHsm()
+
+
+def name_of(record: AnyRecord) -> str:
+    match record:
+        case KeyRecord():
+            return record_name(RecordKind.KEY, record.namespace, record.name)
+        case AliasRecord():
+            return record_name(RecordKind.ALIAS, record.account, record.region, record.alias_name)
+        case GrantRecord():
+            return record_name(RecordKind.GRANT, record.namespace, record.name)
+        case _:
+            return record_name(RecordKind.DATAKEY, record.namespace, record.name)
+
+
+def catalogue(hsm: FakeHsm, *records: AnyRecord | tuple[str, AnyRecord], uid: str = OTHER_UID) -> Catalogue:
+    """Records, and namespace team-a of this uid."""
+    made = Catalogue(namespaces={"team-a": uid})
+    for each in records:
+        name, record = each if isinstance(each, tuple) else (name_of(each), each)
+        made.add(hsm, StoredRecord(seal_record(hsm, name, record), "1"))
+    made.settle()
+    return made
+
+
+def live(found: Catalogue, item: Found, **annotations: str) -> None:
+    """The object of a record is there."""
+    spec = {"aliasName": item.record.alias_name} if isinstance(item.record, AliasRecord) else {}
+    metadata = {"annotations": {f"kms.keystead.io/{key}": value for key, value in annotations.items()}}
+    found.objects[item.ref] = {"metadata": metadata, "spec": spec}
+
+
+def decided(found: Catalogue, *, as_new: bool = False, named: bool = False) -> dict[str, Action]:
+    return {item.record.name: decide(found, item, as_new=as_new, named=named).action for item in found.found}
+
+
+def everything(hsm: FakeHsm, **changes: Any) -> list[AnyRecord]:
+    key = a_key(hsm, name="k", **changes)
+    return [
+        key,
+        an_alias(key, name="a"),
+        a_grant(key, GrantOperation.DECRYPT, name="g"),
+        a_data_key(key, name="d"),
+    ]
+
+
+# Who holds a record
+
+
+def test_the_holder_of_a_record_is_what_lives_now(hsm: FakeHsm) -> None:
+    key = a_key(hsm, name="k")
+    earlier, none = catalogue(hsm, key), catalogue(hsm, key, uid=UID)
+    assert [earlier.holder(item) for item in earlier.found] == [Holder.EARLIER]
+    assert [none.holder(item) for item in none.found] == [Holder.NONE]
+    live(none, none.found[0])
+    assert none.holder(none.found[0]) is Holder.YES
+    gone = catalogue(hsm, key)
+    gone.namespaces.clear()
+    assert gone.holder(gone.found[0]) is Holder.EARLIER
+
+
+def test_an_object_holds_the_alias_that_it_says(hsm: FakeHsm) -> None:
+    key = a_key(hsm)
+    found = catalogue(hsm, an_alias(key, name="a"), uid=UID)
+    found.objects[ObjectRef(Kind.ALIAS, "team-a", "a")] = {"spec": {"aliasName": "alias/other"}}
+    assert found.holder(found.found[0]) is Holder.NONE
+
+
+def test_of_two_records_with_one_key_id_the_higher_seq_is_shown(hsm: FakeHsm) -> None:
+    key = a_key(hsm, name="k")
+    moved = replace(key, seq=2, prev=PREV, bound=False)
+    found = catalogue(hsm, key, (orphan_name(key.key_id), moved))
+    assert [(item.record.seq, found.holder(item)) for item in found.found] == [(2, Holder.ASIDE)]
+
+
+def test_records_stand_by_namespace_kind_and_name(hsm: FakeHsm) -> None:
+    found = catalogue(hsm, *reversed(everything(hsm)), a_key(hsm, n=2, name="b"))
+    assert [(item.kind, item.record.name) for item in found.found] == [
+        (Kind.KEY, "b"),
+        (Kind.KEY, "k"),
+        (Kind.ALIAS, "a"),
+        (Kind.GRANT, "g"),
+        (Kind.DATA_KEY, "d"),
+    ]
+
+
+def test_a_record_that_does_not_verify_is_named_and_the_others_are_read(hsm: FakeHsm) -> None:
+    found = catalogue(hsm, a_key(hsm, name="k"))
+    found.add(hsm, StoredRecord(SealedRecord("key-" + "0" * 40, b"{}", b"{}"), "1"))
+    found.add(hsm, StoredRecord(SealedRecord("heartbeat", b"", b""), "1"))
+    assert len(found.found) == len(found.refused) == 1
+
+
+@pytest.mark.parametrize(
+    ("uid", "state", "words"),
+    [
+        (OTHER_UID, KeyState.ENABLED, "keystead records adopt team-a k"),
+        (UID, KeyState.ENABLED, "apply its manifest again, or keystead records adopt team-a k"),
+        (UID, KeyState.DESTROYED, "nothing"),
+    ],
+)
+def test_a_row_says_what_to_type(hsm: FakeHsm, uid: str, state: KeyState, words: str) -> None:
+    found = catalogue(hsm, a_key(hsm, name="k", state=state, bound=False), uid=uid)
+    assert row(found, found.found[0], NOW)["next"].startswith(words)
+
+
+def test_rows_of_every_kind_say_what_they_are(hsm: FakeHsm) -> None:
+    found = catalogue(hsm, *everything(hsm), uid=UID)
+    rows = [row(found, item, NOW) for item in found.found]
+    assert [each["kind"] for each in rows] == ["key", "alias", "grant", "datakey"]
+    assert [each["spec"] for each in rows] == ["SYMMETRIC_DEFAULT", "alias/app", "arn:aws:iam::111122223333:role/app", "AES_256"]
+    assert rows[3]["next"].endswith("keystead records adopt team-a d --kind datakey")
+
+
+# Which records are meant
+
+
+def test_a_namespace_means_what_is_an_earlier_ones(hsm: FakeHsm) -> None:
+    ours = a_key(hsm, n=2, name="ours", namespace_uid=OTHER_UID)
+    theirs = a_key(hsm, n=3, name="theirs", namespace="team-b", namespace_uid=UID)
+    found = catalogue(hsm, *everything(hsm), ours, theirs)
+    found.namespaces["team-b"] = UID
+    assert [item.record.name for item in select(found, AdoptRequest(namespace="team-a"))] == ["k", "a", "g", "d"]
+    assert [item.record.name for item in select(found, AdoptRequest(everything=True))] == ["k", "a", "g", "d"]
+    found.namespaces["team-b"] = "made again"
+    assert len(select(found, AdoptRequest(everything=True))) == 5
+
+
+def test_a_name_is_of_one_kind(hsm: FakeHsm) -> None:
+    found = catalogue(hsm, *everything(hsm))
+    assert select(found, AdoptRequest(namespace="team-a", name="d", kind=RecordKinds.DATAKEY))[0].kind is Kind.DATA_KEY
+    with pytest.raises(NotFoundError, match="datakey record for team-a/k"):
+        select(found, AdoptRequest(namespace="team-a", name="k", kind=RecordKinds.DATAKEY))
+
+
+def test_a_key_is_found_by_id_and_by_arn(hsm: FakeHsm) -> None:
+    key = a_key(hsm, name="k")
+    found = catalogue(hsm, key)
+    for text in (key.key_id, f"arn:aws:kms:r:111122223333:key/{key.key_id}"):
+        assert select(found, AdoptRequest(key_id=text))[0].record == key
+        assert found.target(KeyTarget(key_id=text)).record == key
+    with pytest.raises(NotFoundError, match="keystead records list"):
+        found.target(KeyTarget("team-a", "nobody"))
+
+
+# What is done
+
+
+def test_what_is_there_is_annotated_and_what_is_not_is_written(hsm: FakeHsm) -> None:
+    found = catalogue(hsm, *everything(hsm))
+    assert set(decided(found).values()) == {Action.WRITE}
+    for item in found.found:
+        live(found, item)
+    assert set(decided(found).values()) == {Action.ANNOTATE}
+    assert decided(found, as_new=True) == {"k": Action.ANNOTATE, "a": Action.ANNOTATE, "g": Action.ANNOTATE, "d": Action.LEAVE}
+
+
+def test_a_second_run_asks_nothing_again(hsm: FakeHsm) -> None:
+    found = catalogue(hsm, *everything(hsm))
+    for item in found.found:
+        live(found, item, adopt="true")
+    assert set(decided(found).values()) == {Action.NOTHING}
+    assert decided(found, as_new=True)["k"] is Action.ANNOTATE
+
+
+def test_what_is_this_namespaces_is_brought_back_only_by_name(hsm: FakeHsm) -> None:
+    """A whole namespace's adoption must not bring back what somebody deleted on purpose."""
+    found = catalogue(hsm, *everything(hsm, bound=False), uid=UID)
+    assert set(decided(found).values()) == {Action.NOTHING}
+    assert set(decided(found, named=True).values()) == {Action.WRITE}
+
+
+def test_as_new_needs_the_object_that_shall_have_the_name(hsm: FakeHsm) -> None:
+    found = catalogue(hsm, *everything(hsm))
+    assert set(decided(found, as_new=True, named=True).values()) == {Action.LEAVE}
+
+
+def test_a_written_object_carries_the_annotation_and_its_keys_name(hsm: FakeHsm) -> None:
+    found = catalogue(hsm, *everything(hsm))
+    bodies = [decide(found, item, as_new=False, named=False).body for item in found.found]
+    assert all(body is not None and body["metadata"]["annotations"] == {ADOPT: "true"} for body in bodies)
+    assert all(body is not None and body["spec"]["keyRef"] == {"name": "k"} for body in bodies[1:])
+
+
+def test_what_has_no_namespace_no_name_or_no_material_is_left(hsm: FakeHsm) -> None:
+    key = a_key(hsm, name="k")
+    aside = catalogue(hsm, (orphan_name(key.key_id), replace(key, bound=False)), an_alias(key, name="a"))
+    assert set(decided(aside).values()) == {Action.LEAVE}
+    destroyed = catalogue(hsm, a_key(hsm, name="k", state=KeyState.DESTROYED))
+    assert decided(destroyed) == {"k": Action.LEAVE}
+    live(destroyed, destroyed.found[0])
+    assert decided(destroyed, as_new=True) == {"k": Action.ANNOTATE}
+    nowhere = catalogue(hsm, key)
+    nowhere.namespaces.clear()
+    assert "kubectl create namespace team-a" in decide(nowhere, nowhere.found[0], as_new=False, named=True).why
