@@ -13,6 +13,7 @@ from tests.hsm.fake import FakeHsm
 from keystead.engine.backup import FINGERPRINT_PROBE, fingerprint, parse_backup, parse_recovery_key
 
 RELEASE_1 = Path(__file__).with_name("release-1")
+RELEASE_2 = Path(__file__).with_name("release-2")
 BACKUP, RECOVERY = "domain-backup-1.ksdb", "recovery-key-1.txt"
 
 

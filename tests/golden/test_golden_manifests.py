@@ -14,7 +14,7 @@ from tests.cluster import kinds
 from tests.cluster.cluster import Cluster
 from tests.cluster.flags import Options
 from tests.docs.pages import ROOT
-from tests.golden.port import RELEASE_1
+from tests.golden.port import RELEASE_1, RELEASE_2
 
 pytestmark = pytest.mark.cluster
 
@@ -28,7 +28,7 @@ def with_crds() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.mark.parametrize("path", sorted(RELEASE_1.glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted([*RELEASE_1.glob("*.yaml"), *RELEASE_2.glob("*.yaml")]), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_golden_manifest_applies(with_crds: Cluster, path: Path) -> None:
     assert [document for document in yaml.safe_load_all(path.read_text()) if document]
     with_crds.kubectl("apply", "--server-side", "--dry-run=server", "-f", str(path))

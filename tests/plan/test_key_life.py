@@ -253,8 +253,8 @@ def test_a_hold_latches_beside_every_state_and_changes_none(hsm: FakeHsm, state:
     spec = {"scheduledDeletion": {}} if state is PENDING else {}
     held = written(plan_key(key_facts(hsm, record=record, key=a_kms_key(annotations={names.HOLD: "x"}, **spec))))
     assert replace(held, hold=UNSET) == record
-    for annotations in ({}, {names.HOLD: "another"}, {names.HOLD: "Released"}):
-        assert plan_key(key_facts(hsm, record=held, key=a_kms_key(annotations=annotations, **spec))).step is None
+    for said in ({}, {names.HOLD: "another"}, {names.HOLD: "Released"}):
+        assert plan_key(key_facts(hsm, record=held, key=a_kms_key(annotations=said, **spec))).step is None
     lifted = written(plan_key(key_facts(hsm, record=held, key=a_kms_key(annotations={names.HOLD: "released"}, **spec))))
     assert lifted == record
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -96,6 +96,23 @@ async def pass_the_end(world: World, ref: ObjectRef = REF) -> None:
 
 def reasons(world: World) -> list[str]:
     return [reason for _, reason, _ in world.objects.events]
+
+
+# Birth
+
+
+async def test_a_hold_that_is_there_from_the_beginning_is_in_the_first_record(world: World) -> None:
+    """The key is not open for a moment."""
+    world.apply(REF, annotations={names.HOLD: "incident"})
+    await world.reconcile(REF)
+    assert (record(world).seq, record(world).hold is not UNSET) == (1, True)
+    assert reasons(world) == ["Created", "Held"]
+
+
+async def test_a_deletion_that_is_there_from_the_beginning_is_in_the_first_record(world: World) -> None:
+    await born(world, scheduledDeletion={"pendingWindowInDays": 7})
+    assert (record(world).seq, record(world).state) == (1, PENDING)
+    assert reasons(world) == ["Created", "DeletionScheduled"]
 
 
 # Dependants and the finalizer
@@ -420,11 +437,6 @@ async def destroyed(world: World) -> str:
     await pass_the_end(world)
     assert record(world).state is DESTROYED
     return key_id
-
-
-def lose(when: str) -> Iterator[tuple[str, int]]:
-    """(method to fail, which call of it): before or after each write of a move."""
-    yield from ((when, n) for n in range(2))
 
 
 WRITES = [("create", 0), ("replace", 0), ("lose_reply", 0), ("lose_reply", 1)]

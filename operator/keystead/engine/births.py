@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from keystead.engine.clock import format_time
 from keystead.engine.identifiers import KeyIdForm
 from keystead.engine.plan.grant_terms import GrantTerms
+from keystead.engine.plan.key_life import hold_of, with_state
 from keystead.engine.plan.key_settings import KeySettings, without_default
 from keystead.engine.ports import Domain, GeneratedMaterial
 from keystead.engine.record.alias import AliasRecord
@@ -56,10 +57,13 @@ def key_version(n: int, made: GeneratedMaterial, protection: Protection, now: da
 def new_key_record(
     birth: Birth, key: KmsKey, key_id: str, settings: KeySettings, protection: Protection, made: GeneratedMaterial
 ) -> KeyRecord:
-    """The first record of a key, seq 1. A request to rotate that is there already is answered by the birth."""
+    """The first record of a key, seq 1. A request to rotate that is there already is answered by the birth.
+
+    A hold, or a deletion that the object asks for from its beginning, is in it: the key is not open for a moment.
+    """
     now = format_time(birth.now)
     asked = key.metadata.annotations.get(names.ROTATE_REQUESTED_AT)
-    return KeyRecord(
+    record = KeyRecord(
         domain_generation=birth.domain.generation,
         domain_fingerprint=birth.domain.fingerprint,
         namespace_uid=birth.namespace_uid,
@@ -95,6 +99,8 @@ def new_key_record(
         current=1,
         n_versions=1,
     )
+    record = replace(record, hold=hold_of(key, record, birth.now))
+    return with_state(record, record.state, key, birth.now)
 
 
 def rotated(record: KeyRecord, made: GeneratedMaterial, now: datetime, request: str | None) -> KeyRecord:

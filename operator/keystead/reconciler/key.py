@@ -85,10 +85,10 @@ class KeyLife:
         try:
             return await self._gather(ref, found)
         except KeysteadError:
-            await self._let_go(ref, found)
+            await self._release(ref, found)
             raise
 
-    async def _let_go(self, ref: ObjectRef, found: KmsKey | None) -> None:
+    async def _release(self, ref: ObjectRef, found: KmsKey | None) -> None:
         """A token that is away, or a record that does not verify, must not hold a namespace that ends."""
         if found is None or not found.metadata.terminating or names.IN_USE not in found.metadata.finalizers:
             return
@@ -235,9 +235,9 @@ class KeyLife:
         return Gathered(replace(gathered.facts, key=changed(key, metadata=changed(key.metadata, finalizers=after))), gathered.held)
 
     def status(self, found: KmsKey, gathered: Gathered, obstacle: Obstacle | None, now: datetime) -> KmsKeyStatus:
-        """key_status, of the object with the finalizers that it has now. One that this pass deleted has none any more."""
+        """key_status, of the object with the finalizers that it has now. One that this pass deleted, or let go, has none any more."""
         facts = gathered.facts
-        if facts.key is not None and facts.key.metadata.terminating and not found.metadata.terminating:
+        if facts.key is not None and _let_go(found, facts.key):
             return found.status
         return key_status(facts.key or found, facts.record, facts.opened, obstacle, now, facts.dependants)
 
@@ -263,6 +263,13 @@ class KeyLife:
 def _may_be_remade(key: KmsKey) -> bool:
     asked = key.metadata.annotations
     return names.ADOPT in asked or names.NEW_KEY_AFTER_DESTRUCTION in asked
+
+
+def _let_go(found: KmsKey, now: KmsKey) -> bool:
+    """Whether the object went by what this pass did."""
+    if not now.metadata.terminating or now.metadata.finalizers:
+        return False
+    return not found.metadata.terminating or bool(found.metadata.finalizers)
 
 
 def _says(copy: KeyRecord, record: KeyRecord) -> bool:
