@@ -28,7 +28,10 @@ def with_crds() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.mark.parametrize("path", sorted([*RELEASE_1.glob("*.yaml"), *RELEASE_2.glob("*.yaml")]), ids=lambda path: f"{path.parent.name}/{path.name}")
+MANIFESTS = sorted([*RELEASE_1.glob("*.yaml"), *RELEASE_2.glob("*.yaml")])
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_golden_manifest_applies(with_crds: Cluster, path: Path) -> None:
     assert [document for document in yaml.safe_load_all(path.read_text()) if document]
     with_crds.kubectl("apply", "--server-side", "--dry-run=server", "-f", str(path))

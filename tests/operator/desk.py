@@ -19,9 +19,10 @@ from tests.operator.harness import Installation, OperatorProcess, condition
 from tests.operator.opener import opened
 
 from keystead.engine.identifiers import RecordKind
-from keystead.engine.record import DataKeyRecord, KeyRecord
+from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord
+from keystead.resources import names
 
-KEY, DATA_KEY, SECRET = "KmsKey", "KmsDataKey", "Secret"
+KEY, ALIAS, GRANT, DATA_KEY, SECRET = "KmsKey", "KmsAlias", "KmsGrant", "KmsDataKey", "Secret"
 LOOK = "kms.keystead.io/reconcile-requested-at"
 ROTATE = "kms.keystead.io/rotate-requested-at"
 HOLD = "kms.keystead.io/hold"
@@ -33,7 +34,7 @@ _number = itertools.count(1)
 
 @dataclass
 class Desk:
-    """Objects of one namespace. `kind` is KEY or DATA_KEY; a name is given without its namespace."""
+    """Objects of one namespace. `kind` is one of ours; a name is given without its namespace."""
 
     installation: Installation
     direct: Direct
@@ -64,6 +65,11 @@ class Desk:
     def data_key(self, name: str, key: str, secret: str | None = None, **spec: Any) -> None:
         """Apply a KmsDataKey, into a Secret of its own name unless said otherwise."""
         self.apply(harness.data_key(self.namespace, name, key, secret or name, **spec))
+
+    def named(self, kind: str, name: str, **spec: Any) -> None:
+        """Apply an object of a kind."""
+        metadata = {"namespace": self.namespace, "name": name}
+        self.apply({"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec})
 
     def secret(self, name: str, kind: str = "Opaque", **data: bytes) -> None:
         """Somebody's Secret; `__` in a key stands for a dot."""
@@ -157,20 +163,32 @@ class Desk:
         assert record is None or isinstance(record, DataKeyRecord)
         return record
 
+    def alias_records(self) -> dict[str, AliasRecord]:
+        """Alias name -> its record, of this namespace's name."""
+        found = [decoded(secret) for secret in self.direct.records()]
+        return {r.alias_name: r for r in found if isinstance(r, AliasRecord) and r.namespace == self.namespace}
+
+    def grant_record(self, name: str) -> GrantRecord | None:
+        """The record of a KmsGrant."""
+        found = self.direct.record(RecordKind.GRANT, self.namespace, name)
+        record = None if found is None else decoded(found)
+        assert record is None or isinstance(record, GrantRecord)
+        return record
+
     def plaintexts(self) -> dict[str, list[str]]:
         """Name of each KmsDataKey of this namespace -> SHA-256 of each version's plaintext, opened on the token."""
         secrets = self.direct.records()
-        names = {s["metadata"]["name"]: decoded(s) for s in secrets if s["metadata"]["name"].startswith("datakey-")}
+        data_keys = {s["metadata"]["name"]: decoded(s) for s in secrets if s["metadata"]["name"].startswith("datakey-")}
         found = opened(self.installation, [s for s in secrets if self._of_ours(s)])
-        return {names[name].name: digests for name, digests in found.items()}
+        return {data_keys[name].name: digests for name, digests in found.items()}
 
     def _of_ours(self, secret: Any) -> bool:
         record = decoded(secret)
-        return isinstance(record, KeyRecord | DataKeyRecord) and record.namespace == self.namespace
+        return isinstance(record, KeyRecord | AliasRecord | GrantRecord | DataKeyRecord) and record.namespace == self.namespace
 
     def clean(self) -> None:
         """Delete the objects and wait until their records say so: later operators find nothing to do."""
-        for kind in (DATA_KEY, KEY):
+        for kind in (DATA_KEY, GRANT, ALIAS, KEY):
             self.direct.call("DELETE", path_of(kind, self.namespace))
         live = self.direct.object("Namespace", "", self.namespace)["metadata"]["uid"]
 
@@ -178,7 +196,7 @@ class Desk:
             ours = [decoded(secret) for secret in self.direct.records() if self._of_ours(secret)]
             return any(record.bound and record.namespace_uid == live for record in ours)
 
-        self.until("all records are orphans", lambda: not bound())
+        self.until("all records are orphans, or gone", lambda: not bound())
 
 
 @contextmanager
@@ -196,4 +214,4 @@ def desk(installation: Installation, namespace: str, **settings: str) -> Iterato
         made.clean()
 
 
-__all__ = ["DATA_KEY", "DAY", "HOLD", "KEY", "SECRET", "CallError", "Desk", "desk"]
+__all__ = ["ALIAS", "DATA_KEY", "DAY", "GRANT", "HOLD", "KEY", "SECRET", "CallError", "Desk", "desk"]

@@ -17,12 +17,18 @@ from tests.operator.chaos import server_of
 from tests.operator.harness import RECORDS
 
 from keystead.engine.identifiers import RecordKind, record_name
-from keystead.engine.record import AccountRecord, DataKeyRecord, KeyRecord, decode
+from keystead.engine.record import AccountRecord, AliasRecord, DataKeyRecord, GrantRecord, KeyRecord, decode
 from keystead.reconciler.ports import Kind
 from keystead.resources import names
 
 ACCOUNT = "crash-tests"
-_RECORDS: dict[str, Any] = {"key": KeyRecord, "datakey": DataKeyRecord, "account": AccountRecord}
+_RECORDS: dict[str, Any] = {
+    "key": KeyRecord,
+    "alias": AliasRecord,
+    "grant": GrantRecord,
+    "datakey": DataKeyRecord,
+    "account": AccountRecord,
+}
 _SECRETS = f"/api/v1/namespaces/{RECORDS}/secrets"
 
 

@@ -11,12 +11,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from tests.operator.harness import ROOT, Installation
 
-from keystead.engine.record import DataKeyRecord, KeyRecord, open_sealed
+from keystead.engine.record import DataKeyRecord, DataKeyVersion, KeyRecord, open_sealed
 from keystead.hsm.backend import Hsm, open_hsm
 from keystead.operations.effects import drive
 from keystead.operations.encryption import DecryptRequest, decrypt
@@ -45,8 +46,12 @@ def opened(installation: Installation, secrets: list[Any]) -> dict[str, list[str
     return answer
 
 
-def digests(hsm: Hsm, key: KeyRecord, record: DataKeyRecord) -> list[str]:
-    """SHA-256 of the plaintext of each version."""
+def digests(hsm: Hsm, keys: Mapping[str, KeyRecord], record: DataKeyRecord) -> list[str]:
+    """SHA-256 of the plaintext of each version, under the key that it names."""
+    return [_digest(hsm, keys[version.key_arn.rpartition("/")[2]], version) for version in record.versions]
+
+
+def _digest(hsm: Hsm, key: KeyRecord, version: DataKeyVersion) -> str:
     world = World(
         domain=hsm.domain,
         fast=hsm.fast,
@@ -56,13 +61,10 @@ def digests(hsm: Hsm, key: KeyRecord, record: DataKeyRecord) -> list[str]:
         now=datetime.now(UTC),
         entropy=os.urandom,
     )
-    found = []
-    for version in record.versions:
-        request = DecryptRequest(ciphertext_blob=version.blob, encryption_context=version.encryption_context)
-        caller = root_caller(key.account, key.namespace)  # needs no review under the default policy
-        answer = drive(decrypt(world, caller, request), lambda _: False, hsm.slow)
-        found.append(hashlib.sha256(answer.plaintext).hexdigest())
-    return found
+    request = DecryptRequest(ciphertext_blob=version.blob, encryption_context=version.encryption_context)
+    caller = root_caller(key.account, key.namespace)  # needs no review under the default policy
+    answer = drive(decrypt(world, caller, request), lambda _: False, hsm.slow)
+    return hashlib.sha256(answer.plaintext).hexdigest()
 
 
 def main() -> None:
@@ -72,7 +74,7 @@ def main() -> None:
     keys = [open_sealed(hsm.domain, s, KeyRecord) for s in stored if s.name.startswith("key-")]
     by_id = {key.key_id: key for key in keys}
     data_keys = {s.name: open_sealed(hsm.domain, s, DataKeyRecord) for s in stored if s.name.startswith("datakey-")}
-    found = {name: digests(hsm, by_id[record.key_id], record) for name, record in data_keys.items()}
+    found = {name: digests(hsm, by_id, record) for name, record in data_keys.items()}
     json.dump(found, sys.stdout)
     hsm.close()
 

@@ -14,6 +14,7 @@ from tests.operator.direct import CallError, path_of
 from tests.operator.harness import Installation, condition
 
 from keystead.engine.identifiers import RecordKind
+from keystead.resources.names import ALLOW_DELETION
 
 pytestmark = pytest.mark.cluster
 
@@ -266,6 +267,7 @@ def test_a_record_that_is_missing_is_never_replaced(at: Desk) -> None:
     before = {name: issued(at, name) for name in names}
     for name in names:
         secret = at.direct.record(RecordKind.DATAKEY, at.namespace, name)["metadata"]["name"]
+        at.direct.annotate(SECRET, "keystead-records", secret, ALLOW_DELETION, "true")  # else an admission policy refuses
         at.direct.call("DELETE", path_of(SECRET, "keystead-records", secret))
     emptied = {"status": {"version": None, "recordSeq": None, "recordDigest": None}}
     at.direct.merge(f"{path_of(DATA_KEY, at.namespace, 'lost-2')}/status", emptied)

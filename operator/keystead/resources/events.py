@@ -65,6 +65,9 @@ EVENTS: Final[Mapping[Event, EventRow]] = MappingProxyType(
 )
 """Event -> type, kinds, when. The reference page is generated from it."""
 
+TYPICAL: Final = (Event.CREATED, Event.ROTATED, Event.REWRAPPED)
+"""All that a key with a data key emits when it is made, looked at for as long as you like, and rotated once (tested)."""
+
 WARNINGS: Final = tuple(
     reason for reason, row in REASONS.items() if row.outlook is Outlook.FAILED and reason.value not in [event.value for event in Event]
 )

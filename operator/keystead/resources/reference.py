@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from keystead.resources.conditions import CONDITIONS
-from keystead.resources.events import EVENTS, WARNINGS
+from keystead.resources.events import EVENTS, TYPICAL, WARNINGS
 from keystead.resources.markdown import code, page, table
 from keystead.resources.metrics import METRICS
 from keystead.resources.names import ANNOTATIONS, FINALIZERS, LABELS, SECRET_TYPES, NameRow
@@ -75,6 +75,8 @@ def _events() -> str:
             ("event", "type", "kinds", "when"),
             ((code(name), "Warning" if row.warning else "Normal", ", ".join(row.kinds), row.when) for name, row in EVENTS.items()),
         ),
+        "A key with a data key, made, looked at ten times and rotated once, emits "
+        f"{', '.join(code(name) for name in TYPICAL[:-1])} and {code(TYPICAL[-1])}, and nothing else.",
         "## Warnings of a reason",
         "A reason that stalls an object is also a Warning under its own name, once a generation. What it means and what to type: "
         "[conditions](conditions.md#reasons).",
