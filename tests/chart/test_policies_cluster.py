@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from tests.chart.admission import CASES, COSTLY, CREATE, KEY, KINDS, TEAM, Case, Side
-from tests.chart.people import EVERYWHERE, MASTER, People, path_of
+from tests.chart.people import EVERYWHERE, KMS, MASTER, People, path_of
 from tests.chart.policed import (
     ALLOW,
     CRD,
@@ -30,7 +30,7 @@ from tests.chart.policed import (
     strip,
     wait_enforced,
 )
-from tests.chart.rights import RECORDS, RELEASE
+from tests.chart.rights import PEOPLE, RECORDS, RELEASE
 from tests.operator.harness import wait_for
 
 pytestmark = [pytest.mark.helm, pytest.mark.cluster]
@@ -76,6 +76,30 @@ def test_each_of_sixteen_restarts_is_asked_about(people: People) -> None:
     wait_for("the rights", lambda: attempt(people, case, [*asks, *rights]).ok)
     for right in (rights[0], rights[15]):
         assert attempt(people, case, [*asks, *(each for each in rights if each != right)]).by_policy, right
+
+
+# What Kubernetes' own roles bring along for data keys.
+OF_KUBERNETES = {"patch secrets/s", *(f"patch {kind}/w" for kind in ("deployments", "statefulsets", "daemonsets"))}
+
+
+@pytest.mark.parametrize("role", ["view", "edit", "admin"])
+def test_the_roles_of_kubernetes_may_write_what_the_table_of_roles_says(people: People, role: str) -> None:
+    people.cluster.kubectl("create", "rolebinding", f"is-{role}", f"--clusterrole={role}", f"--group=is:{role}", "-n", TEAM)
+    verbs = {"view": set(), "edit": _verbs("edit"), "admin": _verbs("edit") | _verbs("admin")}[role]
+    bound = next(each for each in CASES if each.name == "a key is created")
+    if role != "view":
+        wait_for("the binding", lambda: attempt(people, bound, [f"is:{role}"]).ok)
+    for each in CASES:
+        if not each.asks:
+            continue
+        may = all(ask in OF_KUBERNETES or (ask.split(" ")[0] in verbs and " in " not in ask) for ask in each.asks)
+        with standing(people, each):
+            answer = attempt(people, each, [f"is:{role}"])
+        assert answer.ok is may, f"{each.name}: {answer.message}"
+
+
+def _verbs(role: str) -> set[str]:
+    return {verb for (group, _, _), verbs in PEOPLE[f"keystead-{role}"][1].items() if group == KMS for verb in verbs}
 
 
 def test_a_verb_on_another_key_or_in_another_namespace_is_none(people: People) -> None:

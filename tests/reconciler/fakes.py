@@ -123,16 +123,16 @@ class FakeObjects(Faults):
         body["status"] = status
         self.statuses.append((ref, status))
 
-    async def set_finalizers(self, ref: ObjectRef, uid: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+    async def set_finalizers(self, ref: ObjectRef, uid: str, resource_version: str, finalizers: tuple[str, ...]) -> None:
         self.maybe("set_finalizers")
         body = self.bodies.get(ref)
         if body is None:
             return
         metadata = body["metadata"]
-        if metadata["uid"] != uid or tuple(metadata.get("finalizers", ())) != before:
-            raise ConflictError("the finalizers changed")
-        metadata["finalizers"] = list(after)
-        if not after and "deletionTimestamp" in metadata:
+        if (metadata["uid"], metadata.get("resourceVersion", "")) != (uid, resource_version):
+            raise ConflictError("the object changed")
+        metadata["finalizers"] = list(finalizers)
+        if not finalizers and "deletionTimestamp" in metadata:
             del self.bodies[ref]
 
     async def delete(self, ref: ObjectRef, uid: str) -> None:

@@ -227,11 +227,10 @@ class KeyLife:
     async def _set_finalizer(self, ref: ObjectRef, gathered: Gathered, *, present: bool) -> Gathered:
         key = gathered.facts.key
         assert key is not None
-        before = key.metadata.finalizers
-        kept = tuple(name for name in before if name != names.IN_USE)
+        kept = tuple(name for name in key.metadata.finalizers if name != names.IN_USE)
         after = (*kept, names.IN_USE) if present else kept
         self._context.leadership.check()
-        await self._context.objects.set_finalizers(ref, key.metadata.uid, before, after)
+        await self._context.objects.set_finalizers(ref, key.metadata.uid, key.metadata.resource_version, after)
         return Gathered(replace(gathered.facts, key=changed(key, metadata=changed(key.metadata, finalizers=after))), gathered.held)
 
     def status(self, found: KmsKey, gathered: Gathered, obstacle: Obstacle | None, now: datetime) -> KmsKeyStatus:

@@ -94,8 +94,8 @@ class Objects(Protocol):
 
     async def get(self, ref: ObjectRef) -> dict[str, Any] | None: ...
     async def apply_status(self, ref: ObjectRef, uid: str, status: dict[str, Any]) -> None: ...
-    async def set_finalizers(self, ref: ObjectRef, uid: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
-        """Replace the finalizers of the object with this uid, if they are as `before`. ConflictError otherwise."""
+    async def set_finalizers(self, ref: ObjectRef, uid: str, resource_version: str, finalizers: tuple[str, ...]) -> None:
+        """Replace the finalizers of this very version of the object. ConflictError where it changed."""
 
     async def delete(self, ref: ObjectRef, uid: str) -> None:
         """Delete the object with this uid."""

@@ -52,18 +52,19 @@ class KubeObjects:
             body = {"metadata": {"uid": uid}, "status": foreign}
             await self._kube.request("PATCH", path, {"fieldManager": MANAGER}, body, MERGE_PATCH)
 
-    async def set_finalizers(self, ref: ObjectRef, uid: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
-        """JSON patch that tests the uid and the finalizers as they were. ConflictError where they are not; nothing where it is gone."""
-        patch: list[dict[str, Any]] = [{"op": "test", "path": "/metadata/uid", "value": uid}]
-        if before:
-            patch.append({"op": "test", "path": "/metadata/finalizers", "value": list(before)})
-        patch.append({"op": "add", "path": "/metadata/finalizers", "value": list(after)})
+    async def set_finalizers(self, ref: ObjectRef, uid: str, resource_version: str, finalizers: tuple[str, ...]) -> None:
+        """JSON patch that tests uid and resourceVersion. ConflictError where they are others; nothing where the object is gone."""
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": resource_version},
+            {"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)},
+        ]
         try:
             await self._kube.request("PATCH", path_of(ref), {"fieldManager": MANAGER}, patch, JSON_PATCH)
         except NotFoundError:
             return
         except RefusedError as error:  # a test that fails answers 422
-            raise ConflictError(f"{ref}: its finalizers changed meanwhile ({error})") from None
+            raise ConflictError(f"{ref}: it changed meanwhile ({error})") from None
 
     async def delete(self, ref: ObjectRef, uid: str) -> None:
         """DELETE with the uid. Nothing where it is gone."""

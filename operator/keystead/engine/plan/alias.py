@@ -192,6 +192,8 @@ def _state(facts: AliasFacts) -> Obstacle | None:
     assert key is not None
     if record is not None and record.key_id == key.key_id:
         return None
+    if key.state is KeyState.DESTROYED:
+        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef was destroyed; the alias names its old key still")
     if not key.bound:
         return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef was deleted; apply it again")
     error = state_error("CreateAlias", key.state, key_arn(key.region, key.account, key.key_id))
