@@ -19,8 +19,7 @@ from tests.cluster.cluster import Cluster
 
 GROUP = "/apis/kms.keystead.io/v1alpha1"
 IN_FLIGHT = 16  # as many as the operator has workers
-STATUS = "/status"
-MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
 LINE = 4 * 2**20  # one watch event is one line, and a line holds a whole object
 
 

@@ -13,7 +13,7 @@ from tests.bench.operators import installed, new_keys, quiet, reconciles, waitin
 from tests.bench.plot import Line, Plot, cumulative, shares
 from tests.bench.rows import Part, Row, percentile
 from tests.bench.yardstick import NAMESPACE as BARE
-from tests.bench.yardstick import bare_writes
+from tests.bench.yardstick import Bare, bare_writes, mean
 from tests.cluster import kinds
 from tests.cluster.cluster import Cluster
 from tests.cluster.flags import Options
@@ -53,7 +53,7 @@ class Round:
     """A burst, in seconds since its first POST, and the bare writes a second before and after it."""
 
     ready: list[float]
-    bare: float
+    bare: Bare
 
     @property
     def rate(self) -> float:
@@ -63,7 +63,7 @@ class Round:
     @property
     def share(self) -> float:
         """Of what the API server's bare writes would allow."""
-        return self.rate / (self.bare / WRITES)
+        return self.rate / (self.bare.writes / WRITES)
 
 
 async def _rounds(cluster: Cluster, operator: OperatorProcess, sizes: Sizes) -> list[Round]:
@@ -75,7 +75,7 @@ async def _rounds(cluster: Cluster, operator: OperatorProcess, sizes: Sizes) -> 
             ready = await _send(api, f"burst-{number}", sizes.burst)
             await quiet(operator, 60)
             after = await bare_writes(api, sizes.bare)
-            found.append(Round(ready, (before + after) / 2))
+            found.append(Round(ready, mean(before, after)))
             before = after
         return found
 
@@ -134,7 +134,8 @@ def _part(sizes: Sizes, rounds: list[Round], alone: list[float], beside: list[fl
     middle = sorted(rounds, key=lambda each: each.share)[len(rounds) // 2]
     p99, refreshed = percentile(beside, 0.99), max(sizes.refreshed, sizes.burst * sizes.rounds)
     rows = [
-        Row("bare writes of the API server, 16 in flight (yardstick)", f"{middle.bare:,.0f}/s"),
+        Row("bare writes of the API server, 16 in flight (yardstick)", f"{middle.bare.writes:,.0f}/s"),
+        Row("bare creates of Secrets alone, 16 in flight", f"{middle.bare.creates:,.0f}/s"),
         Row(
             f"a burst of {sizes.burst:,} keys, from the first POST to the last Ready (median of {len(rounds)})",
             f"{middle.rate:,.0f} keys/s, {middle.share:.0%} of bare/{WRITES}",
@@ -158,7 +159,7 @@ def times_text(values: list[float]) -> str:
 
 
 def _burst_plot(found: Round) -> Plot:
-    count, ideal = len(found.ready), found.bare / WRITES
+    count, ideal = len(found.ready), found.bare.writes / WRITES
     return Plot(
         "burst",
         f"A burst of {count:,} keys",

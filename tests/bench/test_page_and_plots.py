@@ -36,7 +36,9 @@ def test_the_words_of_a_plot_are_escaped_and_all_there():
     assert {"A burst", "seconds", "keys", "measured", "bound <1>"} <= set(words)
 
 
-@pytest.mark.parametrize(("top", "expected"), [(10, [0, 2, 4, 6, 8, 10]), (0.3, [0, 0.1, 0.2, 0.3]), (1003, [0, 500, 1000, 1500])])
+@pytest.mark.parametrize(
+    ("top", "expected"), [(10, [0, 2, 4, 6, 8, 10]), (0.3, [0, 0.1, 0.2, 0.3]), (1003, [0, 500, 1000, 1500])]
+)
 def test_ticks_are_round_and_reach_the_top(top, expected):
     assert ticks(top) == pytest.approx(expected)
 

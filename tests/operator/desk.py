@@ -200,13 +200,15 @@ class Desk:
 
 
 @contextmanager
-def desk(installation: Installation, namespace: str, **settings: str) -> Iterator[Desk]:
+def desk(
+    installation: Installation, namespace: str, program: tuple[str, ...] = harness.OPERATOR, **settings: str
+) -> Iterator[Desk]:
     """An operator that leads, and a namespace, made where it is not there."""
     direct = Direct(installation.cluster)
     if direct.object("Namespace", "", namespace) is None:
         direct.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     own = {"retry_period": "0.5", **settings}
-    with ChaosProxy(installation.cluster) as proxy, installation.operator(namespace, proxy.url, **own) as operator:
+    with ChaosProxy(installation.cluster) as proxy, installation.operator(namespace, proxy.url, program, **own) as operator:
         operator.wait_leading()
         made = Desk(installation, direct, proxy, operator, namespace)
         yield made

@@ -28,6 +28,7 @@ SYSTEM = "keystead-system"
 RECORDS = "keystead-records"
 CHART = ROOT / "charts/keystead"
 SERVICE_ACCOUNT = "keystead-operator"
+OPERATOR = ("keystead", "operator")
 DEADLINE = 60.0 * (3 if os.environ.get("CI") == "true" else 1)
 
 
@@ -102,24 +103,29 @@ class Installation:
             path.chmod(0o500 if path.is_dir() else 0o400)
 
     @contextmanager
-    def operator(self, name: str = "operator", server: str | None = None, **settings: str) -> Iterator[OperatorProcess]:
+    def operator(
+        self, name: str = "operator", server: str | None = None, program: tuple[str, ...] = OPERATOR, **settings: str
+    ) -> Iterator[OperatorProcess]:
         """A running operator. `server`: another API server URL (a proxy). `settings`: KEYSTEAD_* without the prefix."""
-        process = self.start(name, server, **settings)
+        process = self.start(name, server, program, **settings)
         try:
             yield process
         finally:
             process.stop()
 
-    def start(self, name: str = "operator", server: str | None = None, **settings: str) -> OperatorProcess:
-        """Start an operator; the caller stops it."""
+    def start(
+        self, name: str = "operator", server: str | None = None, program: tuple[str, ...] = OPERATOR, **settings: str
+    ) -> OperatorProcess:
+        """Start an operator; the caller stops it. `program`: the module that runs, and its arguments."""
         kubeconfig = self.cluster.service_account_kubeconfig(SYSTEM, SERVICE_ACCOUNT, server, duration="8h")
         environment = self.environment(kubeconfig) | {"KEYSTEAD_IDENTITY": name}
         environment |= {f"KEYSTEAD_{key.upper()}": value for key, value in settings.items()}
         log = self.folder / f"{name}-{time.monotonic_ns()}.log"
         with log.open("wb") as out:
             child = subprocess.Popen(
-                [sys.executable, "-m", "keystead", "operator"],
+                [sys.executable, "-m", *program],
                 env=environment,
+                cwd=ROOT,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

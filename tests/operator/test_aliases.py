@@ -73,9 +73,8 @@ def by_alias(at: Desk, name: str, alias: str, **spec: Any) -> None:
 def test_kubectl_makes_an_alias_and_shows_it(at: Desk) -> None:
     cluster = at.installation.cluster
     metadata = {"namespace": at.namespace, "name": "plain"}
-    cluster.apply(
-        {"apiVersion": "kms.keystead.io/v1alpha1", "kind": ALIAS, "metadata": metadata, "spec": {"aliasName": "alias/plain", "keyRef": {"name": "one"}}}
-    )
+    spec = {"aliasName": "alias/plain", "keyRef": {"name": "one"}}
+    cluster.apply({"apiVersion": "kms.keystead.io/v1alpha1", "kind": ALIAS, "metadata": metadata, "spec": spec})
     cluster.kubectl("wait", "--for=condition=Ready", "kmsalias/plain", "-n", at.namespace, "--timeout=60s")
     row = cluster.kubectl("get", "ka", "plain", "-n", at.namespace, "--no-headers").split()
     assert row[:4] == ["plain", "True", "alias/plain", "one"]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ import pytest
 from tests.operator import harness
 from tests.operator.auditlog import AuditLog, Request
 from tests.operator.chaos import Gate, hold
-from tests.operator.desk import DATA_KEY, DAY, KEY, SECRET
+from tests.operator.desk import DATA_KEY, DAY, KEY, SECRET, Desk
 from tests.operator.direct import Direct, decoded, path_of
 from tests.operator.harness import Installation, wait_for
 from tests.operator.opener import opened
@@ -44,12 +45,14 @@ def log(installation: Installation) -> AuditLog:
     return AuditLog(installation.cluster)
 
 
-@pytest.fixture(autouse=True)
-def nothing_left(direct: Direct) -> Iterator[None]:
-    """The objects of a test go with it; their records stay, as orphans, and cost nobody anything."""
-    yield
-    for kind in (DATA_KEY, KEY):
-        direct.call("DELETE", path_of(kind, TEAM))
+@contextlib.contextmanager
+def pair_of(installation: Installation, direct: Direct, *, proxied: bool = True, **settings: str) -> Iterator[Pair]:
+    """Two replicas; the objects of the test go while the one that leads in the end is still there."""
+    with running(installation, direct, TEAM, proxied=proxied, **settings) as pair:
+        yield pair
+        last = next(each for each in (pair.standby, pair.leader) if each.leads() and each.process.child.poll() is None)
+        last.proxy.shift_date(0)
+        Desk(installation, direct, last.proxy, last.process, TEAM).clean()
 
 
 def foreign_secret(direct: Direct, name: str, **data: bytes) -> None:
@@ -133,7 +136,7 @@ def test_a_leader_that_was_stopped_at_work_changes_nothing_when_it_goes_on(
     installation: Installation, direct: Direct, log: AuditLog, record_property: Any
 ) -> None:
     """The Lease's real times. The leader is stopped with half of the work begun; the other one does it all."""
-    with running(installation, direct, TEAM, proxied=False, workers="1") as pair:
+    with pair_of(installation, direct, proxied=False, workers="1") as pair:
         work = Work(direct, pair)
         work.prepare()
         before = opened(installation, ours(direct))
@@ -167,7 +170,7 @@ def test_a_leader_that_was_stopped_at_work_changes_nothing_when_it_goes_on(
 
 def test_late_writes_of_every_kind_are_refused(installation: Installation, direct: Direct, log: AuditLog) -> None:
     """A record's PUT, a Secret's create and an injection: sent by the leader, stopped, and there after the other one's."""
-    with running(installation, direct, TEAM, **SHORT) as pair:
+    with pair_of(installation, direct, **SHORT) as pair:
         foreign_secret(direct, "late-foreign", password=b"theirs")
         for name in ("late-rotation", "late-key"):
             pair.create(name)
@@ -206,7 +209,7 @@ def test_a_due_rotation_happens_once_by_two_operators_whose_clocks_step(
     installation: Installation, direct: Direct, log: AuditLog
 ) -> None:
     """The leader's clock steps a year ahead and two hours back; then the other one leads, whose clock is late."""
-    with running(installation, direct, TEAM, **SHORT) as pair:
+    with pair_of(installation, direct, **SHORT) as pair:
         one, two = pair.leader, pair.standby
         direct.create(harness.key(TEAM, "clocked", rotation={"enabled": True, "periodInDays": 365}))
         direct.create(harness.data_key(TEAM, "clocked", "clocked", "clocked"))
@@ -238,7 +241,7 @@ def looked(pair: Pair, name: str) -> list[int]:
 
 
 def test_leader_and_standby_are_alive_and_ready_and_say_who_leads(installation: Installation, direct: Direct) -> None:
-    with running(installation, direct, TEAM, proxied=False, **SHORT) as pair:
+    with pair_of(installation, direct, proxied=False, **SHORT) as pair:
         for replica in (pair.leader, pair.standby):
             assert [replica.process.get(f"/{page}") for page in ("healthz", "readyz")] == [(200, "ok\n")] * 2
         replicas = (pair.leader, pair.standby)

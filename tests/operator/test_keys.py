@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -135,6 +135,9 @@ def test_a_key_rotates_on_schedule_and_once(at: Desk) -> None:
     at.reason(KEY, "stopped", "Disabled")
     at.proxy.shift_date(89 * DAY)
     assert "lastRotationTime" not in at.look(KEY, "scheduled")["status"]
+    opened = datetime.fromisoformat(due["in-a-window"]) - datetime.now(UTC)
+    at.proxy.shift_date(opened.total_seconds() + 60.0)
+    at.look(KEY, "in-a-window")
     at.proxy.shift_date(92 * DAY)
     at.merge(KEY, "switched-off", spec={"rotation": {"enabled": False}})  # in the very pass that would rotate it
     for name in names * 2:

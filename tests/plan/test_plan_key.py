@@ -236,7 +236,10 @@ def test_an_object_that_is_absent_for_another_reason_is_not_gone(hsm: FakeHsm, c
 
 def test_a_tombstone_stays_as_it_is(hsm: FakeHsm) -> None:
     destroyed = a_settled_key(hsm, state=KeyState.DESTROYED)
-    assert plan_key(key_facts(hsm, key=None, record=destroyed)) == KeyPlan()
+    orphan = written(plan_key(key_facts(hsm, key=None, record=destroyed)))
+    assert orphan == replace(destroyed, bound=False)
+    assert plan_key(key_facts(hsm, key=None, record=orphan)) == KeyPlan()
+    assert plan_key(key_facts(hsm, key=None, record=destroyed, crd=None)) == KeyPlan()
 
 
 def test_every_key_spec_is_planned(hsm: FakeHsm) -> None:

@@ -339,6 +339,7 @@ class World:
     def _index(self, memory: Memory) -> RecordIndex:
         """What a list of the records gives."""
         index = RecordIndex(memory, lambda _entry: None)
+        index.keep(set(self.records.stored))
         for name, stored in self.records.stored.items():
             if name != record_name(RecordKind.INSTALL) and not name.startswith("account-"):
                 index.take(self.engine.hsm, stored)

@@ -13,7 +13,7 @@ from keystead.engine.identifiers import RecordKind, record_name
 from keystead.engine.plan.common import CrdFacts, NamespaceFacts
 from keystead.engine.record import AliasRecord, KeyRecord
 from keystead.errors import ConflictError, StoreUnavailableError
-from keystead.reconciler.ports import Kind, ObjectRef
+from keystead.reconciler.ports import Kind, ObjectRef, StoredRecord
 from keystead.resources import names
 
 KEY = ObjectRef(Kind.KEY, "team-a", "k")
@@ -394,3 +394,17 @@ async def test_in_a_terminating_namespace_nothing_is_claimed_and_nothing_release
     world.delete(REF)
     await world.reconcile(REF)
     assert (world.ready(SECOND), len(claims(world))) == ("Creating", 1)
+
+
+async def test_an_idle_pass_reads_each_record_once(world: World) -> None:
+    await ready(world)
+    asked: list[str] = []
+    found = world.records.get
+
+    async def get(name: str) -> StoredRecord | None:
+        asked.append(name.split("-", maxsplit=1)[0])
+        return await found(name)
+
+    world.records.get = get  # type: ignore[method-assign]
+    await world.reconcile(REF)
+    assert sorted(asked) == ["alias", "key"]

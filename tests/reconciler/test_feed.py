@@ -211,3 +211,23 @@ async def test_many_changes_of_what_depends_on_a_key_are_one_look(watch: Watch) 
     assert await watch.work() == []
     assert await asyncio.wait_for(watch.queue.get(), 10) == KEY
     assert watch.queue.depth(Class.REFRESH) == 0
+
+
+async def test_a_keys_record_wakes_who_names_it_by_an_alias(watch: Watch) -> None:
+    alias = ObjectRef(Kind.ALIAS, "team-a", "main")
+    watch.see(alias, event=None, spec={"keyRef": {"name": "k"}}, status={"recordSeq": 1})
+    watch.see(DATA_KEY, event=None, spec={"aliasRef": {"name": "main"}}, status={"recordSeq": 1})
+    waiting = ObjectRef(Kind.DATA_KEY, "team-a", "waiting")
+    watch.see(waiting, event=None, spec={"aliasRef": {"name": "main"}}, status={"observedGeneration": 1})
+    await watch.work()
+    watch.feed.record_changed(KEY)
+    assert sorted(await watch.work()) == [("d", Class.REFRESH), ("main", Class.REFRESH), ("waiting", Class.NEW)]
+
+
+async def test_a_keys_record_wakes_data_keys_that_have_versions_under_it() -> None:
+    """The alias that they name has moved, and their versions of before have not."""
+    watch = Watch("team-a")
+    watch.see(DATA_KEY, event=None, spec={"aliasRef": {"name": "main"}}, status={"recordSeq": 1})
+    await watch.work()
+    watch.feed.record_changed(KEY, [DATA_KEY, ObjectRef(Kind.DATA_KEY, "not-served", "d")])
+    assert await watch.work() == [("d", Class.REFRESH)]

@@ -87,3 +87,29 @@ def test_a_grant_made_again_is_not_older_than_the_one_before() -> None:
     assert not memory.knows(name)
     index.gone(name)
     assert not index.dependants(key.key_id, "team-a")
+
+
+def test_data_keys_are_found_by_every_key_of_their_versions() -> None:
+    hsm = FakeHsm()
+    old, new = a_key(hsm), a_key(hsm, n=2)
+    record = a_data_key(new, versions=[a_data_key_version(1), a_data_key_version(2)])
+    first = replace(record.versions[0], key_arn=key_arn(old.region, old.account, old.key_id))
+    index, _ = an_index()
+    index.learn("datakey-1", replace(record, versions=[first, record.versions[1]]))
+    index.learn("alias-1", an_alias(old))
+    wanted = (ObjectRef(Kind.DATA_KEY, "team-a", "data-1"),)
+    assert [index.data_keys_of(key.key_id) for key in (old, new)] == [wanted, wanted]
+    index.learn("datakey-1", replace(record, seq=2, prev="ab" * 32, bound=False))
+    assert index.data_keys_of(old.key_id) == index.data_keys_of(new.key_id) == ()
+
+
+def test_a_record_that_is_gone_is_told_as_bound_no_more() -> None:
+    """Also where the object has another claim: a name is free for who waits for it."""
+    hsm = FakeHsm()
+    index, changed = an_index()
+    index.learn("alias-1", an_alias(a_key(hsm)))
+    index.learn("alias-2", an_alias(a_key(hsm), "alias/other"))
+    changed.clear()
+    index.gone("alias-1")
+    assert [(entry.ref.name, entry.bound) for entry in changed] == [("app", False)]
+    assert index.names_of(ObjectRef(Kind.ALIAS, "team-a", "app")) == ("alias-2",)

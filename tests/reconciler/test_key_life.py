@@ -295,6 +295,7 @@ async def test_a_tombstone_whose_object_went_is_not_looked_at_for_ever(world: Wo
     await pass_the_end(world)
     world.delete(REF)
     assert (await world.reconcile(REF)).again_in is None
+    assert not record(world).bound
 
 
 async def test_a_clock_that_jumps_a_month_for_a_minute_destroys_nothing(world: World) -> None:

@@ -6,13 +6,16 @@ import itertools
 
 import pytest
 from msgspec.structs import replace
-from tests.builders import a_key, a_key_id
+from tests.builders import Rbac, a_grant, a_key, a_key_id, a_world, an_alias, call, root_of
 from tests.engine.records import KINDS, NAMES, a_record
 from tests.hsm.fake import FakeHsm
 
 from keystead.engine.identifiers import RecordKind, key_id_bytes, record_name
 from keystead.engine.record import SealedRecord, seal_record
+from keystead.errors import NotFoundException
+from keystead.operations.encryption import EncryptRequest
 from keystead.reconciler.ports import StoredRecord
+from keystead.resources.vocabulary import GrantOperation
 from keystead.store.snapshot import Snapshot
 
 ID = a_key_id(1)
@@ -63,3 +66,26 @@ def test_a_record_that_is_not_what_it_says_is_told_and_the_others_are_read(hsm: 
 def test_what_is_no_record_of_ours_is_passed_over(hsm: FakeHsm) -> None:
     snapshot = taken(hsm, SealedRecord("something-else", b"", b""), SealedRecord("heartbeat", b"x", b"y"))
     assert (snapshot.keys, snapshot.refused) == ({}, [])
+
+
+def test_operations_find_a_key_by_its_alias_and_a_grant_on_it(hsm: FakeHsm) -> None:
+    """What `keystead crypt --key-id alias/...` works on. An alias of a namespace that was made again leads nowhere."""
+    key = a_key(hsm)
+    alias, grant = an_alias(key), a_grant(key, GrantOperation.ENCRYPT)
+    stored = [
+        seal_record(hsm, record_name(RecordKind.KEY, key.namespace, key.name), key),
+        seal_record(hsm, record_name(RecordKind.ALIAS, key.account, key.region, alias.alias_name), alias),
+        seal_record(hsm, record_name(RecordKind.GRANT, grant.namespace, grant.name), grant),
+    ]
+    snapshot = taken(hsm, *stored)
+    assert snapshot.refused == []
+    world = a_world(hsm, keys=snapshot)
+    for uid, found in ((key.namespace_uid, True), ("made-again", False)):
+        snapshot.namespaces = {key.namespace: uid}
+        for name in ("alias/app", f"arn:aws:kms:{key.region}:{key.account}:alias/app"):
+            asked = EncryptRequest(key_id=name, plaintext=b"x")
+            if found:
+                assert call(hsm, world, asked, rbac=Rbac(answer=False)).key_id.endswith(key.key_id)  # the grant allows it
+            else:
+                with pytest.raises(NotFoundException, match="alias/app"):
+                    call(hsm, world, asked, caller=root_of(key))

@@ -121,7 +121,7 @@ class Operator:
         if not entry.bound:
             self.metrics.forget(ref)
         if ref.kind is Kind.KEY:
-            self.feed.record_changed(ref)
+            self.feed.record_changed(ref, self.index.data_keys_of(entry.keys[0]))
             return
         for key_id in entry.keys:
             key = self.index.object_of(key_id)
@@ -129,7 +129,7 @@ class Operator:
                 self.feed.dependants_changed(key)
         if ref.kind is Kind.ALIAS:
             self.feed.record_changed(ref)
-            if not self.index.names_of(ref):
+            if not entry.bound:
                 self.feed.alias_freed(ref.namespace)
 
     def missing(self) -> str | None:

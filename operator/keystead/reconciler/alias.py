@@ -17,7 +17,7 @@ from keystead.engine.view.alias import alias_notices, alias_status
 from keystead.engine.view.common import Notice
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
-from keystead.reconciler.lookup import key_by_id, key_by_name
+from keystead.reconciler.lookup import key_by_name, key_of
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.kms_alias import KmsAlias, KmsAliasStatus, parse_alias
 
@@ -79,7 +79,7 @@ class AliasLife:
             namespace=namespace,
             crd=crd,
             key=key,
-            target=None if held is None else await key_by_id(context, held.record.key_id),
+            target=None if held is None else await key_of(context, held.record.key_id, key),
             destroyed_at=destroyed,
             now=context.clock.now(),
         )
@@ -97,6 +97,8 @@ class AliasLife:
         if key is None or (mine is not None and mine.record.region != key.region):
             return mine
         name = record_name(RecordKind.ALIAS, key.account, key.region, alias.spec.alias_name)
+        if mine is not None and mine.opened.name == name:
+            return mine
         return await self._context.book.read(self._context.engine().domain, name, AliasRecord)
 
     def plan(self, gathered: Gathered) -> AliasPlan:
@@ -125,7 +127,7 @@ class AliasLife:
                     await context.book.delete(other)
                 facts = replace(facts, left=tuple(each for each in facts.left if each != name))
         record = held.record if held else None
-        target = None if record is None else await key_by_id(context, record.key_id)
+        target = None if record is None else await key_of(context, record.key_id, facts.key)
         facts = replace(facts, record=record, opened=held.opened if held else None, target=target, now=context.clock.now())
         return Gathered(facts, held)
 

@@ -15,7 +15,7 @@ from keystead.engine.identifiers import RecordKind
 from keystead.engine.plan.common import Opened
 from keystead.engine.ports import Domain
 from keystead.engine.record import Record, digest, encode, open_sealed, seal_record
-from keystead.errors import FencedError, RecordIntegrityError, StoreUnavailableError
+from keystead.errors import ConflictError, FencedError, RecordIntegrityError, StoreError, StoreUnavailableError
 from keystead.reconciler.ports import Index, Leadership, Records, StoredRecord
 
 
@@ -48,6 +48,12 @@ class RecordBook:
             return None
         return self._hold(domain, stored, kind)
 
+    async def read_unless_absent(self, domain: Domain, name: str, kind: type[Record]) -> Held[Record] | None:
+        """`read`, spared where the index says that there is no such record: only for who creates it then."""
+        if self._index.absent(name) and not self.memory.knows(name):
+            return None
+        return await self.read(domain, name, kind)
+
     def _hold(self, domain: Domain, stored: StoredRecord, kind: type[Record]) -> Held[Record]:
         record = open_sealed(domain, stored.sealed, kind)
         opened = Opened(stored.sealed.name, record.seq, stored.sealed.digest)
@@ -56,9 +62,16 @@ class RecordBook:
         return Held(record, opened, stored.resource_version)
 
     async def create(self, domain: Domain, kind: RecordKind, name: str, record: Record) -> Held[Record]:
-        """Create-only: the claim of a name. ConflictError where somebody else was first."""
+        """Create-only: the claim of a name. ConflictError where somebody was first; RecordIntegrityError where that is no record."""
         self._leadership.check()
-        stored = await self._records.create(kind, seal_record(domain, name, record))
+        try:
+            stored = await self._records.create(kind, seal_record(domain, name, record))
+        except ConflictError:
+            await self.read(domain, name, type(record))  # what is there is learnt, or refused
+            raise
+        except StoreError:
+            self._index.doubt(name)  # it may have been made, and the reply lost
+            raise
         return self._hold(domain, stored, type(record))
 
     async def replace(self, domain: Domain, kind: RecordKind, held: Held[Record], record: Record) -> Held[Record]:

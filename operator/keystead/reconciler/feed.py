@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from keystead.reconciler.ports import Kind, ObjectRef
@@ -59,9 +59,14 @@ class Feed:
         self._statuses[ref] = _digest(status)
         self._remember_record(ref, status)
 
-    def record_changed(self, changed: ObjectRef) -> None:
-        """The record of a key or an alias changed: look at the objects that name it."""
-        for ref in tuple(self._users.get(changed, ())):
+    def record_changed(self, changed: ObjectRef, bound: Iterable[ObjectRef] = ()) -> None:
+        """The record of a key or an alias changed: look at the objects that name it, also by an alias.
+
+        `bound`: data keys with versions under the key, whatever they name now.
+        """
+        named = set(self._users.get(changed, ()))
+        by_alias = [user for ref in named for user in self._users.get(ref, ())]
+        for ref in {*named, *by_alias, *filter(self._serves, bound)}:
             self._queue.add(ref, Class.REFRESH if ref in self._recorded else Class.NEW)
 
     def dependants_changed(self, key: ObjectRef) -> None:

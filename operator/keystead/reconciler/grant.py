@@ -26,7 +26,7 @@ from keystead.engine.view.common import Notice
 from keystead.engine.view.grant import grant_notices, grant_status
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
-from keystead.reconciler.lookup import key_by_id, key_by_name
+from keystead.reconciler.lookup import key_by_name, key_of
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.kms_grant import KmsGrant, KmsGrantStatus, parse_grant
 
@@ -87,7 +87,7 @@ class GrantLife:
             namespace=namespace,
             crd=crd,
             key=key,
-            target=None if held is None else await key_by_id(context, held.record.key_id),
+            target=None if held is None else await key_of(context, held.record.key_id, key),
             destroyed_at=destroyed,
             now=context.clock.now(),
         )
@@ -111,7 +111,7 @@ class GrantLife:
                 await context.book.delete(held)
                 held = None
         record = None if held is None else held.record
-        target = None if record is None else await key_by_id(context, record.key_id)
+        target = None if record is None else await key_of(context, record.key_id, gathered.facts.key)
         opened = None if held is None else held.opened
         facts = replace(gathered.facts, record=record, opened=opened, target=target, now=context.clock.now())
         return Gathered(facts, held)

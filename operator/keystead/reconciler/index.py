@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -69,6 +69,7 @@ class RecordIndex:
         self._entries: dict[str, Entry] = {}
         self._by_ref: dict[ObjectRef, set[str]] = defaultdict(set)
         self._by_key: dict[str, set[str]] = defaultdict(set)
+        self._listed: set[str] | None = None
 
     def floor(self) -> int:
         """The highest transition of any record."""
@@ -110,6 +111,11 @@ class RecordIndex:
         aliases, grants, data_keys = (tuple(sorted(told[kind])) for kind in (Kind.ALIAS, Kind.GRANT, Kind.DATA_KEY))
         return Dependants(aliases, grants, data_keys, foreign)
 
+    def data_keys_of(self, key_id: str) -> tuple[ObjectRef, ...]:
+        """Objects of the bound data keys that have a version under a key."""
+        entries = [self._entries[name] for name in self._by_key.get(key_id, ())]
+        return tuple(entry.ref for entry in entries if entry.ref.kind is Kind.DATA_KEY and entry.bound)
+
     def destroyed_at(self, ref: ObjectRef, namespace_uid: str) -> datetime | None:
         """When a key that bore this name, in the namespace of this uid, was destroyed last."""
         told = [self._entries[name].destroyed for name in self._by_ref.get(ref, ())]
@@ -121,15 +127,28 @@ class RecordIndex:
             self._put(name, record)
 
     def drop(self, name: str) -> None:
-        """A record that is gone."""
+        """A record that is gone: what was bound by it is told as bound no more."""
         entry = self._entries.pop(name, None)
         if entry is not None:
             self._unlink(name, entry)
-            self._changed(entry)
+            self._changed(replace(entry, bound=False))
+
+    def absent(self, name: str) -> bool:
+        """Whether no record of this name was in the store when it was listed, nor has come since, believed or not.
+
+        A hint that spares a read: whoever acts on it creates, and a create finds what is there.
+        """
+        return self._listed is not None and name not in self._listed and name not in self._entries
+
+    def doubt(self, name: str) -> None:
+        """A record of this name may be there: it is read before anything is made."""
+        if self._listed is not None:
+            self._listed.add(name)
 
     def take(self, domain: Domain, stored: StoredRecord) -> None:
         """A record that lies in the store. RecordIntegrityError where it does not verify, is older than seen, or of no known kind."""
         name = stored.sealed.name
+        self.doubt(name)
         _, form = _TYPES.get(_prefix(name), (None, None))
         if form is None:
             raise RecordIntegrityError(f"record {name} is of no known kind")
@@ -143,10 +162,13 @@ class RecordIndex:
         """A record that is no longer in the store."""
         if name.startswith(_COME_AND_GO):
             self._memory.forget(name)
+        if self._listed is not None:
+            self._listed.discard(name)
         self.drop(name)
 
     def keep(self, names: set[str]) -> None:
         """A list: what is not in it is gone."""
+        self._listed = set(names)
         for name in set(self._entries) - names:
             self.gone(name)
 

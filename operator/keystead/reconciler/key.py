@@ -98,8 +98,11 @@ class KeyLife:
 
     async def _gather(self, ref: ObjectRef, found: KmsKey | None) -> Gathered:
         context, engine = self._context, self._context.engine()
+        # An object that shows no record and for which none was listed is a new one: its create is the read.
+        fresh = found is not None and found.status.record_seq is UNSET and found.status.key_id is UNSET
+        read = context.book.read_unless_absent if fresh else context.book.read
         held, namespace, crd = await asyncio.gather(
-            context.book.read(engine.domain, record_name(RecordKind.KEY, ref.namespace, ref.name), KeyRecord),
+            read(engine.domain, record_name(RecordKind.KEY, ref.namespace, ref.name), KeyRecord),
             context.objects.namespace(ref.namespace),
             context.objects.crd(Kind.KEY),
         )

@@ -23,6 +23,11 @@ async def key_by_id(context: Context, key_id: str) -> KeyRecord | None:
     return held.record if held is not None and held.record.key_id == key_id else None
 
 
+async def key_of(context: Context, key_id: str, named: KeyRecord | None) -> KeyRecord | None:
+    """The record of the key that an alias or a grant names: the one that was read already, where spec names the same."""
+    return named if named is not None and named.key_id == key_id else await key_by_id(context, key_id)
+
+
 async def key_by_alias(context: Context, namespace: str, name: str, namespace_uid: str) -> KeyRecord | None:
     """The key that the KmsAlias object of this name names now; None where it has no claim of this very namespace."""
     for record in context.index.names_of(ObjectRef(Kind.ALIAS, namespace, name)):

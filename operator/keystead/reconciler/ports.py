@@ -76,6 +76,12 @@ class Index(Protocol):
     def drop(self, name: str) -> None:
         """A record that this process deleted."""
 
+    def absent(self, name: str) -> bool:
+        """Whether there is surely no record of this name: who believes it must create, which finds what is there after all."""
+
+    def doubt(self, name: str) -> None:
+        """A record of this name may be there."""
+
     def names_of(self, ref: ObjectRef) -> tuple[str, ...]:
         """Names of the records that an object of this name claims; of an alias there can be several."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,11 +18,39 @@ MANAGER: Final = "keystead-operator"
 _API: Final = f"/apis/{names.API_VERSION}"
 
 
+class JoinedReads:
+    """One GET for all who ask before it is sent. Who asks while one is under way waits for the next: no answer is older than its
+    question."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._sent: dict[str, asyncio.Task[Any]] = {}
+        self._next: dict[str, asyncio.Task[Any]] = {}
+
+    async def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        """As Kube.request("GET", path)."""
+        asked = self._next.get(path)
+        if asked is None:
+            asked = self._next[path] = asyncio.create_task(self._send(path, self._sent.get(path)))
+        return await asyncio.shield(asked)
+
+    async def _send(self, path: str, before: asyncio.Task[Any] | None) -> Any:  # noqa: ANN401 - JSON
+        if before is not None:
+            await asyncio.wait({before})
+        self._sent[path] = own = self._next.pop(path)
+        try:
+            return await self._kube.request("GET", path)
+        finally:
+            if self._sent.get(path) is own:
+                del self._sent[path]
+
+
 class KubeObjects:
     """Implements `reconciler.ports.Objects`."""
 
     def __init__(self, kube: Kube, crd_seen: Callable[[Kind, bool], None] = lambda _kind, _present: None) -> None:
         self._kube = kube
+        self._joined = JoinedReads(kube)
         self._crd_seen = crd_seen
 
     async def get(self, ref: ObjectRef) -> dict[str, Any] | None:
@@ -86,7 +115,7 @@ class KubeObjects:
     async def namespace(self, name: str) -> NamespaceFacts | None:
         """The live namespace, or None."""
         try:
-            found = await self._kube.request("GET", f"/api/v1/namespaces/{name}")
+            found = await self._joined.get(f"/api/v1/namespaces/{name}")
         except NotFoundError:
             return None
         return NamespaceFacts(found["metadata"]["uid"], "deletionTimestamp" in found["metadata"])
@@ -95,7 +124,7 @@ class KubeObjects:
         """The live CRD of a kind, or None."""
         path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{kind.plural}.{names.GROUP}"
         try:
-            found = await self._kube.request("GET", path)
+            found = await self._joined.get(path)
         except NotFoundError:
             self._crd_seen(kind, False)
             return None

@@ -201,9 +201,11 @@ def _despite(facts: KeyFacts, key: KmsKey, obstacle: Obstacle) -> WriteKey | Del
 
 def _plan_absent(facts: KeyFacts) -> KeyPlan:
     record = facts.record
-    if record is None or record.state is KeyState.DESTROYED:
+    if record is None:
         return KeyPlan()
     reason = gone_obstacle(record.crd_uid, record.namespace_uid, facts.crd, facts.namespace)
+    if record.state is KeyState.DESTROYED:
+        return KeyPlan(WriteKey(replace(record, bound=False))) if record.bound and reason is None else KeyPlan()
     if not record.bound and record.state is KeyState.PENDING_DELETION:
         # The window runs since the object went, or the key was taken over from nobody. Without its CRD nobody could take it back.
         ends = facts.window_over and facts.crd is not None and not facts.crd.terminating

@@ -162,7 +162,9 @@ def _materials(record: KeyRecord) -> tuple[KeyMaterial, ...]:
 
 def key_notices(key: KmsKey, record: KeyRecord | None, obstacle: Obstacle | None) -> list[Notice]:
     """Events for what the record has and the status does not show yet. Emitted before the status is written."""
-    told = obstacle_notices(key.status, key.metadata.generation, obstacle)
+    stands = state_of(record) if obstacle is None else None
+    unserved = stands if stands is not None and stands.reason is Reason.POLICY_NOT_ENFORCED else obstacle
+    told = obstacle_notices(key.status, key.metadata.generation, unserved)
     if record is None or not believes(obstacle):
         return told
     if record.state is KeyState.DESTROYED:
