@@ -56,7 +56,8 @@ class Case:
     def row(self) -> str:
         """Its row in docs/security.md."""
         kind = KINDS[self.resource]
-        if self.resource == "kmskeys" and self.verb != DELETE and self.says not in ("", kind):
+        fields = self.resource == "kmskeys" and self.verb != DELETE and self.says not in ("", kind)
+        if fields or self.says.startswith(HAS):
             return f"{kind} {self.says.removeprefix(HAS)}"
         return f"{kind}, {self.verb}"
 
@@ -231,6 +232,10 @@ _OTHERS = (
     Case("a data key is rotated", "kmsdatakeys", _data_key(**_ref(KEY)), _ROTATED, (_key(_ISSUE),), "KmsDataKey"),
     Case("a data key is annotated", "kmsdatakeys", _data_key(**_ref(KEY)), Side(_data_key(**_ref(KEY)).spec, {"x": "y"})),
     Case("a data key is deleted", "kmsdatakeys", _data_key(**_ref(KEY)), None),
+    *(
+        Case(f"{kind} is adopted", kind, Side(spec), Side(spec, {"adopt": "true"}), (_all("adopt"),), f"{HAS}adopt")
+        for kind, spec in (("kmsaliases", _ALIAS | _ref(KEY)), ("kmsgrants", _GRANT), ("kmsdatakeys", _data_key(**_ref(KEY)).spec))
+    ),
 )
 CASES: tuple[Case, ...] = (*_key_cases(), *_OTHERS)
 

@@ -273,6 +273,8 @@ def test_many_versions_are_rewrapped_with_progress_and_a_kill_in_between(at: Des
     names = [f"many-{n}" for n in range(MANY)]
     for name in names:
         at.data_key(name, "wraps")
+    for name in names:
+        at.ready(DATA_KEY, name)
     for n in range(2, VERSIONS + 1):
         for name in names:
             at.annotate(DATA_KEY, name, "kms.keystead.io/rotate-requested-at", f"{n}")

@@ -101,6 +101,14 @@ One question: (dict "field" .. "when" CEL "verb" .. "on" CEL of a check "where" 
   reason: Forbidden
 {{- end }}
 
+{{/* The annotation by which an object takes over what an earlier namespace of this name left: of the kinds that depend on a key. */}}
+{{- define "keystead.askAdopt" -}}
+{{- $note := "kms.keystead.io/adopt" -}}
+{{- $when := printf "'%s' in variables.notes && variables.notes[?'%s'] != variables.notesBefore[?'%s']" $note $note $note -}}
+{{- $any := dict "on" "authorizer.group('kms.keystead.io').resource('kmskeys')" "where" "'kmskeys of the whole cluster (a ClusterRoleBinding)'" -}}
+{{- include "keystead.ask" (merge (dict "field" (printf "annotation %s" $note) "verb" "adopt" "when" $when) $any) }}
+{{- end }}
+
 {{/* What helps. A test compares with the ClusterRoles of rbac-people.yaml. */}}
 {{- define "keystead.policyFix" -}}
 {{- $verb := .verb | default "" -}}
