@@ -53,14 +53,24 @@ class Direct:
 
     def call(self, method: str, path: str, body: object = None, kind: str = "application/json") -> Any:
         """The JSON of the answer; None for 404."""
-        connection = http.client.HTTPSConnection(urlsplit(self.url).netloc, context=self._tls, timeout=20)
+        connection = self.connect()
         try:
-            data = None if body is None else json.dumps(body)
-            connection.request(method, path, data, self._headers | {"Content-Type": kind})
-            response = connection.getresponse()
-            text = response.read()
+            return self.send(connection, method, path, body, kind)
         finally:
             connection.close()
+
+    def connect(self) -> http.client.HTTPSConnection:
+        """For calls in quick succession; whoever asks for it closes it."""
+        return http.client.HTTPSConnection(urlsplit(self.url).netloc, context=self._tls, timeout=20)
+
+    def send(
+        self, connection: http.client.HTTPSConnection, method: str, path: str, body: object = None, kind: str = "application/json"
+    ) -> Any:
+        """`call` on a connection that stays open."""
+        data = None if body is None else json.dumps(body)
+        connection.request(method, path, data, self._headers | {"Content-Type": kind})
+        response = connection.getresponse()
+        text = response.read()
         if response.status == 404 and method == "GET":
             return None
         if response.status >= 300:

@@ -40,7 +40,8 @@ def test_every_command_of_the_adoption_page_works(installation: Installation, tm
         for command in commands():
             if command.startswith("keystead records list"):
                 at.until("the orphan", lambda: getattr(at.key_record("orders"), "bound", None) is False)
-            done = subprocess.run(shlex.split(command), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90, check=False)
+            words = shlex.split(command)
+            done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90, check=False)
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}\n{at.operator.text[-2000:]}"
             found = at.get(KEY, "orders")
             ids |= {found["status"]["keyId"]} if found and "keyId" in found["status"] else set()

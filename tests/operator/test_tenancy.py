@@ -16,11 +16,11 @@ import pytest
 import yaml
 from tests.cluster.cluster import CommandError
 from tests.operator.desk import DATA_KEY, KEY, SECRET, Desk, desk
-from tests.operator.direct import decoded
-from tests.operator.harness import Installation, condition, data_key, key
+from tests.operator.direct import bytes_of, decoded, path_of
+from tests.operator.harness import RECORDS, Installation, condition, data_key, key
 
 from keystead.engine.identifiers import RecordKind, orphan_name
-from keystead.engine.record import AccountRecord, KeyRecord
+from keystead.engine.record import AccountRecord, KeyRecord, decode
 from keystead.resources import names
 
 pytestmark = [pytest.mark.cluster, pytest.mark.powers("disposable")]
@@ -78,6 +78,11 @@ def open_for_business(at: Desk, place: str) -> None:
         bound("RoleBinding", place, DATA_KEYS, {"kind": "Role", "name": DATA_KEYS}, operator),
         bound("RoleBinding", place, BERT, ADMIN, {"apiGroup": RBAC, "kind": "User", "name": BERT}),
     )
+
+
+def let_app_use_every_key(at: Desk, place: str) -> None:
+    app = {"kind": "ServiceAccount", "name": "app", "namespace": place}
+    at.installation.cluster.apply(bound("RoleBinding", place, "app", {"kind": "ClusterRole", "name": "keystead-key-user"}, app))
 
 
 def as_bert(at: Desk, *arguments: str, stdin: str = "") -> str:
@@ -138,10 +143,8 @@ def keystead(at: Desk, *arguments: str) -> list[dict[str, str]]:
 def test_a_new_tenant_learns_only_that_the_name_is_taken(at: Desk, before: dict[str, Before]) -> None:
     place, tenant = "tenant-look", at_place(at, "tenant-look")
     as_bert(at, "apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(manifests(place)))
-    tenant.reason(KEY, "main", "AdoptionRequired")
-    reasons = {ALIAS: "DependencyNotReady", GRANT: "AdoptionRequired", DATA_KEY: "AdoptionRequired"}
-    for kind, reason in reasons.items():
-        tenant.reason(kind, "main", reason)
+    for kind in (KEY, ALIAS, GRANT, DATA_KEY):
+        tenant.reason(kind, "main", "AdoptionRequired")
     told = as_bert(at, "get", "kms,secrets,events", "-n", place, "-o", "yaml")
     assert "the name is taken" in told
     assert [word for word in secrets_of(before[place]) if word in told] == []
@@ -178,9 +181,7 @@ def test_a_new_tenant_cannot_open_what_was_encrypted_before(at: Desk, before: di
     as_bert(at, "apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(key(place, "mine")))
     mine = tenant.ready(KEY, "mine")["status"]["keyArn"].split(":")[4]
     assert accounts(at, place) == {0: old.uid, 1: tenant.key_record("mine").namespace_uid}  # a really new key: the next one
-    everything = {"kind": "ClusterRole", "name": "keystead-key-user"}
-    app = {"kind": "ServiceAccount", "name": "app", "namespace": place}
-    at.installation.cluster.apply(bound("RoleBinding", place, "app", everything, app))
+    let_app_use_every_key(at, place)
     for account in (old.key.account, mine):
         arguments = ("--as", f"arn:aws:iam::{account}:role/app", "--ciphertext-blob", str(blob))
         done = at.installation.keystead("crypt", "decrypt", *arguments, check=False)
@@ -211,8 +212,7 @@ def test_one_adopted_key_is_the_same_and_its_data_opens(at: Desk, before: dict[s
 
 def _decrypts(at: Desk, place: str, tenant: Desk, old: Before, tmp_path: Path) -> None:
     """By the whole pipeline, as a ServiceAccount of the namespace as it is now."""
-    everything = {"kind": "ClusterRole", "name": "keystead-key-user"}
-    at.installation.cluster.apply(bound("RoleBinding", place, "app", everything, {"kind": "ServiceAccount", "name": "app", "namespace": place}))
+    let_app_use_every_key(at, place)
     (tmp_path / "blob").write_bytes(old.blob)
     principal = f"arn:aws:iam::{tenant.key_record('main').account}:role/app"
     arguments = ("--as", principal, "--ciphertext-blob", str(tmp_path / "blob"), "-o", "json")
@@ -249,7 +249,7 @@ def test_as_new_gives_another_key_and_moves_the_old_record(at: Desk, before: dic
     assert [row["action"] for row in keystead(at, "adopt", place, "main", "--as-new")] == ["annotated"]
     new = tenant.ready(KEY, "main")["status"]["keyId"]
     assert new != old.key.key_id
-    moved = decoded(at.direct.get(f"/api/v1/namespaces/keystead-records/secrets/{orphan_name(old.key.key_id)}"))
+    moved = decode(bytes_of(at.direct.get(path_of(SECRET, RECORDS, orphan_name(old.key.key_id)))), KeyRecord)
     assert (moved.key_id, moved.versions, moved.bound) == (old.key.key_id, old.key.versions, False)
     rows = {row["keyId"]: row for row in keystead(at, "list") if row["namespace"] == place}
     assert {row["object"] for row in rows.values()} == {"yes", "aside"}
@@ -263,12 +263,10 @@ def test_as_new_gives_another_key_and_moves_the_old_record(at: Desk, before: dic
 def test_all_is_adopted_after_a_rebuild(at: Desk, before: dict[str, Before]) -> None:
     """Every namespace of this cluster that is another one than its records say; those that are gone are left, and named."""
     place, tenant = "tenant-look", at_place(at, "tenant-look")
-    nowhere = at.direct.object("Namespace", "", "nowhere")
-    assert nowhere is None
     done = at.installation.keystead("records", "adopt", "--all", "-o", "json", check=False)
     rows = {(row["namespace"], row["kind"], row["name"]): row for row in json.loads(done.stdout)}
     assert {rows[place, kind, "main"]["action"] for kind in ("key", "alias", "grant", "datakey")} == {"annotated"}
     for kind in (KEY, ALIAS, GRANT, DATA_KEY):
         tenant.ready(kind, "main")
     assert tenant.key_record("main").key_id == before[place].key.key_id
-    assert [row for row in keystead(at, "adopt", place)] == []
+    assert keystead(at, "adopt", place) == []
