@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -10,14 +10,15 @@ from tests.builders import NOW, OTHER_UID, UID, a_grant, a_key, an_alias
 from tests.hsm.fake import FakeHsm
 from tests.reconciler.test_index import a_data_key
 
-from keystead.app.adopt import Action, decide, select
+from keystead.app.adopt import Action, Adoption, decide, select
 from keystead.app.records import AnyRecord, Catalogue, Found, Holder, row
 from keystead.cli.services import AdoptRequest, KeyTarget, RecordKinds
 from keystead.engine.identifiers import RecordKind, orphan_name, record_name
 from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord, SealedRecord, seal_record
-from keystead.errors import NotFoundError
+from keystead.errors import ConflictError, ForbiddenError, KeysteadError, NotFoundError
 from keystead.reconciler.ports import Kind, ObjectRef, StoredRecord
 from keystead.resources.vocabulary import GrantOperation, KeyState
+from keystead.store.requests import KubeRequests
 
 PREV = "ab" * 32
 ADOPT = "kms.keystead.io/adopt"
@@ -220,3 +221,64 @@ def test_what_has_no_namespace_no_name_or_no_material_is_left(hsm: FakeHsm) -> N
     nowhere = catalogue(hsm, key)
     nowhere.namespaces.clear()
     assert "kubectl create namespace team-a" in decide(nowhere, nowhere.found[0], as_new=False, named=True).why
+
+
+# Doing it
+
+
+class Cluster:
+    """Implements what of `KubeRequests` an adoption calls. `errors`: of the next writes; `live`: what a look after them finds."""
+
+    def __init__(self, errors: list[KeysteadError], live: dict[str, Any] | None = None) -> None:
+        self.errors, self.live = errors, live
+        self.done: list[tuple[str, Any]] = []
+
+    async def get(self, ref: ObjectRef) -> dict[str, Any] | None:
+        return self.live
+
+    async def annotate(self, ref: ObjectRef, found: dict[str, Any], annotations: dict[str, str]) -> None:
+        self._write("annotate", annotations)
+
+    async def create(self, ref: ObjectRef, body: dict[str, Any]) -> None:
+        self._write("create", body["metadata"]["annotations"])
+
+    def _write(self, verb: str, what: Any) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.done.append((verb, what))
+
+
+async def adopted(cluster: Cluster, found: Catalogue, *, named: bool = False) -> list[Action]:
+    work = Adoption(cast(KubeRequests, cluster), found, as_new=False, named=named)
+    return [decision.action async for _, decision in work.all(found.found)]
+
+
+LOOKED = {"metadata": {"uid": "another", "annotations": {}}, "spec": {}}
+
+
+async def test_an_object_that_changed_meanwhile_is_looked_at_again(hsm: FakeHsm) -> None:
+    found = catalogue(hsm, a_key(hsm, name="k"))
+    live(found, found.found[0])
+    cluster = Cluster([ConflictError("modified")], LOOKED)
+    assert await adopted(cluster, found) == [Action.ANNOTATE]
+    assert cluster.done == [("annotate", {ADOPT: "true"})]
+
+
+async def test_an_object_that_came_or_went_meanwhile_is_decided_anew(hsm: FakeHsm) -> None:
+    came, went = (catalogue(hsm, a_key(hsm, name="k")) for _ in range(2))
+    live(went, went.found[0])
+    assert await adopted(Cluster([ConflictError("exists")], LOOKED), came) == [Action.ANNOTATE]
+    assert await adopted(Cluster([ConflictError("gone")], None), went) == [Action.WRITE]
+
+
+async def test_one_that_is_refused_does_not_keep_the_others_from_being_adopted(hsm: FakeHsm) -> None:
+    found = catalogue(hsm, a_key(hsm, name="k"), a_key(hsm, n=2, name="l"))
+    assert sorted(await adopted(Cluster([ForbiddenError("no right")]), found)) == [Action.FAIL, Action.WRITE]
+    assert await adopted(Cluster([ConflictError("again")] * 10, None), found) == [Action.FAIL, Action.FAIL]
+
+
+async def test_the_refusal_of_a_single_one_is_the_error(hsm: FakeHsm) -> None:
+    found = catalogue(hsm, a_key(hsm, name="k"))
+    for error in (ForbiddenError("no right"), ConflictError("again")):
+        with pytest.raises(type(error)):
+            await adopted(Cluster([error] * 10), found, named=True)

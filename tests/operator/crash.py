@@ -39,6 +39,7 @@ class Stage:
     proxy: ChaosProxy
     direct: Direct
     settings: dict[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = harness.OPERATOR
     operator: OperatorProcess = field(init=False)
 
     def __post_init__(self) -> None:
@@ -46,7 +47,7 @@ class Stage:
         self.operator.wait_leading()
 
     def _start(self) -> OperatorProcess:
-        return self.installation.start(f"crash-{next(_number)}", self.proxy.url, **self.settings)
+        return self.installation.start(f"crash-{next(_number)}", self.proxy.url, self.program, **self.settings)
 
     def replace(self) -> None:
         """Another process instead of the one that was killed."""

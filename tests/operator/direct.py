@@ -24,6 +24,7 @@ from keystead.resources import names
 ACCOUNT = "crash-tests"
 _RECORDS: dict[str, Any] = {
     "key": KeyRecord,
+    "orphan": KeyRecord,
     "alias": AliasRecord,
     "grant": GrantRecord,
     "datakey": DataKeyRecord,

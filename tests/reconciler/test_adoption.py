@@ -119,6 +119,22 @@ async def test_a_destroyed_key_of_an_earlier_namespace_tells_no_more(world: Worl
     assert world.ready(KEY) == "AdoptionRequired"
 
 
+async def test_a_finalizer_that_a_backup_brought_waits_for_nothing_of_an_earlier_namespace(world: World) -> None:
+    """Neither does the new tenant's deletion hang on it, nor does it tell that something depends on the old key."""
+    await apply(world, KEY, deletionPolicy="ScheduleDeletion")
+    await apply(world, ALIAS)
+    stored = key(world)
+    made_again(world)
+    world.apply(KEY)
+    world.objects.bodies[KEY]["metadata"]["finalizers"] = ["kms.keystead.io/in-use"]
+    await world.reconcile(KEY)
+    assert world.objects.bodies[KEY]["metadata"]["finalizers"] == []
+    assert world.ready(KEY) == "AdoptionRequired"
+    world.delete(KEY)
+    await world.reconcile(KEY)
+    assert key(world) == stored
+
+
 # Adoption
 
 

@@ -140,7 +140,7 @@ async def adopt(
     catalogue = await read(settings, kube, hsm.domain)
     chosen = select(catalogue, request)
     named = request.name is not None or bool(request.key_id)
-    work = _Adoption(KubeRequests(kube, dry=request.dry_run), catalogue, request.as_new, named)
+    work = Adoption(KubeRequests(kube, dry=request.dry_run), catalogue, request.as_new, named)
     done: list[tuple[Found, Decision]] = []
     for kinds in _ORDER:
         async for pair in work.all([item for item in chosen if item.kind in kinds]):
@@ -164,7 +164,7 @@ def _row(item: Found, decision: Decision) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Adoption:
+class Adoption:
     """Decides and does, eight at once."""
 
     requests: KubeRequests

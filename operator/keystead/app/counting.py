@@ -12,6 +12,7 @@ from keystead.engine.ports import Agree, DecryptRsa, FastLane, Generate, MakePai
 from keystead.errors import (
     HsmAuthError,
     HsmDataError,
+    HsmSessionLostError,
     HsmSetupError,
     HsmUnavailableError,
     HsmUnsupportedError,
@@ -34,6 +35,7 @@ SLOW: Final[Mapping[type[SlowCall], str]] = MappingProxyType(
 
 RESULTS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (HsmDataError, "data"),
+    (HsmSessionLostError, "session"),
     (HsmUnavailableError, "unavailable"),
     (HsmAuthError, "auth"),
     (HsmSetupError, "setup"),

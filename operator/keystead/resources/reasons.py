@@ -145,13 +145,13 @@ REASONS: Final[Mapping[Reason, ReasonRow]] = MappingProxyType(
             _F,
             None,
             "The sealed record is missing, older than the status, or does not verify. Nothing was generated.",
-            "keystead records show NAME; restore the record from a backup.",
+            "keystead records show NAMESPACE NAME; restore the record from a backup.",
         ),
         Reason.ADOPTION_REQUIRED: ReasonRow(
             _F,
             None,
             "The name belongs to an earlier namespace of this name.",
-            "keystead records adopt NAME (to take it over) or keystead records adopt --as-new NAME",
+            "keystead records adopt NAMESPACE NAME (to take it over), or the same with --as-new (to have the name); see docs/adoption.md",
         ),
         Reason.ALIAS_TAKEN: ReasonRow(
             _P, None, "Another KmsAlias of this account and region holds the name.", "Delete it, or choose another."

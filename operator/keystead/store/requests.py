@@ -16,7 +16,7 @@ from keystead.store.kube import APPLY, MERGE_PATCH, Kube
 from keystead.store.objects import KubeObjects, path_of
 
 MANAGER: Final = "keystead-cli"
-# Field managers of Keystead's own clients count as one owner; an apply between them is forced (RESOURCES, API calls as writes).
+# Field managers of Keystead's own clients, `<name>` and `<name>.<field>`, count as one owner: an apply between them is forced.
 _OURS: Final = (MANAGER, "keystead-api")
 Object = dict[str, Any]
 
@@ -91,7 +91,7 @@ def _refuse_foreign(ref: ObjectRef, found: Object, field: str) -> None:
     owners = [
         entry["manager"]
         for entry in found["metadata"].get("managedFields") or ()
-        if f"f:{field}" in entry.get("fieldsV1", {}).get("f:spec", {}) and not entry["manager"].startswith(_OURS)
+        if f"f:{field}" in entry.get("fieldsV1", {}).get("f:spec", {}) and entry["manager"].partition(".")[0] not in _OURS
     ]
     if owners:
         raise ConflictError(

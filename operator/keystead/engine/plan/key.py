@@ -181,6 +181,8 @@ def _held_for_nothing(facts: KeyFacts, key: KmsKey) -> bool:
     record = facts.record
     if record is None or facts.opened is None:
         return False
+    if namespace_obstacle(record, facts.namespace) is not None:
+        return True  # brought along by a backup: it is an earlier namespace's key that it would wait for, and tell of
     return record.state is KeyState.DESTROYED or not _holds(facts, record)
 
 
