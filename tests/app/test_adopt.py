@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from tests.builders import NOW, OTHER_UID, UID, a_grant, a_key, an_alias
 from tests.hsm.fake import FakeHsm
-from tests.reconciler.test_index import a_data_key
+from tests.plan.facts import a_data_key
 
 from keystead.app.adopt import Action, Adoption, decide, select
 from keystead.app.records import AnyRecord, Catalogue, Found, Holder, row

@@ -9,7 +9,7 @@ import pytest
 from tests.cluster.cluster import Cluster
 from tests.operator.harness import Installation, install
 
-NAMESPACES = ("team-a", "team-b", "team-c", "data-keys", "canary", "bad-input", "replicas", "aliases", "grants", "key-life")
+NAMESPACES = ("team-a", "team-b", "team-c", "data-keys", "canary", "bad-input", "replicas", "aliases", "grants", "key-life", "crash-life")
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,8 @@ class Subject:
         if path.endswith("/events"):
             about = body["involvedObject"]
             return (about["kind"], about["name"]) == (self.kind, self.name)
+        if self.kind == DATA_KEY and path == path_of("Secret", self.namespace, self.name):
+            return True
         return path.removesuffix("/status") == path_of(self.kind, self.namespace, self.name)
 
     def matches(self, request: Request) -> bool:
@@ -62,13 +64,18 @@ def label(write: Write) -> str:
     if write.path.startswith(_SECRETS):
         name = write.path.rpartition("/")[2] if write.method != "POST" else write.body["metadata"]["name"]
         return f"{'drop-' if write.method == 'DELETE' else ''}{name.split('-')[0]}"
+    if "/secrets/" in write.path:
+        return "secret"
     tail = write.path.rpartition("/")[2]
     return {"status": "status", "events": "event"}.get(tail, "object")
 
 
 @dataclass(frozen=True)
 class Flow:
-    """As crash.Flow. `outcome` asserts what must be true in the end; `events`: reasons that are told exactly once."""
+    """As crash.Flow. `outcome` asserts what must be true in the end; `events`: reasons that are told exactly once.
+
+    `stock`: what it takes from the stock. `passes_time`: it needs days to pass.
+    """
 
     name: str
     writes: tuple[str, ...]
@@ -76,6 +83,8 @@ class Flow:
     act: Callable[[Stage, Subject], None]
     finished: Callable[[Stage, Subject], object]
     events: tuple[str, ...] = ()
+    stock: str = ""
+    passes_time: bool = False
 
     def run(self, stage: Stage, fault: Action | None = None, index: int = 0) -> Subject:
         """Run the flow with a fault at its write number `index`; replaces the operator that the fault killed."""
@@ -84,7 +93,8 @@ class Flow:
         rule = None if fault is None else stage.proxy.rule(subject.matches, fault, after=index)
         self.act(stage, subject)
         if rule is not None:
-            wait_for(f"write {index} of {self.name}", lambda: rule.spent)
+            wait = let_time_run if self.passes_time else _wait
+            wait(stage, f"write {index} of {self.name}", lambda: rule.spent)
             if fault is not None and fault.__name__.startswith("kill"):
                 stage.replace()
         try:
@@ -224,8 +234,7 @@ STOCK = Stock()
 
 
 def fill(stage: Stage, destroyed: int, earlier: int) -> None:
-    """Make the stock."""
-    stage.direct.create({"kind": "Namespace", "metadata": {"name": TEAM}})
+    """Make the stock. Namespace TEAM is the installation's (data keys may lie there)."""
     space = {"kind": "Namespace", "metadata": {"name": ADOPTION}}
     stage.direct.create(space)
     STOCK.destroyed = [f"destroyed-{n}" for n in range(destroyed)]
@@ -239,7 +248,7 @@ def fill(stage: Stage, destroyed: int, earlier: int) -> None:
     stage.direct.call("DELETE", path_of("Namespace", "", ADOPTION))
     for name in STOCK.destroyed:
         _reason(stage, name, "PendingDeletion")
-    let_time_run(stage, lambda: all(key_record(stage, name).state is KeyState.DESTROYED for name in STOCK.destroyed))
+    let_time_run(stage, "the stock is destroyed", lambda: all(key_record(stage, name).state is KeyState.DESTROYED for name in STOCK.destroyed))
     stage.proxy.shift_date(0)
     stage.until("the namespace is gone", lambda: stage.direct.object("Namespace", "", ADOPTION) is None)
     stage.direct.create(space)
@@ -248,7 +257,11 @@ def fill(stage: Stage, destroyed: int, earlier: int) -> None:
     stage.ready(KEY, ADOPTION, first.name)
 
 
-def let_time_run(stage: Stage, check: Callable[[], bool]) -> None:
+def _wait(_: Stage, what: str, check: Callable[[], bool]) -> None:
+    wait_for(what, check)
+
+
+def let_time_run(stage: Stage, what: str, check: Callable[[], bool]) -> None:
     """Eight days in one step, then 600 times as fast as it is, until `check` holds."""
     began = time.monotonic()
 
@@ -256,7 +269,7 @@ def let_time_run(stage: Stage, check: Callable[[], bool]) -> None:
         stage.proxy.shift_date(EIGHT_DAYS + fastclock.FASTER * (time.monotonic() - began))
         return check()
 
-    stage.until("time passes", passed)
+    wait_for(what, passed)
 
 
 def _apply_adopting(stage: Stage, subject: Subject, how: str) -> None:
@@ -351,7 +364,7 @@ def _dropped(stage: Stage, subject: Subject) -> None:
 
 
 def _destroyed(stage: Stage, subject: Subject) -> None:
-    let_time_run(stage, lambda: key_record(stage, subject.name).state is KeyState.DESTROYED)
+    let_time_run(stage, "it is destroyed", lambda: key_record(stage, subject.name).state is KeyState.DESTROYED)
     _record(stage, subject, "no material", lambda r: all(version.wrapped is UNSET for version in r.versions))
     _reason(stage, subject.name, "KeyDestroyed")
 
@@ -437,7 +450,15 @@ FLOWS = (
         _is("cancelled", lambda r: r.state is KeyState.DISABLED, "Disabled"),
         ("DeletionScheduled", "DeletionCancelled"),
     ),
-    Flow("adopt", ("key", "event", "status"), _of_earlier, lambda s, k: _apply_adopting(s, k, names.ADOPT_TRUE), _adopted, ("Adopted",)),
+    Flow(
+        "adopt",
+        ("key", "key", "event", "status"),
+        _of_earlier,
+        lambda s, k: _apply_adopting(s, k, names.ADOPT_TRUE),
+        _adopted,
+        ("Adopted",),
+        stock="earlier",
+    ),
     Flow(
         "as-new",
         ("orphan", "key", "event", "status"),
@@ -445,8 +466,19 @@ FLOWS = (
         lambda s, k: _apply_adopting(s, k, names.ADOPT_AS_NEW),
         _renewed,
         ("Created",),
+        stock="earlier",
     ),
-    Flow("destroy", ("key", "event", "status"), _pending, lambda s, _: s.proxy.shift_date(EIGHT_DAYS), _destroyed, ("Destroyed",)),
-    Flow("renew", ("orphan", "key", "event", "status"), _of_destroyed, _renew, _renewed),
+    Flow(
+        "destroy",
+        ("key", "event", "status"),
+        _pending,
+        lambda s, _: s.proxy.shift_date(EIGHT_DAYS),
+        _destroyed,
+        ("Destroyed",),
+        passes_time=True,
+    ),
+    Flow("renew", ("orphan", "key", "event", "status"), _of_destroyed, _renew, _renewed, stock="destroyed"),
     Flow("re-wrap", ("datakey", "secret", "event", "status"), _data_key, _rotate_key, _rewrapped, ("Rewrapped",)),
 )
+# Those that need neither a stock nor time.
+PLAIN = tuple(flow for flow in FLOWS if not flow.stock and not flow.passes_time)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.operator import harness
+from tests.operator import crash_life, harness
 from tests.operator.chaos import ChaosProxy, Gate, answer, hold, stall_watch
 from tests.operator.crash import FLOW, FLOWS, Flow, Stage, check, is_work, label
 from tests.operator.crash import TEAM as TEAM_OF_FLOWS
@@ -53,18 +53,21 @@ def name() -> str:
 def test_silent_watches_delay_every_flow_by_a_bounded_time(stage: Stage) -> None:
     """All watches go silent at once, without a FIN; what is asked for then is done when they are given up."""
     runs = [(flow, flow.prepare(stage, f"silent-{flow.name}-{uuid.uuid4().hex[:6]}")) for flow in FLOWS]
+    lives = [(flow, flow.prepare(stage, f"silent-{flow.name}-{uuid.uuid4().hex[:6]}")) for flow in crash_life.PLAIN]
     stage.proxy.clear()
     stall = stage.proxy.rule(lambda r: r.watch, stall_watch(), times=stage.proxy.streams)
     began = time.monotonic()
-    for flow, subject in runs:
-        flow.act(stage, subject)
+    for flow, subject in (*runs, *lives):
+        flow.act(stage, subject)  # type: ignore[arg-type]
     wait_for("the watches are given up", lambda: len(stage.proxy.writes()) >= len(FLOWS), SILENCE + 20)
-    for flow, subject in runs:
-        flow.finished(stage, subject)
+    for flow, subject in (*runs, *lives):
+        flow.finished(stage, subject)  # type: ignore[arg-type]
     assert stall.hits > 0
     assert time.monotonic() - began < SILENCE + 20
     for _, subject in runs:
         check(stage, subject)
+    for life, subject in lives:
+        life.check(stage, subject)
 
 
 @pytest.mark.parametrize("what", ["account", "key"])

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from tests.builders import NOW, OTHER_UID, UID, a_grant, a_key, an_alias
 from tests.hsm.fake import FakeHsm
 from tests.plan.facts import a_data_key, a_data_key_version
+from tests.reconciler.learning import learn
 
 from keystead.engine.freshness import Memory
 from keystead.engine.identifiers import key_arn
@@ -33,7 +34,7 @@ def test_a_data_key_depends_on_every_key_of_its_versions() -> None:
     first = replace(record.versions[0], key_arn=key_arn(old.region, old.account, old.key_id))
     moved = replace(record, versions=[first, record.versions[1]])
     index, _ = an_index()
-    index.learn("datakey-1", moved)
+    learn(index, "datakey-1", moved)
     for key in (old, new):
         assert index.dependants(key.key_id, "team-a") == Dependants(data_keys=("data-1",))
         assert index.dependants(key.key_id, "team-b") == Dependants(foreign=1)
@@ -45,9 +46,9 @@ def test_a_version_under_another_key_moves_what_depends_on_what() -> None:
     old, new = a_key(hsm), a_key(hsm, n=2)
     alias = an_alias(old)
     index, changed = an_index()
-    index.learn("alias-1", alias)
+    learn(index, "alias-1", alias)
     changed.clear()
-    index.learn("alias-1", replace(alias, key_id=new.key_id, seq=2, prev="ab" * 32))
+    learn(index, "alias-1", replace(alias, key_id=new.key_id, seq=2, prev="ab" * 32))
     assert [entry.keys for entry in changed] == [(old.key_id,), (new.key_id,)]
     assert not index.dependants(old.key_id, "team-a")
     assert index.dependants(new.key_id, "team-a") == Dependants(aliases=("app",))
@@ -57,7 +58,7 @@ def test_what_is_not_bound_depends_on_nothing() -> None:
     hsm = FakeHsm()
     key = a_key(hsm)
     index, _ = an_index()
-    index.learn("datakey-1", a_data_key(key, bound=False))
+    learn(index, "datakey-1", a_data_key(key, bound=False))
     assert not index.dependants(key.key_id, "team-a")
 
 
@@ -66,7 +67,7 @@ def test_a_destroyed_key_is_told_of_its_own_namespace_only() -> None:
     index, _ = an_index()
     for n, moment in enumerate((NOW, NOW + timedelta(hours=1)), 1):
         record = replace(tombstone(a_key(hsm, n=n), moment), name="key-1", bound=False)
-        index.learn(f"orphan-{n}", record)
+        learn(index, f"orphan-{n}", record)
     assert index.destroyed_at(KEY, UID) == NOW + timedelta(hours=1)
     assert index.destroyed_at(KEY, OTHER_UID) is None
     assert index.destroyed_at(ObjectRef(Kind.KEY, "team-a", "other"), UID) is None
@@ -95,11 +96,11 @@ def test_data_keys_are_found_by_every_key_of_their_versions() -> None:
     record = a_data_key(new, versions=[a_data_key_version(1), a_data_key_version(2)])
     first = replace(record.versions[0], key_arn=key_arn(old.region, old.account, old.key_id))
     index, _ = an_index()
-    index.learn("datakey-1", replace(record, versions=[first, record.versions[1]]))
-    index.learn("alias-1", an_alias(old))
+    learn(index, "datakey-1", replace(record, versions=[first, record.versions[1]]))
+    learn(index, "alias-1", an_alias(old))
     wanted = (ObjectRef(Kind.DATA_KEY, "team-a", "data-1"),)
     assert [index.data_keys_of(key.key_id) for key in (old, new)] == [wanted, wanted]
-    index.learn("datakey-1", replace(record, seq=2, prev="ab" * 32, bound=False))
+    learn(index, "datakey-1", replace(record, seq=2, prev="ab" * 32, bound=False))
     assert index.data_keys_of(old.key_id) == index.data_keys_of(new.key_id) == ()
 
 
@@ -107,8 +108,8 @@ def test_a_record_that_is_gone_is_told_as_bound_no_more() -> None:
     """Also where the object has another claim: a name is free for who waits for it."""
     hsm = FakeHsm()
     index, changed = an_index()
-    index.learn("alias-1", an_alias(a_key(hsm)))
-    index.learn("alias-2", an_alias(a_key(hsm), "alias/other"))
+    learn(index, "alias-1", an_alias(a_key(hsm)))
+    learn(index, "alias-2", an_alias(a_key(hsm), "alias/other"))
     changed.clear()
     index.gone("alias-1")
     assert [(entry.ref.name, entry.bound) for entry in changed] == [("app", False)]

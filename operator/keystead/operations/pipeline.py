@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from msgspec import UNSET
-
 from keystead.engine.algorithms import EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm
 from keystead.engine.blob import BlobIds
 from keystead.engine.identifiers import KeyArn, key_arn, key_id_bytes, key_id_form, parse_kms_arn

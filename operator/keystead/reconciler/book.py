@@ -14,7 +14,7 @@ from keystead.engine.freshness import Memory, Seen
 from keystead.engine.identifiers import RecordKind
 from keystead.engine.plan.common import Opened
 from keystead.engine.ports import Domain
-from keystead.engine.record import Record, digest, encode, open_sealed, seal_record
+from keystead.engine.record import Record, SealedRecord, open_sealed, seal_record
 from keystead.errors import ConflictError, FencedError, RecordIntegrityError, StoreError, StoreUnavailableError
 from keystead.reconciler.ports import Index, Leadership, Records, StoredRecord
 
@@ -55,37 +55,41 @@ class RecordBook:
         return await self.read(domain, name, kind)
 
     def _hold(self, domain: Domain, stored: StoredRecord, kind: type[Record]) -> Held[Record]:
-        record = open_sealed(domain, stored.sealed, kind)
+        return self._remember(stored, open_sealed(domain, stored.sealed, kind))
+
+    def _remember(self, stored: StoredRecord, record: Record) -> Held[Record]:
         opened = Opened(stored.sealed.name, record.seq, stored.sealed.digest)
         self.memory.observe(opened.name, Seen(opened.seq, opened.digest))
-        self._index.learn(opened.name, record)
+        self._index.learn(opened.name, record, opened.digest)
         return Held(record, opened, stored.resource_version)
 
     async def create(self, domain: Domain, kind: RecordKind, name: str, record: Record) -> Held[Record]:
         """Create-only: the claim of a name. ConflictError where somebody was first; RecordIntegrityError where that is no record."""
         self._leadership.check()
+        sealed = seal_record(domain, name, record)
         try:
-            stored = await self._records.create(kind, seal_record(domain, name, record))
+            stored = await self._records.create(kind, sealed)
         except ConflictError:
             await self.read(domain, name, type(record))  # what is there is learnt, or refused
             raise
         except StoreError:
             self._index.doubt(name)  # it may have been made, and the reply lost
             raise
-        return self._hold(domain, stored, type(record))
+        return self._written(sealed, stored, record)
 
     async def replace(self, domain: Domain, kind: RecordKind, held: Held[Record], record: Record) -> Held[Record]:
         """Write the successor of a held record. ConflictError: it changed meanwhile. FencedError: a newer leader wrote it."""
         transition = self._fence(held)
         following = successor(record, held.record, held.opened.digest, transition)
-        stored = await self._records.replace(
-            kind, seal_record(domain, held.opened.name, following), held.resource_version
-        )
-        if digest(encode(following)) != stored.sealed.digest:
-            raise RecordIntegrityError(
-                f"record {held.opened.name}: the store answered with other bytes than were written"
-            )
-        return self._hold(domain, stored, type(record))
+        sealed = seal_record(domain, held.opened.name, following)
+        stored = await self._records.replace(kind, sealed, held.resource_version)
+        return self._written(sealed, stored, following)
+
+    def _written(self, sealed: SealedRecord, stored: StoredRecord, record: Record) -> Held[Record]:
+        """What was just sealed and answered byte for byte needs no second look."""
+        if stored.sealed != sealed:
+            raise RecordIntegrityError(f"record {sealed.name}: the store answered with other bytes than were written")
+        return self._remember(stored, record)
 
     async def delete(self, held: Held[Record]) -> None:
         """Delete an alias's or a grant's record: its name is free, and its absence is no integrity fault. Fenced like a write."""

@@ -51,6 +51,7 @@ class Entry:
 
     ref: ObjectRef
     seq: int
+    digest: str
     keys: tuple[str, ...]
     transition: int
     bound: bool
@@ -121,10 +122,10 @@ class RecordIndex:
         told = [self._entries[name].destroyed for name in self._by_ref.get(ref, ())]
         return max((each[0] for each in told if each is not None and each[1] == namespace_uid), default=None)
 
-    def learn(self, name: str, record: RecordBase) -> None:
-        """A record that this process wrote."""
+    def learn(self, name: str, record: RecordBase, digest: str) -> None:
+        """A record that this process read or wrote."""
         if isinstance(record, AnyRecord):
-            self._put(name, record)
+            self._put(name, record, digest)
 
     def drop(self, name: str) -> None:
         """A record that is gone: what was bound by it is told as bound no more."""
@@ -149,6 +150,9 @@ class RecordIndex:
         """A record that lies in the store. RecordIntegrityError where it does not verify, is older than seen, or of no known kind."""
         name = stored.sealed.name
         self.doubt(name)
+        known = self._entries.get(name)
+        if known is not None and known.digest == stored.sealed.digest:
+            return  # an echo of what was verified before
         _, form = _TYPES.get(_prefix(name), (None, None))
         if form is None:
             raise RecordIntegrityError(f"record {name} is of no known kind")
@@ -156,7 +160,7 @@ class RecordIndex:
         if not name.startswith(_COME_AND_GO):
             # What comes and goes begins again with seq 1; an echo of the one before must not make it look old.
             self._memory.observe(name, Seen(record.seq, stored.sealed.digest))
-        self._put(name, record)
+        self._put(name, record, stored.sealed.digest)
 
     def gone(self, name: str) -> None:
         """A record that is no longer in the store."""
@@ -172,10 +176,10 @@ class RecordIndex:
         for name in set(self._entries) - names:
             self.gone(name)
 
-    def _put(self, name: str, record: AnyRecord) -> None:
+    def _put(self, name: str, record: AnyRecord, digest: str) -> None:
         if isinstance(record, DataKeyRecord) and record.part:
             return
-        entry, before = _entry(name, record), self._entries.get(name)
+        entry, before = _entry(name, record, digest), self._entries.get(name)
         if before == entry:
             return
         if before is not None:
@@ -213,19 +217,20 @@ def _prefix(name: str) -> str:
     return name.split("-", maxsplit=1)[0]
 
 
-def _entry(name: str, record: AnyRecord) -> Entry:
+def _entry(name: str, record: AnyRecord, digest: str) -> Entry:
     kind = _TYPES[_prefix(name)][0]
     ref = ObjectRef(kind, record.namespace, record.name)
     keys: tuple[str, ...] = (record.key_id,)
     if isinstance(record, DataKeyRecord):
         keys = tuple(sorted({record.key_id, *(version.key_arn.rpartition("/")[2] for version in record.versions)}))
-    plain = Entry(ref, record.seq, keys, record.transition, record.bound)
+    plain = Entry(ref, record.seq, digest, keys, record.transition, record.bound)
     if not isinstance(record, KeyRecord):
         return plain
     destroyed = destroyed_at(record)
     return Entry(
         ref,
         record.seq,
+        digest,
         keys,
         record.transition,
         record.bound,

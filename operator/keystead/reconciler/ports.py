@@ -70,7 +70,7 @@ class Records(Protocol):
 class Index(Protocol):
     """What is remembered of all records. It finds records and counts; it authorises nothing and replaces no read before a write."""
 
-    def learn(self, name: str, record: RecordBase) -> None:
+    def learn(self, name: str, record: RecordBase, digest: str) -> None:
         """A record that this process wrote: the watch will tell the same later."""
 
     def drop(self, name: str) -> None:

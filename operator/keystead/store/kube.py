@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -195,7 +196,16 @@ async def connect(kubeconfig: Path | None, identity: str = "") -> Kube:
         raise StoreError(f"no access to an API server: {error}; hint: set KUBECONFIG") from None
     settings.retries = None
     settings.client_go_retries = False
+    # With trust_env aiohttp asks ~/.netrc and the proxy variables in a thread at each request: half of a request's cost.
+    settings.client_session_kwargs = {"trust_env": False}
+    settings.proxy = settings.proxy or _proxy(settings.host)
     return Kube(client.ApiClient(settings), identity)
+
+
+def _proxy(url: str) -> str | None:
+    """What HTTPS_PROXY and NO_PROXY say of the API server, once."""
+    host = urlsplit(url).hostname or ""
+    return None if proxy_bypass(host) else getproxies().get("https")
 
 
 def _parsed(what: str, data: bytes) -> Any:  # noqa: ANN401 - JSON
