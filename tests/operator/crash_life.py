@@ -248,7 +248,8 @@ def fill(stage: Stage, destroyed: int, earlier: int) -> None:
     stage.direct.call("DELETE", path_of("Namespace", "", ADOPTION))
     for name in STOCK.destroyed:
         _reason(stage, name, "PendingDeletion")
-    let_time_run(stage, "the stock is destroyed", lambda: all(key_record(stage, name).state is KeyState.DESTROYED for name in STOCK.destroyed))
+    dead = lambda: all(key_record(stage, name).state is KeyState.DESTROYED for name in STOCK.destroyed)  # noqa: E731
+    let_time_run(stage, "the stock is destroyed", dead)
     stage.proxy.shift_date(0)
     stage.until("the namespace is gone", lambda: stage.direct.object("Namespace", "", ADOPTION) is None)
     stage.direct.create(space)

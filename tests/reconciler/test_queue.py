@@ -30,6 +30,23 @@ async def test_new_ones_come_before_refreshes() -> None:
     assert await taken(queue, 3) == [B, C, A]
 
 
+async def test_refreshes_never_take_every_worker() -> None:
+    queue = WorkQueue(refreshes=1)
+    for key in (A, B):
+        queue.add(key, Class.REFRESH)
+    assert await taken(queue, 1) == [A]
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    queue.add(C, Class.NEW)
+    assert await waiting == C
+    second = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    assert not second.done()
+    queue.done(A)
+    assert await second == B
+
+
 async def test_a_key_waits_once_and_in_the_more_urgent_class() -> None:
     queue = WorkQueue()
     for kind in (Class.REFRESH, Class.NEW, Class.REFRESH, Class.NEW):

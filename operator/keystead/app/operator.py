@@ -65,7 +65,7 @@ class Operator:
         self._monotonic = monotonic
         self.settings = settings
         self.kube = kube
-        self.queue = WorkQueue()
+        self.queue = WorkQueue(refreshes=max(1, settings.operator.workers // 4))
         self.feed = Feed(self.queue, cluster.watch_namespaces)
         self.memory = Memory()
         self.records = KubeRecords(kube, cluster.records_namespace)

@@ -26,9 +26,13 @@ class Class(IntEnum):
 
 
 class WorkQueue:
-    """Keys to reconcile. Used within one event loop."""
+    """Keys to reconcile. Used within one event loop.
 
-    def __init__(self) -> None:
+    `refreshes`: so many are worked on at once, and no more: a worker is always free for a new object. None: no bound.
+    """
+
+    def __init__(self, refreshes: int | None = None) -> None:
+        self._refreshes = refreshes
         self._ready: dict[Class, OrderedDict[ObjectRef, None]] = {kind: OrderedDict() for kind in Class}
         self._working: dict[ObjectRef, Class] = {}
         self._again: dict[ObjectRef, Class] = {}
@@ -78,18 +82,20 @@ class WorkQueue:
 
     async def get(self) -> ObjectRef:
         """The next key; NEW ones first. Waits. CancelledError ends a worker."""
-        while not any(self._ready.values()):
+        while (kind := self._next()) is None:
             self._wake.clear()
             await self._wake.wait()
-        return self._take()
+        key, _ = self._ready[kind].popitem(last=False)
+        self._working[key] = kind
+        return key
 
-    def _take(self) -> ObjectRef:
-        for kind in Class:
-            if self._ready[kind]:
-                key, _ = self._ready[kind].popitem(last=False)
-                self._working[key] = kind
-                return key
-        raise RuntimeError("take from an empty queue")
+    def _next(self) -> Class | None:
+        """The class to take from, None where a worker must wait."""
+        if self._ready[Class.NEW]:
+            return Class.NEW
+        running = sum(kind is Class.REFRESH for kind in self._working.values())
+        room = self._refreshes is None or running < self._refreshes
+        return Class.REFRESH if self._ready[Class.REFRESH] and room else None
 
     def done(self, key: ObjectRef) -> None:
         """The work on a key ended well."""
@@ -112,6 +118,7 @@ class WorkQueue:
 
     def _finish(self, key: ObjectRef) -> None:
         self._working.pop(key, None)
+        self._wake.set()
         again = self._again.pop(key, None)
         if again is not None:
             self.add(key, again)

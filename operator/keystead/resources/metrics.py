@@ -70,8 +70,8 @@ METRICS: Final[Mapping[Metric, MetricRow]] = MappingProxyType(
             MetricType.COUNTER,
             ("operation", "result"),
             "Calls of the engine. operation: derive, generate_mac, verify_mac (inline), generate, make_pair, sign_digest, "
-            "decrypt_rsa, agree (slow lanes). result: ok, data (this input was refused), session (lost), unavailable, auth, setup, unsupported, "
-            "throttled, error.",
+            "decrypt_rsa, agree (slow lanes). result: ok, data (this input was refused), session (lost), unavailable, auth, setup, "
+            "unsupported, throttled, error.",
         ),
         Metric.HSM_SESSIONS: MetricRow(
             _G, (), "Sessions with the token: this process's, and one for each slow lane that runs. 0: the token is away."
