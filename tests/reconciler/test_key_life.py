@@ -432,6 +432,19 @@ async def test_aliases_and_grants_end_with_their_key(world: World) -> None:
         assert world.ready(ref) == "KeyDestroyed"
 
 
+async def test_aliases_and_grants_that_the_api_made_go_with_their_key(world: World) -> None:
+    await born(world)
+    await used(world)
+    for ref in (ALIAS, GRANT):
+        world.objects.bodies[ref]["metadata"]["labels"] = {names.CREATED_BY: names.CREATED_BY_API}
+    await born(world, scheduledDeletion={"pendingWindowInDays": 7})
+    await pass_the_end(world)
+    for ref in (ALIAS, GRANT):
+        await world.reconcile(ref)
+        assert ref not in world.objects.bodies
+        assert not world.has_record(ref)
+
+
 async def destroyed(world: World) -> str:
     """A destroyed key with its object; its id."""
     key_id = await born(world, scheduledDeletion={"pendingWindowInDays": 7})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from keystead.engine.plan.common import Obstacle, Plan
+from keystead.engine.plan.common import DeleteObject, Obstacle, Plan
 from keystead.engine.view.common import Notice
 from keystead.errors import InvalidSpecError, KeysteadError
 from keystead.reconciler.context import Context
@@ -79,36 +79,46 @@ class Driver(Generic[Object, Gathered]):
             return Outcome(spread(ref, self._context.refresh_period))
         try:
             gathered = await self._life.gather(ref, found)
-            gathered, obstacle, more = await self._work(ref, gathered)
+            gathered, obstacle, next_step = await self._work(ref, gathered)
         except KeysteadError as error:
             return await self._stopped(ref, found, error)
         if found is not None:
+            if isinstance(next_step, DeleteObject):
+                await self._tell(ref, found, gathered, obstacle)
+                return await self._delete(ref, found)
             await self._show(ref, found, gathered, obstacle)
-        return Outcome(0.0 if more else self._again(ref, found, gathered))
+        return Outcome(self._again(ref, found, gathered) if next_step is None else 0.0)
 
-    async def _work(self, ref: ObjectRef, gathered: Gathered) -> tuple[Gathered, Obstacle | None, bool]:
-        """(what is now, obstacle, whether more steps wait)."""
-        obstacle: Obstacle | None = None
+    async def _work(self, ref: ObjectRef, gathered: Gathered) -> tuple[Gathered, Obstacle | None, object]:
+        """(what is now, obstacle, the step that waits)."""
+        plan = self._life.plan(gathered)
         for _ in range(_STEPS):
-            plan = self._life.plan(gathered)
-            obstacle = plan.obstacle
-            if plan.step is None:
-                return gathered, obstacle, False
+            if plan.step is None or isinstance(plan.step, DeleteObject):
+                break
             try:
                 gathered = await self._life.apply(ref, gathered, plan.step)
             except StoppedError as stopped:
-                return gathered, stopped.obstacle, False
-        return gathered, obstacle, True
+                return gathered, stopped.obstacle, None
+            plan = self._life.plan(gathered)
+        return gathered, plan.obstacle, plan.step
+
+    async def _delete(self, ref: ObjectRef, found: Object) -> Outcome:
+        """The object goes, and no status is told of it any more: the watch sees it go."""
+        self._context.leadership.check()
+        await self._context.objects.delete(ref, found.metadata.uid)
+        return Outcome(None)
 
     async def _show(self, ref: ObjectRef, found: Object, gathered: Gathered, obstacle: Obstacle | None) -> None:
+        await self._tell(ref, found, gathered, obstacle)
         context, uid = self._context, found.metadata.uid
-        now = context.clock.now().replace(microsecond=0)
-        status = self._life.status(found, gathered, obstacle, now)
-        for notice in self._life.notices(found, gathered, obstacle):
-            kind = EventType.WARNING if notice.warning else EventType.NORMAL
-            await context.objects.event(ref, uid, notice.reason, notice.message, kind, notice.once)
+        status = self._life.status(found, gathered, obstacle, context.clock.now().replace(microsecond=0))
         if status != getattr(found, "status", None):
             await context.write_status(ref, uid, to_wire(status))
+
+    async def _tell(self, ref: ObjectRef, found: Object, gathered: Gathered, obstacle: Obstacle | None) -> None:
+        for notice in self._life.notices(found, gathered, obstacle):
+            kind = EventType.WARNING if notice.warning else EventType.NORMAL
+            await self._context.objects.event(ref, found.metadata.uid, notice.reason, notice.message, kind, notice.once)
 
     async def _stopped(self, ref: ObjectRef, found: Object | None, error: KeysteadError) -> Outcome:
         told = obstacle_of(error)

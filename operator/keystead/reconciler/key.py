@@ -18,7 +18,6 @@ from keystead.engine.plan.common import Dependants, Obstacle
 from keystead.engine.plan.key import (
     AdoptKey,
     CreateKey,
-    DeleteObject,
     DestroyKey,
     KeyFacts,
     KeyPlan,
@@ -140,11 +139,6 @@ class KeyLife:
         match step:
             case SetFinalizer(present):
                 return await self._set_finalizer(ref, gathered, present=present)
-            case DeleteObject():
-                assert gathered.facts.key is not None
-                self._context.leadership.check()
-                await self._context.objects.delete(ref, gathered.facts.key.metadata.uid)
-                return Gathered(replace(gathered.facts, key=_terminating(gathered.facts.key, self._context.clock.now())), gathered.held)
             case _:
                 held = await self._write(ref, gathered, step)
         return self._with_world(Gathered(replace(gathered.facts, record=held.record, opened=held.opened), held))
@@ -277,7 +271,3 @@ def _let_go(found: KmsKey, now: KmsKey) -> bool:
 def _says(copy: KeyRecord, record: KeyRecord) -> bool:
     """Whether a copy says what the record says, but for its own chain."""
     return changed(copy, seq=record.seq, prev=record.prev, transition=record.transition) == record
-
-
-def _terminating(key: KmsKey, now: datetime) -> KmsKey:
-    return changed(key, metadata=changed(key.metadata, deletion_timestamp=now))

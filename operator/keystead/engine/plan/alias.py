@@ -20,11 +20,13 @@ from keystead.engine.identifiers import alias_arn, key_arn
 from keystead.engine.keystate import state_error
 from keystead.engine.plan.common import (
     CrdFacts,
+    DeleteObject,
     NamespaceFacts,
     Obstacle,
     Opened,
     Plan,
     adopting_either,
+    ends_with_its_key,
     gone_obstacle,
     integrity_obstacle,
     namespace_obstacle,
@@ -83,7 +85,7 @@ class DropAlias:
 
 
 AliasStep = ClaimAlias | WriteAlias | DropAlias
-AliasPlan = Plan[AliasStep]
+AliasPlan = Plan[AliasStep | DeleteObject]
 
 
 def plan_alias(facts: AliasFacts) -> AliasPlan:
@@ -98,7 +100,7 @@ def plan_alias(facts: AliasFacts) -> AliasPlan:
     if ended and record is not None and _ours(facts.alias, record):
         return AliasPlan(DropAlias(), obstacle)
     if obstacle is not None:
-        return AliasPlan(obstacle=obstacle)
+        return AliasPlan(DeleteObject() if ended and ends_with_its_key(facts.alias.metadata) else None, obstacle)
     assert facts.key is not None
     if record is None:
         return AliasPlan(ClaimAlias(facts.key))

@@ -76,6 +76,16 @@ NOTHING_DEPENDS: Final = Dependants()
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteObject:
+    """Delete the object: the API made it, and its key is destroyed (RECORDS, Identity)."""
+
+
+def ends_with_its_key(metadata: ObjectMeta) -> bool:
+    """Whether the operator deletes this object after its key was destroyed; others stay, and say KeyDestroyed."""
+    return metadata.labels.get(names.CREATED_BY) == names.CREATED_BY_API and not metadata.terminating
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A record that was verified, with the digest of its bytes."""
 

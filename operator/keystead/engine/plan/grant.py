@@ -22,6 +22,7 @@ from keystead.engine.identifiers import key_arn
 from keystead.engine.keystate import state_error
 from keystead.engine.plan.common import (
     CrdFacts,
+    DeleteObject,
     NamespaceFacts,
     Obstacle,
     Opened,
@@ -29,6 +30,7 @@ from keystead.engine.plan.common import (
     adopting,
     adopting_as_new,
     adopting_either,
+    ends_with_its_key,
     gone_obstacle,
     integrity_obstacle,
     namespace_obstacle,
@@ -82,7 +84,7 @@ class DropGrant:
 
 
 GrantStep = MakeGrant | WriteGrant | DropGrant
-GrantPlan = Plan[GrantStep]
+GrantPlan = Plan[GrantStep | DeleteObject]
 
 
 def plan_grant(facts: GrantFacts) -> GrantPlan:
@@ -94,8 +96,7 @@ def plan_grant(facts: GrantFacts) -> GrantPlan:
         return GrantPlan(DropGrant())
     obstacle = find_obstacle(facts)
     if obstacle is not None:
-        ended = obstacle.reason is Reason.KEY_DESTROYED and record is not None
-        return GrantPlan(DropGrant() if ended else None, obstacle)
+        return GrantPlan(_end(facts.grant, record) if obstacle.reason is Reason.KEY_DESTROYED else None, obstacle)
     assert facts.key is not None
     try:
         terms = terms_of(facts.grant.spec, facts.key.account, facts.now if record is None else parse_time(record.created))
@@ -105,6 +106,13 @@ def plan_grant(facts: GrantFacts) -> GrantPlan:
         over = _expired_at_birth(facts, terms)
         return GrantPlan(obstacle=over) if over else GrantPlan(MakeGrant(facts.key, terms))
     return _plan_bound(facts, facts.grant, record, terms)
+
+
+def _end(grant: KmsGrant, record: GrantRecord | None) -> DropGrant | DeleteObject | None:
+    """With its key the record ends, and then the object that the API made."""
+    if record is not None:
+        return DropGrant()
+    return DeleteObject() if ends_with_its_key(grant.metadata) else None
 
 
 def _plan_bound(facts: GrantFacts, grant: KmsGrant, record: GrantRecord, terms: GrantTerms) -> GrantPlan:

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from keystead.engine.plan.common import (
     NOTHING_DEPENDS,
     CrdFacts,
+    DeleteObject,
     Dependants,
     NamespaceFacts,
     Obstacle,
@@ -29,6 +30,7 @@ from keystead.engine.plan.common import (
     Plan,
     adopting,
     adopting_as_new,
+    ends_with_its_key,
     gone_obstacle,
     integrity_obstacle,
     namespace_obstacle,
@@ -115,13 +117,8 @@ class SetFinalizer:
     present: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteObject:
-    """Delete the object: the API made it, and its key is destroyed."""
-
-
-KeyStep = CreateKey | WriteKey | RotateKey | AdoptKey | DestroyKey | SetFinalizer | DeleteObject
-KeyPlan = Plan[KeyStep]
+KeyStep = CreateKey | WriteKey | RotateKey | AdoptKey | DestroyKey | SetFinalizer
+KeyPlan = Plan[KeyStep | DeleteObject]
 
 
 def plan_key(facts: KeyFacts) -> KeyPlan:
@@ -193,8 +190,7 @@ def _despite(facts: KeyFacts, key: KmsKey, obstacle: Obstacle) -> WriteKey | Del
     if record is None:
         return None
     if obstacle.reason is Reason.KEY_DESTROYED:
-        ours = key.metadata.labels.get(names.CREATED_BY) == names.CREATED_BY_API
-        return DeleteObject() if ours and not key.metadata.terminating else None
+        return DeleteObject() if ends_with_its_key(key.metadata) else None
     if obstacle.reason not in (Reason.SUSPENDED, Reason.INVALID_SPEC) or record.hold is not UNSET:
         return None
     hold = hold_of(key, record, facts.now)
