@@ -7,24 +7,23 @@ stdin: record Secrets as JSON; stdout: the plaintexts in hex.
 from __future__ import annotations
 
 import base64
+import functools
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_from_bytes
 
 from tests.operator.harness import ROOT, Installation
 
+from keystead.engine.blob import open_message, read_ids
+from keystead.engine.context import encode_context
+from keystead.engine.identifiers import key_id_bytes
+from keystead.engine.material import find_version, material_of
 from keystead.engine.record import DataKeyRecord, KeyRecord, open_sealed
 from keystead.hsm.backend import Hsm, open_hsm
-from keystead.operations.effects import drive
-from keystead.operations.encryption import DecryptRequest, decrypt
-from keystead.operations.world import World
-from keystead.policy import root_caller
-from keystead.reconciler.pipeline import NoNewKeys, OneKey
+from keystead.resources.vocabulary import KeyState
 from keystead.settings import from_environment
 from keystead.store.pins import ClusterMarker
 from keystead.store.records import parse_secret
@@ -72,31 +71,34 @@ def plaintexts(installation: Installation, secrets: list[Any]) -> list[bytes]:
     return [bytes.fromhex(line) for line in done.stdout.split()]
 
 
-def _open(hsm: Hsm, key: KeyRecord, record: DataKeyRecord) -> Iterator[bytes]:
-    world = World(
-        domain=hsm.domain,
-        fast=hsm.fast,
-        capabilities=NoNewKeys(),
-        keys=OneKey(key, key.namespace_uid),
-        region=key.region,
-        now=datetime.now(UTC),
-        entropy=os.urandom,
-    )
+def _open(hsm: Hsm, keys: dict[bytes, KeyRecord], record: DataKeyRecord) -> Iterator[bytes]:
+    """Every version, whatever the state of its key; what a destroyed key left behind opens no more."""
     for version in record.versions:
-        request = DecryptRequest(ciphertext_blob=version.blob, encryption_context=version.encryption_context)
-        caller = root_caller(key.account, key.namespace)
-        yield drive(decrypt(world, caller, request), lambda _: False, hsm.slow).plaintext
+        ids = read_ids(version.blob)
+        key = keys[ids.key_id]
+        if key.state is KeyState.DESTROYED:
+            continue
+        found = find_version(key, ids.material_id)
+        assert found is not None
+        material = material_of(key, found)
+        context = encode_context(version.encryption_context)
+        yield open_message(functools.partial(hsm.fast.derive, material), version.blob, context)
 
 
 def main() -> None:
     """Open, print."""
     hsm = open_hsm(from_environment().hsm, ClusterMarker("", ""))
     stored = [parse_secret(secret).sealed for secret in json.load(sys.stdin)]
-    keys = {k.key_id: k for k in (open_sealed(hsm.domain, s, KeyRecord) for s in stored if s.name.startswith("key-"))}
+    keys: dict[bytes, KeyRecord] = {}
+    for sealed in stored:
+        if sealed.name.startswith(("key-", "orphan-")):
+            key = open_sealed(hsm.domain, sealed, KeyRecord)
+            known = keys.get(key_id_bytes(key.key_id))
+            if known is None or known.seq < key.seq:
+                keys[key_id_bytes(key.key_id)] = key
     for sealed in stored:
         if sealed.name.startswith("datakey-"):
-            record = open_sealed(hsm.domain, sealed, DataKeyRecord)
-            for plain in _open(hsm, keys[record.key_id], record):
+            for plain in _open(hsm, keys, open_sealed(hsm.domain, sealed, DataKeyRecord)):
                 print(plain.hex())
     hsm.close()
 

@@ -133,7 +133,7 @@ def writes_after(log: AuditLog, process: str, moment: Any) -> list[Request]:
 
 
 def test_a_leader_that_was_stopped_at_work_changes_nothing_when_it_goes_on(
-    installation: Installation, direct: Direct, log: AuditLog, record_property: Any
+    installation: Installation, direct: Direct, log: AuditLog
 ) -> None:
     """The Lease's real times. The leader is stopped with half of the work begun; the other one does it all."""
     with pair_of(installation, direct, proxied=False, workers="1") as pair:
@@ -164,7 +164,6 @@ def test_a_leader_that_was_stopped_at_work_changes_nothing_when_it_goes_on(
         work.check()
         after = opened(installation, ours(direct))
         assert {name: after[name] for name in before} == before
-        record_property("stopped_seconds", round(away, 1))
         print(f"\nstopped for {away:.1f} s after {finished} of {ROUND} rotations; {len(late)} late writes, all refused")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.builders import OTHER_UID, UID
+from tests.builders import NOW, OTHER_UID, UID
 from tests.hsm.fake import FakeHsm
 from tests.plan.facts import (
     DIGEST,
@@ -24,6 +24,7 @@ from tests.plan.facts import (
 from keystead.engine.plan.common import NamespaceFacts, Opened
 from keystead.engine.plan.data_key import plan_data_key
 from keystead.engine.plan.key import plan_key
+from keystead.engine.plan.key_life import tombstone
 from keystead.resources.reasons import Reason
 from keystead.resources.vocabulary import KeyState
 
@@ -153,7 +154,7 @@ def test_a_data_key_without_a_key_reference_says_what_to_name(hsm: FakeHsm, spec
     assert plan.step is None
     assert plan.obstacle is not None
     assert plan.obstacle.reason is Reason.DEPENDENCY_NOT_FOUND
-    assert "spec.keyRef" in plan.obstacle.message
+    assert plan.obstacle.message.startswith("spec.aliasRef") or "spec.keyRef" in plan.obstacle.message
 
 
 def test_a_key_abroad_is_refused_in_the_same_words_whether_or_not_it_exists(hsm: FakeHsm) -> None:
@@ -172,9 +173,17 @@ def test_a_secret_that_carries_a_data_key_without_a_record_is_an_integrity_fault
     assert "nothing was generated" in message
 
 
+def test_a_data_key_of_a_destroyed_key_says_so(hsm: FakeHsm) -> None:
+    key = a_settled_key(hsm)
+    gone = tombstone(key, NOW)
+    told, message = data_key_obstacle(hsm, {}, {"key": gone, "target": gone, "record": a_data_key(key)})
+    assert told is Reason.KEY_DESTROYED
+    assert key.key_id in message
+
+
 def test_another_key_under_the_old_name_does_not_take_over(hsm: FakeHsm) -> None:
     told, message = data_key_obstacle(hsm, {}, {"key": a_settled_key(hsm, n=2), "record": a_data_key(a_settled_key(hsm))})
-    assert told is Reason.DEPENDENCY_NOT_FOUND
+    assert told is Reason.INVALID_SPEC
     assert "another key" in message
 
 

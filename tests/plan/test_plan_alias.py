@@ -18,7 +18,7 @@ from keystead.engine.plan.common import CrdFacts, NamespaceFacts
 from keystead.engine.record import AliasRecord
 from keystead.resources import names
 from keystead.resources.reasons import Reason
-from keystead.resources.vocabulary import KeyState
+from keystead.resources.vocabulary import KeySpec, KeyState, KeyUsage
 
 Changes = dict[str, Any]
 ADOPT = {names.ADOPT: names.ADOPT_TRUE}
@@ -118,6 +118,17 @@ def test_a_key_of_another_region_is_refused_and_the_old_one_serves_on(hsm: FakeH
     reason, message = told(plan)
     assert reason is Reason.INVALID_SPEC
     assert "spec.keyRef" in message
+
+
+@pytest.mark.parametrize("change", [{"usage": KeyUsage.SIGN_VERIFY}, {"spec": KeySpec.RSA_2048}])
+def test_a_key_of_another_type_or_usage_is_refused_and_the_old_one_serves_on(hsm: FakeHsm, change: Changes) -> None:
+    """AWS UpdateAlias: the two keys must be of one type and one usage."""
+    other = replace(a_settled_key(hsm, n=2), **change)
+    plan = plan_alias(alias_facts(hsm, key=other, target=a_settled_key(hsm), record=record_of(hsm)))
+    assert plan.step is None
+    reason, message = told(plan)
+    assert reason is Reason.INVALID_SPEC
+    assert message.startswith("spec.keyRef")
 
 
 # Release

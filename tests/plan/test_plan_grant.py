@@ -18,11 +18,11 @@ from keystead.engine.clock import format_time
 from keystead.engine.identifiers import role_arn
 from keystead.engine.plan.common import CrdFacts, NamespaceFacts
 from keystead.engine.plan.grant import DropGrant, GrantPlan, MakeGrant, WriteGrant, next_change, plan_grant
-from keystead.engine.plan.grant_terms import GrantTerms, terms_of
+from keystead.engine.plan.grant_terms import GrantTerms, _fitting, terms_of
 from keystead.engine.record import GrantConstraints, GrantRecord
 from keystead.resources import names
 from keystead.resources.reasons import Reason
-from keystead.resources.vocabulary import GrantOperation, KeyState
+from keystead.resources.vocabulary import USAGES, GrantOperation, KeySpec, KeyState, KeyUsage
 
 Changes = dict[str, Any]
 ADOPT = {names.ADOPT: names.ADOPT_TRUE}
@@ -95,6 +95,37 @@ def test_a_new_grant_is_made_with_the_terms_of_now(hsm: FakeHsm) -> None:
     step = plan_grant(grant_facts(hsm, record=None, grant=a_kms_grant(ttl="1m"))).step
     assert isinstance(step, MakeGrant)
     assert step.terms.expires_at == format_time(NOW + timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"operations": ["Sign"]}, "spec.operations"),
+        ({"operations": ["Decrypt", "GetPublicKey"]}, "spec.operations"),
+        ({"serviceAccountRef": None, "granteePrincipal": "bob"}, "spec.granteePrincipal"),
+        ({"retiringPrincipal": "arn:aws:iam::12:role/app"}, "spec.retiringPrincipal"),
+    ],
+)
+def test_what_aws_refuses_is_never_granted(hsm: FakeHsm, spec: Changes, field: str) -> None:
+    whole = {key: value for key, value in spec.items() if value is not None}
+    grant = a_kms_grant(**whole)
+    if "granteePrincipal" in whole:
+        grant = replace(grant, spec=replace(grant.spec, service_account_ref=UNSET))
+    plan = plan_grant(grant_facts(hsm, record=None, grant=grant))
+    assert plan.step is None
+    reason, message = told(plan)
+    assert reason is Reason.INVALID_SPEC
+    assert message.startswith(field)
+
+
+@pytest.mark.parametrize("usage", list(KeyUsage))
+def test_every_operation_fits_some_key_and_these_fit_all(usage: KeyUsage) -> None:
+    always = {GrantOperation.DESCRIBE_KEY, GrantOperation.CREATE_GRANT, GrantOperation.RETIRE_GRANT}
+    specs = [spec for spec in KeySpec if usage in USAGES[spec]]
+    assert specs
+    assert all(always <= _fitting(spec, usage) for spec in specs)
+    everything = {operation for spec, uses in USAGES.items() for use in uses for operation in _fitting(spec, use)}
+    assert everything == set(GrantOperation)
 
 
 @pytest.mark.parametrize(("end", "made"), [(PAST, False), (format_time(NOW), False), (SOON, True)])

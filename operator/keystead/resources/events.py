@@ -46,7 +46,9 @@ _ALL: Final = (kms_key.KIND, kms_alias.KIND, kms_grant.KIND, kms_data_key.KIND)
 EVENTS: Final[Mapping[Event, EventRow]] = MappingProxyType(
     {
         Event.CREATED: EventRow(False, _ALL, "The record was made: a new key, alias, grant or data key."),
-        Event.REATTACHED: EventRow(False, _ALL, "An object took up the record that its name already had."),
+        Event.REATTACHED: EventRow(
+            False, _ALL, "An object took up the record that its name already had; a window that ran is cancelled with it."
+        ),
         Event.ADOPTED: EventRow(False, _ALL, "The record of an earlier namespace of this name was taken over."),
         Event.ROTATED: EventRow(
             False, (kms_key.KIND, kms_data_key.KIND), "A new version of the key material or of the data key is current."
@@ -58,7 +60,9 @@ EVENTS: Final[Mapping[Event, EventRow]] = MappingProxyType(
         Event.EXPIRED: EventRow(False, (kms_grant.KIND,), "The grant's time is over; it allows nothing any more."),
         Event.HELD: EventRow(True, _KEY, "A hold was latched: the key refuses every use."),
         Event.RELEASED: EventRow(False, _KEY, "The hold was lifted."),
-        Event.DELETION_SCHEDULED: EventRow(True, _KEY, "Use has stopped and the waiting window runs."),
+        Event.DELETION_SCHEDULED: EventRow(
+            True, _KEY, "Use has stopped and the waiting window runs. Told of an object that is there; of a deleted one its record tells."
+        ),
         Event.DELETION_CANCELLED: EventRow(False, _KEY, "The deletion was cancelled before the window's end."),
         Event.DESTROYED: EventRow(True, _KEY, "The window ended: the key material is destroyed."),
     }
@@ -68,8 +72,11 @@ EVENTS: Final[Mapping[Event, EventRow]] = MappingProxyType(
 TYPICAL: Final = (Event.CREATED, Event.ROTATED, Event.REWRAPPED)
 """All that a key with a data key emits when it is made, looked at for as long as you like, and rotated once (tested)."""
 
+_OWN_EVENT: Final = (Reason.HELD, Reason.GRANT_EXPIRED)
+"""Reasons whose coming has an event of its own: Held, Expired."""
+
 WARNINGS: Final = tuple(
-    reason for reason, row in REASONS.items() if row.outlook is Outlook.FAILED and reason.value not in [event.value for event in Event]
+    reason for reason, row in REASONS.items() if row.outlook is Outlook.FAILED and reason not in _OWN_EVENT
 )
 """Reasons that are also Warning events, when one comes to stall an object, once a generation. `Held` has a row of its own above."""
 

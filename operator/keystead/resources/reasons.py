@@ -112,7 +112,8 @@ REASONS: Final[Mapping[Reason, ReasonRow]] = MappingProxyType(
             _C,
             None,
             "The waiting window runs; the key refuses use until it is cancelled or destroyed.",
-            "To cancel: remove spec.scheduledDeletion, or apply the manifest again, before status.deletionTime.",
+            "To cancel before status.deletionTime: remove spec.scheduledDeletion (keystead records schedule-deletion NAMESPACE NAME --cancel); "
+            "where the object was deleted, apply its manifest again.",
         ),
         Reason.KEY_DESTROYED: ReasonRow(
             _F,
@@ -123,7 +124,7 @@ REASONS: Final[Mapping[Reason, ReasonRow]] = MappingProxyType(
         Reason.DISABLED: ReasonRow(
             _C,
             None,
-            "spec.enabled is false.",
+            "The key is disabled: by spec.enabled, or because a deletion was cancelled.",
             """kubectl patch kmskey NAME --type=merge -p '{"spec":{"enabled":true}}'""",
         ),
         Reason.HELD: ReasonRow(
@@ -145,7 +146,8 @@ REASONS: Final[Mapping[Reason, ReasonRow]] = MappingProxyType(
             _F,
             None,
             "The sealed record is missing, older than the status, or does not verify. Nothing was generated.",
-            "keystead records show NAMESPACE NAME; restore the record from a backup.",
+            "keystead records show NAMESPACE NAME. If the record is the right one, somebody wrote the status: kubectl patch "
+            "--subresource=status KIND NAME --type=merge -p '{\"status\":null}' clears it; else restore the record from a backup.",
         ),
         Reason.ADOPTION_REQUIRED: ReasonRow(
             _F,
@@ -166,7 +168,8 @@ REASONS: Final[Mapping[Reason, ReasonRow]] = MappingProxyType(
             _P,
             None,
             "The operator may not write Secrets in this namespace.",
-            "Add the namespace to dataKeys.namespaces of the chart.",
+            "Add the namespace to dataKeys.namespaces of the chart; where it is there and the namespace was made again, helm upgrade makes "
+            "its Role again.",
         ),
         Reason.TARGET_IMMUTABLE: ReasonRow(
             _F, None, "The Secret is immutable.", "Delete the Secret, or name another one in a new KmsDataKey."
@@ -179,7 +182,11 @@ REASONS: Final[Mapping[Reason, ReasonRow]] = MappingProxyType(
         ),
         Reason.ROTATED: ReasonRow(_C, None, "The last rotation that was due is done.", "Nothing."),
         Reason.ROTATION_FAILED: ReasonRow(
-            _P, 300, "The last rotation that was due failed; it is tried again.", "Nothing: wait; the message says why."
+            _P,
+            None,
+            "A rotation that was asked for is not done: the key is disabled or held (then it waits), of a spec that does not rotate, or "
+            "was rotated 25 times on demand.",
+            "Act on what the message says; kubectl annotate kmskey NAME kms.keystead.io/rotate-requested-at- withdraws the request.",
         ),
         Reason.REWRAPPING: ReasonRow(
             _P, 3600, "Data key versions are being encrypted anew under the key's current material.", "Nothing: wait."
@@ -189,7 +196,7 @@ REASONS: Final[Mapping[Reason, ReasonRow]] = MappingProxyType(
             _F,
             None,
             "spec.policy is not the default one, and this version does not enforce policies: the key serves nobody.",
-            "Remove spec.policy, and set the default policy; or wait for a version that enforces it.",
+            "Set spec.policy to the default policy, which the message prints (leaving the field out keeps what is recorded).",
         ),
     }
 )

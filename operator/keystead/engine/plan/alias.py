@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from keystead.engine.clock import format_time
 from keystead.engine.identifiers import alias_arn, key_arn
+from keystead.engine.keyspec import row
 from keystead.engine.keystate import state_error
 from keystead.engine.plan.common import (
     CrdFacts,
@@ -135,6 +136,7 @@ def find_obstacle(facts: AliasFacts) -> Obstacle | None:
         or _terminating(facts)
         or key_reference_obstacle(facts.key, facts.namespace)
         or _region(facts)
+        or _other_type(facts)
         or _state(facts)
     )
 
@@ -188,6 +190,19 @@ def _region(facts: AliasFacts) -> Obstacle | None:
     )
 
 
+def _other_type(facts: AliasFacts) -> Obstacle | None:
+    """AWS UpdateAlias: the new key must be of the type and the usage of the one before."""
+    key, before = facts.key, facts.target
+    if key is None or before is None or facts.record is None or key.key_id == before.key_id or before.state is KeyState.DESTROYED:
+        return None
+    if (row(key.spec).secret_length > 0, key.usage) == (row(before.spec).secret_length > 0, before.usage):
+        return None
+    return Obstacle(
+        Reason.INVALID_SPEC,
+        f"spec.keyRef: an alias of a {before.spec} key for {before.usage} cannot name a {key.spec} key for {key.usage}; make another alias",
+    )
+
+
 def _state(facts: AliasFacts) -> Obstacle | None:
     """AWS's table: CreateAlias or UpdateAlias in the key's state. An alias that names the key already stays."""
     record, key = facts.record, facts.key
@@ -199,7 +214,7 @@ def _state(facts: AliasFacts) -> Obstacle | None:
     if not key.bound:
         return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef was deleted; apply it again")
     error = state_error("CreateAlias", key.state, key_arn(key.region, key.account, key.key_id))
-    return None if error is None else Obstacle(Reason.DEPENDENCY_NOT_READY, str(error))
+    return None if error is None else Obstacle(Reason.DEPENDENCY_NOT_READY, f"spec.keyRef: {error}")
 
 
 def _wanted(facts: AliasFacts, alias: KmsAlias, record: AliasRecord, key: KeyRecord) -> AliasRecord:

@@ -137,7 +137,7 @@ def namespace_obstacle(record: RecordBase | None, namespace: NamespaceFacts | No
     if record is not None and namespace is not None and record.namespace_uid != namespace.uid:
         return Obstacle(
             Reason.ADOPTION_REQUIRED,
-            "the name is taken by a record of an earlier namespace of this name; an administrator must adopt it",
+            "the name is taken by a record of an earlier namespace of this name; an administrator must adopt it (keystead records adopt)",
         )
     return None
 

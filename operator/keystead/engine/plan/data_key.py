@@ -113,7 +113,7 @@ def plan_data_key(facts: DataKeyFacts) -> DataKeyPlan:
         return DataKeyPlan(obstacle=obstacle)
     record = facts.record
     if record is None:
-        blocked = key_obstacle(facts.target, facts.namespace)
+        blocked = key_obstacle(facts.target, facts.namespace, facts.data_key.spec)
         return DataKeyPlan(obstacle=blocked) if blocked else DataKeyPlan(Issue(1))
     bound = _bound(facts, facts.data_key, record)
     if bound != record:
@@ -192,9 +192,18 @@ def _key_of_record(facts: DataKeyFacts) -> Obstacle | None:
         return Obstacle(
             Reason.RECORD_INTEGRITY, "the record of the key that encrypted this data key does not exist; nothing was generated"
         )
-    if data_key.spec.key_ref is UNSET or (facts.target is not None and facts.target.key_id == record.key_id):
+    if data_key.spec.key_ref is UNSET:
         return None
-    return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "spec.keyRef names another key now than the one that encrypted this data key")
+    if facts.key.state is KeyState.DESTROYED:
+        return Obstacle(
+            Reason.KEY_DESTROYED,
+            f"the key {facts.key.key_id} that encrypted this data key was destroyed: its versions open no more; use another name",
+        )
+    if facts.target is not None and facts.target.key_id == record.key_id:
+        return None
+    return Obstacle(
+        Reason.INVALID_SPEC, "spec.keyRef names another key than the one that encrypted the data key of this name; use another name"
+    )
 
 
 def _immutable_changed(spec: KmsDataKeySpec, record: DataKeyRecord | None) -> Obstacle | None:
@@ -216,14 +225,17 @@ def _immutable_changed(spec: KmsDataKeySpec, record: DataKeyRecord | None) -> Ob
     return None
 
 
-def key_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | None) -> Obstacle | None:
+def key_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | None, spec: KmsDataKeySpec) -> Obstacle | None:
     """Why the key cannot generate or re-wrap now. What is in the Secret stays as it is."""
+    by_alias = spec.alias_ref is not UNSET
     if key is None:
-        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey that spec.keyRef or spec.aliasRef names does not exist")
+        what = "spec.aliasRef: the KmsAlias does not exist, or names no key yet" if by_alias else "spec.keyRef: the KmsKey does not exist"
+        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, what)
     if namespace_obstacle(key, namespace) is not None:
         return Obstacle(Reason.DEPENDENCY_NOT_READY, "the name of the KmsKey is taken by an earlier namespace's key")
     if key.spec is not KeySpec.SYMMETRIC_DEFAULT:
-        return Obstacle(Reason.INVALID_SPEC, f"spec.keyRef or spec.aliasRef: a data key needs a SYMMETRIC_DEFAULT key, this is {key.spec}")
+        field = "spec.aliasRef" if by_alias else "spec.keyRef"
+        return Obstacle(Reason.INVALID_SPEC, f"{field}: a data key needs a SYMMETRIC_DEFAULT key, this is {key.spec}")
     if not key.bound:
         return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey was deleted; apply it again")
     if key.hold is not UNSET:
@@ -267,10 +279,10 @@ def _work(
     """(the next step, what stands against a version that is due, or against re-wraps). An alias that leads nowhere stops no re-wrap."""
     blocked = None
     if _issue_due(facts, data_key, record):
-        blocked = key_obstacle(facts.target, facts.namespace)
+        blocked = key_obstacle(facts.target, facts.namespace, data_key.spec)
         if blocked is None:
             return _room_for_one(facts, data_key, record) or Issue(record.n_versions + 1), None
-    stuck = key_obstacle(facts.key, facts.namespace)
+    stuck = key_obstacle(facts.key, facts.namespace, data_key.spec)
     step = _rewrap(facts.key, data_key, record) if stuck is None and facts.key is not None else None
     return step, blocked or stuck
 

@@ -35,7 +35,7 @@ from keystead.engine.plan.common import (
     integrity_obstacle,
     namespace_obstacle,
 )
-from keystead.engine.plan.grant_terms import GrantTerms, terms_of
+from keystead.engine.plan.grant_terms import GrantTerms, check_terms, terms_of
 from keystead.engine.plan.reference import destroyed_here, key_of_object, key_reference_obstacle, outlived_key
 from keystead.engine.record.grant import GrantRecord
 from keystead.engine.record.key import KeyRecord
@@ -100,6 +100,8 @@ def plan_grant(facts: GrantFacts) -> GrantPlan:
     assert facts.key is not None
     try:
         terms = terms_of(facts.grant.spec, facts.key.account, facts.now if record is None else parse_time(record.created))
+        if record is None:
+            check_terms(terms, facts.key.spec, facts.key.usage)
     except InvalidSpecError as error:
         return GrantPlan(obstacle=Obstacle(Reason.INVALID_SPEC, str(error)))
     if record is None:
@@ -215,7 +217,7 @@ def _state(facts: GrantFacts) -> Obstacle | None:
         # What the policy would say of CreateGrant is not known yet, and a version that enforces it would find the grant in force.
         return Obstacle(Reason.DEPENDENCY_NOT_READY, "the key's policy is not enforced by this version; it serves nobody")
     error = state_error("CreateGrant", key.state, key_arn(key.region, key.account, key.key_id))
-    return None if error is None else Obstacle(Reason.DEPENDENCY_NOT_READY, str(error))
+    return None if error is None else Obstacle(Reason.DEPENDENCY_NOT_READY, f"spec.keyRef: {error}")
 
 
 def _expired_at_birth(facts: GrantFacts, terms: GrantTerms) -> Obstacle | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -10,9 +12,29 @@ from keystead.engine.clock import format_time
 from keystead.engine.identifiers import canonical_principal, role_arn
 from keystead.engine.record.grant import GrantConstraints
 from keystead.engine.rotation import parse_duration
+from keystead.errors import InvalidSpecError
 from keystead.resources.kms_grant import GrantConstraints as SpecConstraints
 from keystead.resources.kms_grant import KmsGrantSpec
-from keystead.resources.vocabulary import GrantOperation
+from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyUsage
+
+_O = GrantOperation
+_ANY: Final = frozenset({_O.DESCRIBE_KEY, _O.CREATE_GRANT, _O.RETIRE_GRANT})
+_BY_USAGE: Final[dict[KeyUsage, frozenset[GrantOperation]]] = {
+    KeyUsage.ENCRYPT_DECRYPT: frozenset({_O.ENCRYPT, _O.DECRYPT, _O.RE_ENCRYPT_FROM, _O.RE_ENCRYPT_TO}),
+    KeyUsage.SIGN_VERIFY: frozenset({_O.SIGN, _O.VERIFY}),
+    KeyUsage.GENERATE_VERIFY_MAC: frozenset({_O.GENERATE_MAC, _O.VERIFY_MAC}),
+    KeyUsage.KEY_AGREEMENT: frozenset({_O.DERIVE_SHARED_SECRET}),
+}
+"""AWS, Grants: the operations that a key of each usage supports; those of SYMMETRIC_DEFAULT and of key pairs are added to them."""
+_SYMMETRIC: Final = frozenset(
+    {
+        _O.GENERATE_DATA_KEY,
+        _O.GENERATE_DATA_KEY_WITHOUT_PLAINTEXT,
+        _O.GENERATE_DATA_KEY_PAIR,
+        _O.GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT,
+    }
+)
+_PRINCIPAL: Final = re.compile(r"arn:aws:(iam|sts)::\d{12}:(root|(role|user|group|assumed-role|federated-user)/[\w+=,.@:/%-]+)\Z", re.ASCII)
 
 
 class GrantTerms(Struct, frozen=True, kw_only=True):
@@ -44,6 +66,25 @@ def terms_of(spec: KmsGrantSpec, account: str, created: datetime) -> GrantTerms:
         constraints=_constraints(spec.constraints),
         expires_at=_end(spec, created),
     )
+
+
+def check_terms(terms: GrantTerms, spec: KeySpec, usage: KeyUsage) -> None:
+    """InvalidSpecError for what AWS CreateGrant refuses: an operation that the key cannot do, a principal that is no ARN."""
+    unfit = [operation for operation in terms.operations if operation not in _fitting(spec, usage)]
+    if unfit:
+        raise InvalidSpecError("spec.operations", f"{', '.join(unfit)}: a {spec} key for {usage} cannot do that")
+    for field, principal in (("granteePrincipal", terms.grantee_principal), ("retiringPrincipal", terms.retiring_principal)):
+        if principal is not UNSET and _PRINCIPAL.match(principal) is None:
+            raise InvalidSpecError(
+                f"spec.{field}", "not the ARN of a principal, such as arn:aws:iam::<account>:role/<serviceaccount> or ...:user/<name>"
+            )
+
+
+def _fitting(spec: KeySpec, usage: KeyUsage) -> frozenset[GrantOperation]:
+    fitting = _ANY | _BY_USAGE[usage]
+    if spec is KeySpec.SYMMETRIC_DEFAULT:
+        return fitting | _SYMMETRIC
+    return fitting if usage is KeyUsage.GENERATE_VERIFY_MAC else fitting | {GrantOperation.GET_PUBLIC_KEY}
 
 
 def _constraints(given: SpecConstraints | UnsetType) -> GrantConstraints | UnsetType:

@@ -50,9 +50,11 @@ def alias_notices(alias: KmsAlias, record: AliasRecord | None, obstacle: Obstacl
     if record is None or not believes(obstacle):
         return notices
     shown = alias.status.target_key_id
+    if record.object_uid != alias.metadata.uid:
+        return notices
     if shown is UNSET:
         made = record.seq == 1
-        words = f"{record.alias_name} {'names' if made else 'is held by this object again and names'} key {record.key_id}"
+        words = f"{record.alias_name} {'names' if made else 'is bound to this object again and names'} key {record.key_id}"
         return [Notice(Event.CREATED if made else held_again(alias.metadata), words, f"{record.seq}"), *notices]
     if shown != record.key_id:
         return [Notice(Event.RETARGETED, f"{record.alias_name} names key {record.key_id} now", f"{record.seq}"), *notices]

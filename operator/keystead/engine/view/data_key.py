@@ -82,11 +82,11 @@ def data_key_notices(data_key: KmsDataKey, record: DataKeyRecord | None, obstacl
     """Events for what the record has and the status does not show yet."""
     told = obstacle_notices(data_key.status, data_key.metadata.generation, obstacle)
     shown = data_key.status
-    if record is None or not believes(obstacle):
+    if record is None or not believes(obstacle) or record.object_uid != data_key.metadata.uid:
         return told
     material = record.current_version.key_material_id
     if shown.version is UNSET:
-        event, words = (Event.CREATED, "was made") if record.seq <= 2 else (held_again(data_key.metadata), "is held by this object again")
+        event, words = (Event.CREATED, "was made") if record.seq <= 2 else (held_again(data_key.metadata), "is bound to this object again")
         return [Notice(event, f"the data key {words}", f"{record.current}"), *told]
     if shown.version != record.current:
         return [Notice(Event.ROTATED, f"version {record.current} is current", f"{record.current}"), *told]

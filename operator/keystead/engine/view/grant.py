@@ -52,9 +52,9 @@ def grant_notices(grant: KmsGrant, record: GrantRecord | None, obstacle: Obstacl
     notices = [] if expired else obstacle_notices(grant.status, grant.metadata.generation, obstacle)
     if expired and obstacle is not None and obstacle_notices(grant.status, 0, obstacle):
         notices = [Notice(Event.EXPIRED, obstacle.message, "expired")]
-    if record is None or not believes(obstacle) or grant.status.grant_id is not UNSET:
+    if record is None or not believes(obstacle) or grant.status.grant_id is not UNSET or record.object_uid != grant.metadata.uid:
         return notices
     made = record.seq == 1
     event = Event.CREATED if made else held_again(grant.metadata)
-    words = f"grant {record.grant_id[:16]} {'was made' if made else 'is held by this object again'}"
+    words = f"grant {record.grant_id[:16]} {'was made' if made else 'is bound to this object again'}"
     return [Notice(event, words, f"{record.seq}"), *notices]

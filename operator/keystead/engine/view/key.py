@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Final
 
@@ -10,7 +11,8 @@ from msgspec import UNSET, UnsetType
 from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import key_arn
 from keystead.engine.plan.common import NOTHING_DEPENDS, Dependants, Obstacle, Opened
-from keystead.engine.plan.key_life import may_rotate, shown_state
+from keystead.engine.plan.key_life import deletion_wanted, may_rotate, shown_state
+from keystead.engine.plan.key_settings import default_policy
 from keystead.engine.plan.secret import pem
 from keystead.engine.record.key import KeyRecord
 from keystead.engine.rotation import MAX_ON_DEMAND, next_rotation
@@ -20,7 +22,7 @@ from keystead.resources.conditions import Condition, ConditionType
 from keystead.resources.events import Event
 from keystead.resources.kms_key import Dependents, KeyMaterial, KmsKey, KmsKeyStatus
 from keystead.resources.reasons import Reason
-from keystead.resources.vocabulary import KeyState
+from keystead.resources.vocabulary import KeySpec, KeyState
 
 _SHOWN_MATERIALS: Final = 16
 
@@ -35,6 +37,8 @@ def key_status(
 ) -> KmsKeyStatus:
     """The whole status. With an obstacle that denies the record's credit, the record's members are those shown before."""
     believed = record if believes(obstacle) else None
+    if obstacle is not None and obstacle.reason is Reason.SUSPENDED and believed is not None and believed.hold is not UNSET:
+        obstacle = state_of(believed)  # a hold wins over spec, suspend included
     said = obstacle or _in_use(key, believed, dependants) or state_of(believed)
     own = [] if believed is None else _own_conditions(key, believed, now)
     base = key.status if believed is None else _view(key, believed, opened, dependants, now)
@@ -64,10 +68,11 @@ def state_of(record: KeyRecord | None) -> Obstacle:
     if record.policy is not UNSET:
         return Obstacle(
             Reason.POLICY_NOT_ENFORCED,
-            "spec.policy is stored, but not enforced yet: the key serves nobody; remove spec.policy to use it",
+            "spec.policy is stored, but not enforced yet: the key serves nobody. To use it, set spec.policy to the default policy "
+            f"(leaving it out changes nothing): {json.dumps(default_policy(record.account))}",
         )
     if record.state is KeyState.DISABLED:
-        return Obstacle(Reason.DISABLED, "spec.enabled is false; every cryptographic operation is refused")
+        return Obstacle(Reason.DISABLED, "every cryptographic operation is refused; spec.enabled: true enables the key")
     return Obstacle(Reason.AVAILABLE, "the key can be used")
 
 
@@ -98,7 +103,10 @@ def _rotation_said(key: KmsKey, record: KeyRecord) -> Obstacle | None:
         words = f"{MAX_ON_DEMAND} rotations on demand are the most that a key may have"
         return Obstacle(Reason.ROTATION_FAILED, f"rotate-requested-at: {words}")
     if open_request and not may_rotate(record):
-        words = "only an enabled SYMMETRIC_DEFAULT key without a hold rotates; other keys: make a new KmsKey and move the alias"
+        if record.spec is KeySpec.SYMMETRIC_DEFAULT:
+            words = "waits until the key is enabled and no hold is on it; removing the annotation withdraws the request"
+        else:
+            words = "only SYMMETRIC_DEFAULT keys rotate; make a new KmsKey and move the alias, and remove the annotation"
         return Obstacle(Reason.ROTATION_FAILED, f"rotate-requested-at: {words}")
     if record.n_versions > 1:
         return Obstacle(Reason.ROTATED, f"{record.n_versions - 1} rotation(s) so far")
@@ -106,11 +114,17 @@ def _rotation_said(key: KmsKey, record: KeyRecord) -> Obstacle | None:
 
 
 def _deletion_said(key: KmsKey, record: KeyRecord) -> Obstacle | None:
+    """Told while a window runs, and from then on; and where a wish to delete is not carried out."""
     if record.state is KeyState.PENDING_DELETION:
         return Obstacle(Reason.PENDING_DELETION, f"the material is destroyed at {record.deletion_date}")
     if record.state is KeyState.DESTROYED:
         return Obstacle(Reason.KEY_DESTROYED, "the material is destroyed")
-    return Obstacle(state_of(record).reason, "no deletion is scheduled") if shows(key.status, ConditionType.DELETION_SCHEDULED) else None
+    reason = state_of(record).reason
+    if key.spec.scheduled_deletion is not UNSET and not deletion_wanted(key):
+        words = f"the annotation {names.CANCEL_DELETION} takes spec.scheduledDeletion back; remove both"
+        return Obstacle(reason, words)
+    told = any(c.type == ConditionType.DELETION_SCHEDULED for c in key.status.conditions)
+    return Obstacle(reason, "no deletion is scheduled") if told else None
 
 
 def _view(key: KmsKey, record: KeyRecord, opened: Opened | None, dependants: Dependants, now: datetime) -> KmsKeyStatus:
@@ -131,7 +145,6 @@ def _view(key: KmsKey, record: KeyRecord, opened: Opened | None, dependants: Dep
         last_rotation_time=parse_time(current.created) if record.n_versions > 1 else UNSET,
         next_rotation_time=UNSET if due is None else due.replace(microsecond=0),
         deletion_time=_time(record.deletion_date),
-        last_used_time=key.status.last_used_time,
         dependents=_counts(dependants),
     )
 
@@ -165,7 +178,7 @@ def key_notices(key: KmsKey, record: KeyRecord | None, obstacle: Obstacle | None
     stands = state_of(record) if obstacle is None else None
     unserved = stands if stands is not None and stands.reason is Reason.POLICY_NOT_ENFORCED else obstacle
     told = obstacle_notices(key.status, key.metadata.generation, unserved)
-    if record is None or not believes(obstacle):
+    if record is None or not believes(obstacle) or record.object_uid != key.metadata.uid:
         return told
     if record.state is KeyState.DESTROYED:
         shown = key.status.key_state
@@ -191,7 +204,7 @@ def _first_notice(key: KmsKey, record: KeyRecord) -> Notice:
         return Notice(Event.CREATED, f"key {record.key_id} was made", f"{record.key_id}")
     if asked == names.ADOPT_TRUE:
         return Notice(Event.ADOPTED, f"key {record.key_id} of an earlier namespace of this name is this object's now", f"{record.seq}")
-    return Notice(Event.REATTACHED, f"key {record.key_id} is held by this object again", f"{record.seq}")
+    return Notice(Event.REATTACHED, f"key {record.key_id} is bound to this object again", f"{record.seq}")
 
 
 def _state_notices(key: KmsKey, record: KeyRecord) -> list[Notice]:
