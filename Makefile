@@ -4,7 +4,7 @@ PYTHON ?= python3
 STEP := .ci/step
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint test test-unit test-token test-cluster test-helm mutants bench bench-scale crds reference demo demo-down lock wheel
+.PHONY: help setup packages lint test test-unit test-token test-cluster test-helm test-long mutants bench bench-scale crds reference demo demo-down lock wheel
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | expand -t 16
@@ -43,6 +43,8 @@ test-cluster: setup binaries  ## a real API server
 	@$(PY) -m tests.suites cluster
 test-helm: setup binaries  ## the chart, with real Helm on a real API server
 	@$(PY) -m tests.suites helm
+test-long: setup binaries  ## what takes too long for .ci/run: silent watches
+	@$(PY) -m tests.suites long
 mutants: setup  ## seeded faults: each must turn a named test red
 	@$(PY) -m tests.mutants
 bench: setup binaries  ## speed, as ratios in one run; never called by .ci/run

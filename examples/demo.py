@@ -270,7 +270,8 @@ def show_table(demo: Demo) -> None:
     binary = demo.cluster.binaries["kubectl"].parent
     print(f"  export KUBECONFIG={demo.cluster.kubeconfig} PATH={binary}:$PATH")
     print("  kubectl get kms -A")
-    print("End them: make demo-down")
+    where = os.environ.get("KEYSTEAD_DEMO_STATE")
+    print(f"End them: {f'KEYSTEAD_DEMO_STATE={where} ' if where else ''}make demo-down")
 
 
 def _folder(name: str) -> Path:

@@ -21,21 +21,26 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Suite:
-    """`marks`: pytest -m. `parts`: what must have run in it, by a pattern on the test's name. `budget`: seconds when warm."""
+    """`marks`: pytest -m. `parts`: what must have run in it, by a pattern on the test's name. `budget`: seconds when warm.
+
+    `asked`: runs only when it is named (`make test-long`), not with the others.
+    """
 
     name: str
     marks: str
     budget: int
     parts: dict[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
+    asked: bool = False
 
 
 SUITES = (
     Suite("unit", "not token and not cluster and not helm and not bench", 240, {"unit": ""}),
     Suite("token", "token and not cluster and not helm and not bench", 240, {"softhsm": r"softhsm", "kryoptic": r"kryoptic"}),
-    Suite("cluster", "cluster and not helm and not bench", 720, {"cluster": ""}),
-    Suite("helm", "helm and not bench", 240, {"helm": ""}),
+    Suite("cluster", "cluster and not helm and not bench and not long", 1020, {"cluster": ""}),
+    Suite("helm", "helm and not bench", 300, {"helm": ""}),
     Suite("mutants", "", 300, command=("-m", "tests.mutants")),
+    Suite("long", "long and not bench", 600, {"cluster": ""}, asked=True),
 )
 OTHER_PYTHONS = ("3.12", "3.13")
 
@@ -163,7 +168,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"error: no suite {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
-    results = [run(known[name]) for name in names or known]
+    results = [run(known[name]) for name in names or [suite.name for suite in SUITES if not suite.asked]]
     if not names or "unit" in names:
         results += other_pythons()
     return show(results)

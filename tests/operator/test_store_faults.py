@@ -50,6 +50,7 @@ def name() -> str:
     return f"faults-{uuid.uuid4().hex[:8]}"
 
 
+@pytest.mark.long
 def test_silent_watches_delay_every_flow_by_a_bounded_time(stage: Stage) -> None:
     """All watches go silent at once, without a FIN; what is asked for then is done when they are given up."""
     runs = [(flow, flow.prepare(stage, f"silent-{flow.name}-{uuid.uuid4().hex[:6]}")) for flow in FLOWS]

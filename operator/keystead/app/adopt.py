@@ -11,10 +11,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from keystead.app.records import SHORT, AnyRecord, Catalogue, Found, Holder, read
 from keystead.cli.services import AdoptRequest
 from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord
-from keystead.engine.view.manifest import alias_manifest, data_key_manifest, grant_manifest, key_manifest
+from keystead.engine.view.manifest import (
+    NO_PROTECTION,
+    alias_manifest,
+    data_key_manifest,
+    grant_manifest,
+    key_manifest,
+    may_have_protection,
+)
 from keystead.errors import ConflictError, KeysteadError, NotFoundError, RefusedError
 from keystead.hsm.backend import Hsm
 from keystead.reconciler.ports import Kind
@@ -57,6 +66,8 @@ def decide(catalogue: Catalogue, item: Found, *, as_new: bool, named: bool) -> D
     holder = catalogue.holder(item)
     if holder is Holder.ASIDE:
         return Decision(Action.LEAVE, "its name belongs to another key")
+    if holder is Holder.ANEW:
+        return Decision(Action.NOTHING, "its name is claimed anew")
     if item.record.namespace not in catalogue.namespaces:
         return Decision(
             Action.LEAVE, f"there is no namespace {record.namespace}; hint: kubectl create namespace {record.namespace}"
@@ -98,11 +109,16 @@ def _annotation(live: dict[str, Any], value: str) -> Decision:
 def _from_record(catalogue: Catalogue, record: AnyRecord) -> Decision:
     annotations = {names.ADOPT: names.ADOPT_TRUE}
     if isinstance(record, KeyRecord):
-        return Decision(Action.WRITE, "from its record", key_manifest(record, annotations))
+        pending = record.state is KeyState.PENDING_DELETION
+        why = "from its record; its deletion stays scheduled" if pending else "from its record"
+        return Decision(Action.WRITE, why, key_manifest(record, annotations))
     key = catalogue.key(record.key_id)
     if key is None or key.aside or key.record.namespace != record.namespace:
         return Decision(Action.LEAVE, f"its key {record.key_id} has no name in this namespace")
     name = key.record.name
+    if isinstance(record, GrantRecord) and record.expires_at is not UNSET:
+        # The record has the moment, a manifest perhaps a ttl: written with the one, the object would refuse the other as immutable.
+        return Decision(Action.LEAVE, f"it ends at {record.expires_at}; hint: apply its manifest, then adopt again")
     match record:
         case AliasRecord():
             body = alias_manifest(record, name, annotations)
@@ -145,11 +161,30 @@ async def adopt(
     for kinds in _ORDER:
         async for pair in work.all([item for item in chosen if item.kind in kinds]):
             done.append(pair)
+            if _loses_protection(*pair):
+                tell(f"note: {pair[0].ref}: {NO_PROTECTION}")
             if len(done) % _TELL_EVERY == 0:
                 tell(f"{len(done)} of {len(chosen)}")
+    if not named:
+        _tell_of_the_deleted(catalogue, request, tell)
     if named and done[0][1].action is Action.LEAVE:
         raise RefusedError(f"{done[0][0].ref}: {done[0][1].why}")
     return [_row(item, decision) for item, decision in done]
+
+
+def _loses_protection(item: Found, decision: Decision) -> bool:
+    return decision.action is Action.WRITE and isinstance(item.record, KeyRecord) and may_have_protection(item.record)
+
+
+def _tell_of_the_deleted(catalogue: Catalogue, request: AdoptRequest, tell: Callable[[str], None]) -> None:
+    """Somebody deleted these objects on purpose, in this very namespace, so they are not brought back unasked; but their time runs."""
+    for item in catalogue.keys():
+        record = item.record
+        meant = request.everything or record.namespace == request.namespace
+        pending = isinstance(record, KeyRecord) and record.state is KeyState.PENDING_DELETION
+        if meant and pending and catalogue.holder(item) is Holder.NONE:
+            cancel = f"keystead records schedule-deletion {record.namespace} {record.name} --cancel"
+            tell(f"note: {item.ref} was deleted and is PendingDeletion; it is not adopted unasked; to bring it back: {cancel}")
 
 
 def _row(item: Found, decision: Decision) -> dict[str, str]:

@@ -119,6 +119,11 @@ class HsmServices:
     def _choose(self, choice: TokenChoice) -> HsmSettings:
         """Settings with the options over them; a SoftHSM folder brings configuration and PIN file."""
         settings = self._settings
+        if choice == TokenChoice() and not os.access(settings.pin_file, os.R_OK):
+            raise HsmSetupError(
+                f"PIN file {settings.pin_file} cannot be read, and no option names a token; hint: --softhsm-dir FOLDER, or --pin-file FILE "
+                "with --module and --token-label, or the settings KEYSTEAD_HSM_*"
+            )
         if choice.softhsm_dir is not None:
             folder = choice.softhsm_dir.absolute()
             if not (folder / CONF_NAME).exists():

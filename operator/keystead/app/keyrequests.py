@@ -16,7 +16,7 @@ from keystead.cli.services import KeyTarget
 from keystead.engine.clock import format_time
 from keystead.engine.ports import Domain
 from keystead.engine.record import KeyRecord
-from keystead.engine.view.manifest import key_manifest
+from keystead.engine.view.manifest import NO_PROTECTION, key_manifest, may_have_protection
 from keystead.errors import ConflictError, InvalidSpecError, NotFoundError, RefusedError, StoreUnavailableError
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources import names
@@ -89,7 +89,9 @@ async def hold(kube: Kube, subject: Subject, reason: str | None, wait: bool) -> 
         body = await _answered(kube, subject.ref, token)
         held = _condition(body, "Ready").get("reason") == "Held"
         if held is (reason is None):
-            raise RefusedError(f"{subject.ref}: the operator answered, but the key is {_said(body)}")
+            raise RefusedError(
+                f"{subject.ref}: the operator answered, but the key is {_said(body)}; hint: kubectl describe kmskey {_place(subject)}"
+            )
         facts["answer"] = _said(body)
     return facts
 
@@ -97,7 +99,8 @@ async def hold(kube: Kube, subject: Subject, reason: str | None, wait: bool) -> 
 async def rotate(kube: Kube, subject: Subject, wait: bool) -> Facts:
     """Ask for one rotation on demand."""
     if subject.live is None:
-        raise NotFoundError(f"there is no {subject.ref}; hint: apply its manifest again, then rotate")
+        written = f"keystead records adopt {subject.ref.namespace} {subject.ref.name}"
+        raise NotFoundError(f"there is no {subject.ref}; hint: apply its manifest again, or {written}; then rotate")
     value = _fresh(kube)
     _, token = await _annotate(kube, subject, {names.ROTATE_REQUESTED_AT: value}, wait)
     facts: Facts = {"key": str(subject.ref), "asked": f"{names.ROTATE_REQUESTED_AT}={value}"}
@@ -105,10 +108,19 @@ async def rotate(kube: Kube, subject: Subject, wait: bool) -> Facts:
         body = await _answered(kube, subject.ref, token)
         status = body["status"]
         if status.get("lastHandledRotateAt") != value:
-            failed = _condition(body, "RotationSucceeded")
-            raise RefusedError(f"{subject.ref}: not rotated: {failed.get('message') or _said(body)}")
+            raise _not_rotated(subject, body)
         facts |= {"currentKeyMaterialId": status["currentKeyMaterialId"], "versions": len(status["keyMaterials"])}
     return facts
+
+
+def _not_rotated(subject: Subject, body: Object) -> RefusedError:
+    """The operator says why in a condition, and answers the request when that has changed."""
+    said, ready = _condition(body, "RotationSucceeded"), _condition(body, "Ready")
+    why = said["message"] if said.get("reason") == "RotationFailed" else ready.get("message")
+    return RefusedError(
+        f"{subject.ref} ({ready.get('reason')}) was not rotated: {why}; hint: the request stays on the object until it can be answered; "
+        f"to withdraw it: kubectl annotate kmskey {_place(subject)} {names.ROTATE_REQUESTED_AT}-"
+    )
 
 
 async def schedule_deletion(kube: Kube, subject: Subject, days: int, wait: bool) -> Facts:
@@ -156,7 +168,14 @@ async def _state(kube: Kube, subject: Subject) -> Facts:
 
 
 def _wrote(subject: Subject) -> Facts:
-    return {"object": "written from its record"} if subject.live is None else {}
+    if subject.live is not None or subject.record is None:
+        return {}
+    lost: Facts = {"note": NO_PROTECTION} if may_have_protection(subject.record) else {}
+    return {"object": "written from its record", **lost}
+
+
+def _place(subject: Subject) -> str:
+    return f"{subject.ref.name} -n {subject.ref.namespace}"
 
 
 async def _annotate(kube: Kube, subject: Subject, annotations: dict[str, str], wait: bool) -> tuple[Object, str]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from keystead.cli.services import KeyTarget, RecordKinds
-from keystead.engine.clock import parse_time
+from keystead.engine.clock import format_time, parse_time
 from keystead.engine.identifiers import RecordKind, key_arn
 from keystead.engine.ports import Domain
 from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord, open_sealed
@@ -49,6 +49,8 @@ class Holder(StrEnum):
     """It is an earlier namespace's of that name: nobody may use it until it is adopted."""
     ASIDE = "aside"
     """It lies under `orphan-<id>`: its name belongs to another key."""
+    ANEW = "anew"
+    """An earlier namespace's alias, whose name an object of this one has claimed in an account of its own: nothing is to be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class Catalogue:
     objects: dict[ObjectRef, dict[str, Any]] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    claims: dict[tuple[str, str, str], list[Found]] = field(default_factory=dict)
+    """Alias records by namespace, region and alias name: one of each account."""
 
     def add(self, domain: Domain, stored: StoredRecord) -> None:
         """Open a record. An archive of a data key is no record of its own."""
@@ -104,6 +108,9 @@ class Catalogue:
         self.found = [item for item in self.found if item.kind is not Kind.KEY or keys[item.record.key_id] is item]
         order = list(SHORT)
         self.found.sort(key=lambda item: (item.record.namespace, order.index(item.kind), item.record.name, item.secret))
+        for item in self.found:
+            if isinstance(item.record, AliasRecord):
+                self.claims.setdefault(_claim(item.record), []).append(item)
 
     def key(self, key_id: str) -> Found | None:
         """The key with this id, or with the id of this ARN."""
@@ -131,13 +138,25 @@ class Catalogue:
         if item.aside:
             return Holder.ASIDE
         if self.namespaces.get(item.record.namespace) != item.record.namespace_uid:
-            return Holder.EARLIER
+            return Holder.ANEW if self._claimed_anew(item.record) else Holder.EARLIER
         body = self.objects.get(item.ref)
         held = body is not None and (
             not isinstance(item.record, AliasRecord)
             or (body.get("spec") or {}).get("aliasName") == item.record.alias_name
         )
         return Holder.YES if held else Holder.NONE
+
+    def _claimed_anew(self, record: AnyRecord) -> bool:
+        """Only a record of this very namespace is asked for its holder here, so that this ends."""
+        live = self.namespaces.get(record.namespace)
+        return isinstance(record, AliasRecord) and any(
+            other.record.namespace_uid == live and self.holder(other) is Holder.YES
+            for other in self.claims.get(_claim(record), ())
+        )
+
+
+def _claim(record: AliasRecord) -> tuple[str, str, str]:
+    return record.namespace, record.region, record.alias_name
 
 
 async def read(settings: Settings, kube: Kube, domain: Domain) -> Catalogue:
@@ -219,6 +238,8 @@ def what_next(item: Found, holder: Holder, namespaces: Mapping[str, str]) -> str
     match holder:
         case Holder.YES:
             return ""
+        case Holder.ANEW:
+            return "nothing: its name is claimed anew"
         case Holder.ASIDE:
             return f"keystead records show --key-id {record.key_id}"
         case Holder.EARLIER if record.namespace not in namespaces:
@@ -243,13 +264,13 @@ async def show_record(settings: Settings, kube: Kube, hsm: Hsm, target: KeyTarge
     assert isinstance(record, KeyRecord)
     due = next_rotation(record)
     facts: dict[str, str | int] = {
-        **row(catalogue, found, kube.clock.now()),
+        **{member: text for member, text in row(catalogue, found, kube.clock.now()).items() if text},
         "arn": key_arn(record.region, record.account, record.key_id),
         "usage": record.usage.value,
         "protection": record.protection.value,
         "created": record.created,
         "currentKeyMaterialId": record.current_version.material_id,
-        "nextRotation": due.isoformat() if due else "none",
+        "nextRotation": format_time(due) if due else "none",
         "deletionDate": "none" if record.deletion_date is UNSET else record.deletion_date,
         "hold": "none" if record.hold is UNSET else f"since {record.hold.since}: {record.hold.by}",
         "digest": found.digest,

@@ -159,5 +159,6 @@ def _dump(value: object, output: Format) -> None:
 
 def _one_line(text: str) -> str:
     line = " ".join(text.split())
-    lower = line[:1].isupper() and not line[1:2].isupper() and " " in line
+    first, blank, _ = line.partition(" ")
+    lower = bool(blank) and first == first.capitalize()  # not a name, such as KmsKey
     return line[:1].lower() + line[1:] if lower else line

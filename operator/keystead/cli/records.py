@@ -1,7 +1,7 @@
 """`keystead records`: what the sealed records say, and what to ask of the operator about them.
 
 It never writes a record. adopt, hold and rotate write an annotation on a KmsKey, schedule-deletion its spec.scheduledDeletion, with the
-caller's own rights; where a record has no object, they write that.
+caller's own rights; where a record has no object, they write that (rotate does not).
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ wait_option = click.option("--wait", is_flag=True, help="Until the operator has 
 def list_records(services: Services, /, *, kind: str, output: Format, token: TokenChoice) -> None:
     """Every record: verified, with the object that holds it or none. Exit code 4 where a record was refused.
 
-    OBJECT is yes; none; earlier (of an earlier namespace of that name); or aside (its name belongs to another key).
+    OBJECT is yes; none; earlier (of an earlier namespace of that name); anew (such an alias, whose name is claimed anew); or aside (its
+    name belongs to another key).
     """
     rows, refused = services.list_records(token, RecordKinds(kind))
     shown = [{column: row[column] for column in _COLUMNS} for row in rows] if output is Format.TABLE else rows
@@ -192,7 +193,10 @@ def hold(
 @output_option
 @click.pass_obj
 def rotate(services: Services, /, *, target: KeyTarget, wait: bool, output: Format, token: TokenChoice) -> None:
-    """Ask for one rotation on demand. Needs the verb rotatekeyondemand on the key."""
+    """Ask for one rotation on demand. Needs the verb rotatekeyondemand on the key, which must have its object.
+
+    A request that cannot be answered (the key is disabled or held) stays on the object until it can, or the annotation is removed.
+    """
     show_facts(services.rotate_key(token, target, wait), output)
 
 

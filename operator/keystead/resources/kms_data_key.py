@@ -181,8 +181,8 @@ class KmsDataKeySpec(Spec, frozen=True, kw_only=True):
         Annotated[
             tuple[RolloutRestartTarget, ...],
             doc(
-                """Workloads that are restarted when the Secret changes, 16 at most; works only where the chart
-                allows it. Default: none. Mutable.""",
+                """Workloads to restart when the Secret changes, 16 at most. This version restarts nothing:
+                reloaders see the annotation kms.keystead.io/data-key-version-hash. Default: none. Mutable.""",
                 max_length=16,
                 x_kubernetes_list_type="map",
                 x_kubernetes_list_map_keys=["kind", "name"],

@@ -74,7 +74,7 @@ ANNOTATIONS: Final[Mapping[str, NameRow]] = MappingProxyType(
             "hold",
         ),
         CANCEL_DELETION: NameRow(
-            "KmsKey", "`true` while the waiting window runs: the deletion is cancelled.", _ASKED, "cancelkeydeletion"
+            "KmsKey", "`true`: spec.scheduledDeletion is taken back, for as long as both are there.", _ASKED, "cancelkeydeletion"
         ),
         ALLOW_DELETION: NameRow(
             "KmsKey; record Secrets and namespace keystead-records",

@@ -6,10 +6,11 @@ the caller's own; the admission policies ask for the verb of each.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from keystead.errors import ConflictError, NotFoundError
+from keystead.errors import ConflictError, NotFoundError, StoreError
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources import names
 from keystead.store.kube import APPLY, MERGE_PATCH, Kube
@@ -18,6 +19,7 @@ from keystead.store.objects import KubeObjects, path_of
 MANAGER: Final = "keystead-cli"
 # Field managers of Keystead's own clients, `<name>` and `<name>.<field>`, count as one owner: an apply between them is forced.
 _OURS: Final = (MANAGER, "keystead-api")
+_TRIES: Final = 5
 Object = dict[str, Any]
 
 
@@ -50,9 +52,30 @@ class KubeRequests:
         return await self._patch(ref, MANAGER, body, MERGE_PATCH)
 
     async def create(self, ref: ObjectRef, body: Object) -> Object:
-        """A new object. ConflictError where somebody made it meanwhile."""
+        """A new object, whose spec nobody owns. ConflictError where somebody made it meanwhile."""
         path = path_of(ref).rpartition("/")[0]
         made: Object = await self._kube.request("POST", path, {"fieldManager": MANAGER, **self._dry}, body)
+        return made if self._dry else await self._given_up(ref, made)
+
+    async def _given_up(self, ref: ObjectRef, made: Object) -> Object:
+        """Fields that came from a record are no wish of ours: owned, they would conflict with the manifest that is applied next.
+
+        What is written stays written where this fails. An empty `f:spec` is kept: an object without any owner would get one, for all of it.
+        """
+        for _ in range(_TRIES):
+            owned = made.get("metadata", {}).get("managedFields") or []
+            kept = [_without_spec(entry) for entry in owned]
+            if kept == owned:
+                return made
+            try:
+                return await self._patch(ref, MANAGER, {"metadata": {**_fence(made), "managedFields": kept}}, MERGE_PATCH)
+            except ConflictError:  # the operator wrote its finalizer or its status meanwhile
+                fresh = await self.get(ref)
+                if fresh is None or fresh["metadata"]["uid"] != made["metadata"]["uid"]:
+                    return made
+                made = fresh
+            except StoreError:
+                return made
         return made
 
     async def set_field(self, ref: ObjectRef, found: Object, field: str, value: object) -> Object:
@@ -60,7 +83,7 @@ class KubeRequests:
 
         ConflictError names the manager, where somebody else owns the field.
         """
-        _refuse_foreign(ref, found, field)
+        _refuse_foreign(ref, found, field, value)
         body = {
             "apiVersion": names.API_VERSION,
             "kind": ref.kind.value,
@@ -71,7 +94,7 @@ class KubeRequests:
 
     async def drop_field(self, ref: ObjectRef, found: Object, field: str) -> Object:
         """Take one field of spec away. ConflictError names the manager, where somebody else owns it."""
-        _refuse_foreign(ref, found, field)
+        _refuse_foreign(ref, found, field, None)
         return await self._patch(
             ref, f"{MANAGER}.{field}", {"metadata": _fence(found), "spec": {field: None}}, MERGE_PATCH
         )
@@ -87,13 +110,21 @@ def _fence(found: Object) -> Object:
     return {key: found["metadata"][key] for key in ("uid", "resourceVersion")}
 
 
-def _refuse_foreign(ref: ObjectRef, found: Object, field: str) -> None:
+def _without_spec(entry: Object) -> Object:
+    fields = entry.get("fieldsV1", {})
+    ours = entry["manager"] == MANAGER and fields.get("f:spec")
+    return {**entry, "fieldsV1": {**fields, "f:spec": {}}} if ours else entry
+
+
+def _refuse_foreign(ref: ObjectRef, found: Object, field: str, value: object) -> None:
     owners = [
         entry["manager"]
         for entry in found["metadata"].get("managedFields") or ()
         if f"f:{field}" in entry.get("fieldsV1", {}).get("f:spec", {}) and entry["manager"].partition(".")[0] not in _OURS
     ]
     if owners:
+        patch = json.dumps({"spec": {field: value}})
         raise ConflictError(
-            f"{ref}: spec.{field} belongs to field manager {', '.join(owners)}; hint: change it there, or in the manifest that it applies"
+            f"{ref}: spec.{field} belongs to field manager {', '.join(owners)}; hint: change it in the manifest that it applies; where "
+            f"there is none: kubectl patch {ref.kind.value.lower()} {ref.name} -n {ref.namespace} --type=merge --patch '{patch}'"
         )

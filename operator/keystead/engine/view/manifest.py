@@ -20,6 +20,7 @@ from keystead.resources import names
 from keystead.resources.vocabulary import DeletionPolicy, KeyState
 
 Object = dict[str, Any]
+NO_PROTECTION: Final = "deletionProtection is not in a record: apply its manifest, if that sets it"
 _DEFAULT_WINDOW: Final = 30
 _ROLE: Final = re.compile(r"role/(?P<name>[a-z0-9]([-a-z0-9.]*[a-z0-9])?)\Z")
 
@@ -34,6 +35,11 @@ def key_manifest(record: KeyRecord, annotations: Mapping[str, str], *, bare: boo
     if record.state is KeyState.PENDING_DELETION:
         spec["scheduledDeletion"] = {}
     return _object("KmsKey", record, annotations, spec if bare else spec | _said(record))
+
+
+def may_have_protection(record: KeyRecord) -> bool:
+    """Whether deleting the object that is written would begin the end of the key, which spec.deletionProtection may have refused."""
+    return record.deletion_policy is DeletionPolicy.SCHEDULE_DELETION
 
 
 def _said(record: KeyRecord) -> Object:
