@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import pytest
@@ -10,14 +11,14 @@ from tests.builders import NOW, OTHER_UID, UID, a_grant, a_key, an_alias
 from tests.hsm.fake import FakeHsm
 from tests.plan.facts import a_data_key
 
-from keystead.app.adopt import Action, Adoption, decide, select
-from keystead.app.records import AnyRecord, Catalogue, Found, Holder, row
+from keystead.app.adopt import Action, Adoption, adopt_all, decide, select
+from keystead.app.records import AnyRecord, Catalogue, Found, Holder, facts_of, row
 from keystead.cli.services import AdoptRequest, KeyTarget, RecordKinds
 from keystead.engine.identifiers import RecordKind, orphan_name, record_name
-from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord, SealedRecord, seal_record
+from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord, Rotation, SealedRecord, seal_record
 from keystead.errors import ConflictError, ForbiddenError, KeysteadError, NotFoundError
 from keystead.reconciler.ports import Kind, ObjectRef, StoredRecord
-from keystead.resources.vocabulary import GrantOperation, KeyState
+from keystead.resources.vocabulary import DeletionPolicy, GrantOperation, KeyState
 from keystead.store.requests import KubeRequests
 
 PREV = "ab" * 32
@@ -94,6 +95,32 @@ def test_an_object_holds_the_alias_that_it_says(hsm: FakeHsm) -> None:
     assert found.holder(found.found[0]) is Holder.NONE
 
 
+def test_an_earlier_alias_whose_name_this_namespace_has_claimed_anew_needs_nothing(hsm: FakeHsm) -> None:
+    """As after `--as-new`: the object's claim lies in another account, and the old claim stays where it was."""
+    earlier = an_alias(a_key(hsm), name="a")
+    ours = an_alias(a_key(hsm, n=2, account="444455556666", namespace_uid=OTHER_UID), name="a")
+    found = catalogue(hsm, earlier, ours)
+    old = next(item for item in found.found if item.record == earlier)
+    assert found.holder(old) is Holder.EARLIER
+    live(found, old, adopt="as-new")
+    assert found.holder(old) is Holder.ANEW
+    assert row(found, old, NOW)["next"].startswith("nothing")
+    for as_new in (False, True):
+        decision = decide(found, old, as_new=as_new, named=True)
+        assert (decision.action, decision.why) == (Action.NOTHING, "its name is claimed anew")
+    assert select(found, AdoptRequest(namespace="team-a")) == []
+
+
+@pytest.mark.parametrize("changes", [{"region": "elsewhere-1"}, {"alias_name": "alias/other"}])
+def test_a_claim_of_another_name_or_region_leaves_an_earlier_alias_as_it_was(hsm: FakeHsm, changes: dict[str, Any]) -> None:
+    earlier = an_alias(a_key(hsm), name="a")
+    key = a_key(hsm, n=2, account="444455556666", namespace_uid=OTHER_UID)
+    found = catalogue(hsm, earlier, an_alias(key, **{"name": "b", **changes}))
+    for item in found.found:
+        live(found, item)
+    assert [found.holder(item) for item in found.found if item.record == earlier] == [Holder.EARLIER]
+
+
 def test_of_two_records_with_one_key_id_the_higher_seq_is_shown(hsm: FakeHsm) -> None:
     key = a_key(hsm, name="k")
     moved = replace(key, seq=2, prev=PREV, bound=False)
@@ -130,6 +157,17 @@ def test_a_record_that_does_not_verify_is_named_and_the_others_are_read(hsm: Fak
 def test_a_row_says_what_to_type(hsm: FakeHsm, uid: str, state: KeyState, words: str) -> None:
     found = catalogue(hsm, a_key(hsm, name="k", state=state, bound=False), uid=uid)
     assert row(found, found.found[0], NOW)["next"].startswith(words)
+
+
+def test_the_facts_of_a_key_have_no_empty_member_and_no_fraction_of_a_second(hsm: FakeHsm) -> None:
+    key = a_key(hsm, name="k", rotation=Rotation(enabled=True, period=90, windows=()))
+    found = catalogue(hsm, key, uid=UID)
+    live(found, found.found[0])
+    facts = facts_of(found, found.found[0], NOW)
+    assert facts["object"] == "yes"
+    assert "next" not in facts
+    assert all(str(value) for value in facts.values())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", str(facts["nextRotation"]))
 
 
 def test_rows_of_every_kind_say_what_they_are(hsm: FakeHsm) -> None:
@@ -210,6 +248,27 @@ def test_a_written_object_carries_the_annotation_and_its_keys_name(hsm: FakeHsm)
     assert all(body is not None and body["spec"]["keyRef"] == {"name": "k"} for body in bodies[1:])
 
 
+def test_a_grant_that_ends_is_left_to_its_manifest(hsm: FakeHsm) -> None:
+    """Written with the end, its object would refuse a manifest that says a ttl."""
+    key = a_key(hsm, name="k")
+    found = catalogue(hsm, key, a_grant(key, GrantOperation.DECRYPT, name="g", expires_at="2030-01-01T00:00:00Z"))
+    (grant,) = (item for item in found.found if item.kind is Kind.GRANT)
+    decision = decide(found, grant, as_new=False, named=False)
+    assert decision.action is Action.LEAVE
+    assert decision.why.endswith("hint: apply its manifest, then adopt again")
+    live(found, grant)
+    assert decide(found, grant, as_new=False, named=False).action is Action.ANNOTATE
+
+
+def test_a_key_on_its_way_out_is_written_with_its_deletion(hsm: FakeHsm) -> None:
+    key = a_key(hsm, name="k", state=KeyState.PENDING_DELETION, deletion_date="2030-01-01T00:00:00Z")
+    found = catalogue(hsm, key)
+    decision = decide(found, found.found[0], as_new=False, named=False)
+    assert decision.body is not None
+    assert decision.body["spec"]["scheduledDeletion"] == {}
+    assert "stays scheduled" in decision.why
+
+
 def test_what_has_no_namespace_no_name_or_no_material_is_left(hsm: FakeHsm) -> None:
     key = a_key(hsm, name="k")
     aside = catalogue(hsm, (orphan_name(key.key_id), replace(key, bound=False)), an_alias(key, name="a"))
@@ -246,6 +305,34 @@ class Cluster:
         if self.errors:
             raise self.errors.pop(0)
         self.done.append((verb, what))
+
+
+async def told(requests: Cluster, found: Catalogue, request: AdoptRequest) -> list[str]:
+    """What an adoption says beside its rows."""
+    said: list[str] = []
+    await adopt_all(cast(KubeRequests, requests), found, request, said.append)
+    return said
+
+
+async def test_a_key_that_may_have_lost_its_protection_is_told(hsm: FakeHsm) -> None:
+    kept = a_key(hsm, name="kept")
+    ends = a_key(hsm, n=2, name="ends", deletion_policy=DeletionPolicy.SCHEDULE_DELETION)
+    (note,) = await told(Cluster([]), catalogue(hsm, kept, ends), AdoptRequest(namespace="team-a"))
+    assert note.startswith("note: KmsKey team-a/ends: deletionProtection")
+    there = catalogue(hsm, ends)
+    live(there, there.found[0])
+    assert await told(Cluster([]), there, AdoptRequest(namespace="team-a")) == []
+
+
+async def test_a_deleted_key_whose_time_runs_is_told_and_not_brought_back(hsm: FakeHsm) -> None:
+    pending = {"state": KeyState.PENDING_DELETION, "deletion_date": "2030-01-01T00:00:00Z", "bound": False}
+    found = catalogue(hsm, a_key(hsm, name="k", **pending), a_key(hsm, n=2, name="deleted", bound=False), uid=UID)
+    requests = Cluster([])
+    for request in (AdoptRequest(namespace="team-a"), AdoptRequest(everything=True)):
+        (note,) = await told(requests, found, request)
+        assert note.endswith("keystead records schedule-deletion team-a k --cancel")
+    assert await told(requests, found, AdoptRequest(namespace="team-b")) == []
+    assert requests.done == []
 
 
 async def adopted(cluster: Cluster, found: Catalogue, *, named: bool = False) -> list[Action]:

@@ -11,7 +11,7 @@ import pytest
 
 from keystead.cli.main import run
 from keystead.cli.services import AdoptRequest, KeyTarget, RecordKinds, Services, TokenChoice
-from keystead.errors import ForbiddenError
+from keystead.errors import ForbiddenError, RefusedError
 
 ID = "1234abcd-12ab-34cd-56ef-1234567890ab"
 
@@ -43,6 +43,7 @@ class Asked:
     refused: list[str] = field(default_factory=list)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     forbidden: bool = False
+    refuses: str = ""
 
     def list_records(self, token: TokenChoice, kinds: RecordKinds) -> tuple[list[dict[str, str]], list[str]]:
         self.calls.append(("list", kinds))
@@ -69,6 +70,8 @@ class Asked:
 
     def _did(self, *call: Any) -> dict[str, str | int]:
         self.calls.append(call)
+        if self.refuses:
+            raise RefusedError(self.refuses)
         return {"asked": "it"}
 
 
@@ -188,3 +191,19 @@ def test_a_right_that_is_missing_is_told_with_a_hint(capsys: pytest.CaptureFixtu
     error = capsys.readouterr().err
     assert "the verb adopt" in error
     assert error.splitlines()[-1].startswith("hint: a cluster administrator")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("KmsKey a/k (Held): no", "KmsKey a/k (Held): no"), ("API server away", "API server away"), ("The key is gone", "the key is gone")],
+)
+def test_an_error_begins_in_lower_case_but_for_a_name(capsys: pytest.CaptureFixture[str], said: str, shown: str) -> None:
+    assert records(Asked(refuses=f"{said}; hint: wait"), "rotate", "a", "k", "--wait") == 15
+    assert capsys.readouterr().err.splitlines() == [f"error: {shown}", "hint: wait"]
+
+
+def test_an_alias_that_is_claimed_anew_asks_for_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert records(Asked([a_row(kind="alias", state="Active", object="anew")]), "list", "--kind", "alias") == 0
+    out = capsys.readouterr()
+    assert "anew" in out.out
+    assert out.err == ""

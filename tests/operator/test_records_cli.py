@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.operator.desk import KEY, Desk, desk
-from tests.operator.harness import Installation
+from tests.operator.harness import Installation, key
 
 from keystead.resources import names
 from keystead.resources.vocabulary import KeyState
@@ -96,9 +96,14 @@ def test_a_hold_on_an_orphan_changes_nothing_else(at: Desk) -> None:
     assert after.hold.by == "why"
     for member in ("key_id", "state", "deletion_date", "enabled", "description", "pending_window_in_days", "deletion_policy"):
         assert getattr(after, member) == getattr(before, member), member
+    assert "deletionProtection" in facts["note"]
     # No field of which its author would need a right of his own, but for those whose absence says something.
     asks = {"description", "tags", "policy", "enabled", "rotation"}
-    assert not asks & at.get(KEY, "closed")["spec"].keys()
+    spec = at.get(KEY, "closed")["spec"]
+    assert not asks & spec.keys()
+    # The fields stay, and are nobody's: the manifest of whoever has the key is applied without a conflict, whatever it says.
+    at.apply(key(at.namespace, "closed", deletionPolicy="Retain"), manager="flux", force="false")
+    assert at.get(KEY, "closed")["spec"] == {**spec, "deletionPolicy": "Retain"}
 
 
 def test_a_rotation_is_answered_or_its_refusal_is_told(at: Desk) -> None:
@@ -108,7 +113,15 @@ def test_a_rotation_is_answered_or_its_refusal_is_told(at: Desk) -> None:
     assert at.key_record("turns").n_versions == 2
     at.merge(KEY, "turns", spec={"enabled": False})
     at.reason(KEY, "turns", "Disabled")
-    assert "only an enabled SYMMETRIC_DEFAULT key" in refused(at, 15, "rotate", at.namespace, "turns", "--wait")
+    said = refused(at, 15, "rotate", at.namespace, "turns", "--wait")
+    assert said.startswith(f"error: KmsKey {at.namespace}/turns (Disabled) was not rotated: ")
+    assert "waits until the key is enabled" in said
+    assert said.strip().endswith(f"kubectl annotate kmskey turns -n {at.namespace} {names.ROTATE_REQUESTED_AT}-")
+    at.merge(KEY, "turns", spec={"enabled": True})
+    at.until("the request's answer", lambda: at.key_record("turns").n_versions == 3)  # it stayed on the object
+    at.key("signs", keySpec="ECC_NIST_P256", keyUsage="SIGN_VERIFY")
+    at.ready(KEY, "signs")
+    assert "only SYMMETRIC_DEFAULT keys rotate" in refused(at, 15, "rotate", at.namespace, "signs", "--wait")
     assert "there is no key record" in refused(at, 12, "rotate", at.namespace, "nobody")
 
 
@@ -129,7 +142,9 @@ def test_a_field_that_a_manifest_owns_is_left_to_it(at: Desk) -> None:
     at.key("managed", scheduledDeletion={"pendingWindowInDays": 8})
     at.reason(KEY, "managed", "PendingDeletion")
     for arguments in (("--days", "7"), ("--cancel",)):
-        assert "field manager kubectl" in refused(at, 13, "schedule-deletion", at.namespace, "managed", *arguments)
+        said = refused(at, 13, "schedule-deletion", at.namespace, "managed", *arguments)
+        assert "field manager kubectl" in said
+        assert f"kubectl patch kmskey managed -n {at.namespace}" in said
     assert at.get(KEY, "managed")["spec"]["scheduledDeletion"] == {"pendingWindowInDays": 8}
 
 

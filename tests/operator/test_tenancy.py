@@ -57,6 +57,12 @@ def manifests(place: str) -> list[Object]:
     ]
 
 
+def a_grant_that_ends(place: str) -> Object:
+    """By a ttl, which its record does not have: the record has the moment."""
+    spec = {"keyRef": {"name": "main"}, "serviceAccountRef": {"name": "app"}, "operations": ["Decrypt"], "ttl": "24h"}
+    return {"apiVersion": names.API_VERSION, "kind": GRANT, "metadata": {"namespace": place, "name": "ends"}, "spec": spec}
+
+
 def at_place(at: Desk, place: str) -> Desk:
     return Desk(at.installation, at.direct, at.proxy, at.operator, place)
 
@@ -106,7 +112,8 @@ def before(at: Desk) -> dict[str, Before]:
     found = {}
     cluster = at.installation.cluster
     open_for_business(at)
-    cluster.apply(*(body for place in PLACES for body in manifests(place)))
+    cluster.apply(*(body for place in PLACES for body in manifests(place)), a_grant_that_ends("tenant-one"))
+    at_place(at, "tenant-one").ready(GRANT, "ends")
     for place in PLACES:
         tenant = at_place(at, place)
         for kind in (KEY, ALIAS, GRANT, DATA_KEY):
@@ -218,6 +225,21 @@ def test_one_adopted_key_is_the_same_and_its_data_opens(at: Desk, before: dict[s
     _decrypts(at, place, tenant, old, tmp_path)
 
 
+def test_a_grant_that_ends_is_adopted_by_its_own_manifest(at: Desk, before: dict[str, Before]) -> None:
+    place, tenant = "tenant-one", at_place(at, "tenant-one")
+    old = tenant.grant_record("ends")
+    refused = at.installation.keystead("records", "adopt", place, "ends", "--kind", "grant", check=False)
+    assert refused.returncode == 15
+    assert refused.stderr.splitlines()[-1] == "hint: apply its manifest, then adopt again"
+    at.installation.cluster.apply(key(place, "main"), a_grant_that_ends(place))
+    keystead(at, "adopt", place, "main")
+    tenant.reason(GRANT, "ends", "AdoptionRequired")
+    assert [row["action"] for row in keystead(at, "adopt", place, "ends", "--kind", "grant")] == ["annotated"]
+    tenant.ready(GRANT, "ends")
+    new = tenant.grant_record("ends")
+    assert (new.grant_id, new.created, new.expires_at) == (old.grant_id, old.created, old.expires_at)
+
+
 def _decrypts(at: Desk, place: str, tenant: Desk, old: Before, tmp_path: Path) -> None:
     """By the whole pipeline, as a ServiceAccount of the namespace as it is now."""
     let_app_use_every_key(at, place)
@@ -263,7 +285,12 @@ def test_as_new_gives_another_key_and_moves_the_old_record(at: Desk, before: dic
     assert {row["object"] for row in rows.values()} == {"yes", "aside"}
     assert rows[new]["spec"] == "HMAC_256"
     assert keystead(at, "show", "--key-id", old.key.key_id)["object"] == "aside"  # type: ignore[call-overload]
+    at.installation.cluster.apply(manifests(place)[1])
+    assert tenant.ready(ALIAS, "main")["status"]["targetKeyId"] == new
+    aliases = {row["object"]: row["next"] for row in keystead(at, "list", "--kind", "alias") if row["namespace"] == place}
+    assert aliases == {"yes": "", "anew": "nothing: its name is claimed anew"}
     refused = at.installation.keystead("records", "adopt", place, "--as-new", check=False)
+    assert "alias" not in refused.stdout
     assert "a new data key under this name would strand" in refused.stdout
     assert at.direct.record(RecordKind.DATAKEY, place, "main") is not None
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from keystead.errors import ConflictError
+from keystead.errors import ConflictError, ForbiddenError, KeysteadError, NotFoundError
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.store.kube import APPLY, MERGE_PATCH, Kube
 from keystead.store.requests import KubeRequests
@@ -53,6 +53,62 @@ async def test_a_new_object_is_create_only(sent: Sent) -> None:
     assert sent.calls == [("POST", PATH, {"fieldManager": "keystead-cli"}, {"x": 1})]
 
 
+OWNED = {"f:metadata": {"f:annotations": {"f:a": {}}}, "f:spec": {".": {}, "f:deletionPolicy": {}}}
+
+
+def written(version: str = "1", *others: dict[str, Any], uid: str = "u1") -> dict[str, Any]:
+    """An object as the API server answers our creation of it."""
+    ours = {"manager": "keystead-cli", "operation": "Update", "fieldsV1": OWNED}
+    return {"metadata": {"uid": uid, "resourceVersion": version, "managedFields": [*others, ours]}}
+
+
+class Answers:
+    """A Kube that gives these answers in turn, and remembers the requests."""
+
+    def __init__(self, *answers: dict[str, Any] | KeysteadError) -> None:
+        self.answers, self.calls = list(answers), list[tuple[Any, ...]]()
+
+    async def request(self, *arguments: Any) -> dict[str, Any]:
+        self.calls.append(arguments)
+        answer = self.answers.pop(0)
+        if isinstance(answer, KeysteadError):
+            raise answer
+        return answer
+
+
+async def test_nobody_owns_the_spec_of_a_new_object() -> None:
+    """Else the manifest that is applied next would conflict with us. What others own is left as it is."""
+    operator = {"manager": "keystead-operator", "operation": "Apply", "fieldsV1": {"f:spec": {"f:x": {}}}}
+    kube = Answers(written("1", operator), {"given": "up"})
+    assert await KubeRequests(cast(Kube, kube)).create(REF, {}) == {"given": "up"}
+    method, path, query, body, kind = kube.calls[1]
+    assert (method, path, query, kind) == ("PATCH", f"{PATH}/k", {"fieldManager": "keystead-cli"}, MERGE_PATCH)
+    kept = [entry["fieldsV1"] for entry in body["metadata"].pop("managedFields")]
+    assert kept == [operator["fieldsV1"], {"f:metadata": OWNED["f:metadata"], "f:spec": {}}]
+    assert body == {"metadata": {"uid": "u1", "resourceVersion": "1"}}
+
+
+async def test_an_object_that_the_operator_has_touched_meanwhile_is_looked_at_again() -> None:
+    kube = Answers(written("1"), ConflictError("modified"), written("2"), {"given": "up"})
+    assert await KubeRequests(cast(Kube, kube)).create(REF, {}) == {"given": "up"}
+    assert kube.calls[3][3]["metadata"]["resourceVersion"] == "2"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        [ForbiddenError("no patch")],
+        [ConflictError("gone"), NotFoundError("gone")],
+        [ConflictError("another"), written("9", uid="u2")],
+        [ConflictError("modified"), written("1")] * 5,
+    ],
+)
+async def test_what_is_written_stays_written_where_its_spec_cannot_be_given_up(after: list[dict[str, Any] | KeysteadError]) -> None:
+    kube = Answers(written("1"), *after)
+    assert await KubeRequests(cast(Kube, kube)).create(REF, {}) == written("1")
+    assert kube.answers == []
+
+
 async def test_a_field_is_applied_with_the_uid_and_nothing_else(sent: Sent) -> None:
     await requests(sent).set_field(REF, found(), "scheduledDeletion", {"pendingWindowInDays": 7})
     ((_, path, query, body, kind),) = sent.calls
@@ -82,6 +138,16 @@ async def test_a_field_of_somebody_else_is_not_sent_and_its_manager_is_named(sen
         else:
             await requests(sent).drop_field(REF, body, "scheduledDeletion")
     assert sent.calls == []
+
+
+async def test_the_refusal_of_somebody_elses_field_says_what_to_type(sent: Sent) -> None:
+    command = "kubectl patch kmskey k -n team-a --type=merge --patch '{}'"
+    with pytest.raises(ConflictError) as refused:
+        await requests(sent).set_field(REF, found("kubectl-patch"), "scheduledDeletion", {"pendingWindowInDays": 7})
+    assert str(refused.value).endswith(command.replace("{}", '{"spec": {"scheduledDeletion": {"pendingWindowInDays": 7}}}'))
+    with pytest.raises(ConflictError) as refused:
+        await requests(sent).drop_field(REF, found("kubectl-patch"), "scheduledDeletion")
+    assert str(refused.value).endswith(command.replace("{}", '{"spec": {"scheduledDeletion": null}}'))
 
 
 async def test_a_dry_run_lets_the_api_server_judge_every_write(sent: Sent) -> None:

@@ -154,9 +154,16 @@ async def adopt(
 ) -> list[dict[str, str]]:
     """A row a record: what was done, or why not. A single record that cannot be adopted is an error."""
     catalogue = await read(settings, kube, hsm.domain)
+    return await adopt_all(KubeRequests(kube, dry=request.dry_run), catalogue, request, tell)
+
+
+async def adopt_all(
+    requests: KubeRequests, catalogue: Catalogue, request: AdoptRequest, tell: Callable[[str], None]
+) -> list[dict[str, str]]:
+    """The same, with what was read."""
     chosen = select(catalogue, request)
     named = request.name is not None or bool(request.key_id)
-    work = Adoption(KubeRequests(kube, dry=request.dry_run), catalogue, request.as_new, named)
+    work = Adoption(requests, catalogue, request.as_new, named)
     done: list[tuple[Found, Decision]] = []
     for kinds in _ORDER:
         async for pair in work.all([item for item in chosen if item.kind in kinds]):
@@ -178,11 +185,11 @@ def _loses_protection(item: Found, decision: Decision) -> bool:
 
 def _tell_of_the_deleted(catalogue: Catalogue, request: AdoptRequest, tell: Callable[[str], None]) -> None:
     """Somebody deleted these objects on purpose, in this very namespace, so they are not brought back unasked; but their time runs."""
-    for item in catalogue.keys():
+    for item in catalogue.found:
         record = item.record
-        meant = request.everything or record.namespace == request.namespace
         pending = isinstance(record, KeyRecord) and record.state is KeyState.PENDING_DELETION
-        if meant and pending and catalogue.holder(item) is Holder.NONE:
+        meant = pending and (request.everything or record.namespace == request.namespace)
+        if meant and catalogue.holder(item) is Holder.NONE:
             cancel = f"keystead records schedule-deletion {record.namespace} {record.name} --cancel"
             tell(f"note: {item.ref} was deleted and is PendingDeletion; it is not adopted unasked; to bring it back: {cancel}")
 

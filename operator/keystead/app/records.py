@@ -259,12 +259,16 @@ def adopt_command(item: Found) -> str:
 async def show_record(settings: Settings, kube: Kube, hsm: Hsm, target: KeyTarget) -> dict[str, str | int]:
     """The members of one key record that are for people."""
     catalogue = await read(settings, kube, hsm.domain)
-    found = catalogue.target(target)
+    return facts_of(catalogue, catalogue.target(target), kube.clock.now())
+
+
+def facts_of(catalogue: Catalogue, found: Found, now: datetime) -> dict[str, str | int]:
+    """Its row and more; what is empty is left out."""
     record = found.record
     assert isinstance(record, KeyRecord)
     due = next_rotation(record)
-    facts: dict[str, str | int] = {
-        **{member: text for member, text in row(catalogue, found, kube.clock.now()).items() if text},
+    return {
+        **{member: text for member, text in row(catalogue, found, now).items() if text},
         "arn": key_arn(record.region, record.account, record.key_id),
         "usage": record.usage.value,
         "protection": record.protection.value,
@@ -275,4 +279,3 @@ async def show_record(settings: Settings, kube: Kube, hsm: Hsm, target: KeyTarge
         "hold": "none" if record.hold is UNSET else f"since {record.hold.since}: {record.hold.by}",
         "digest": found.digest,
     }
-    return facts
