@@ -57,6 +57,10 @@ _SAY_SECONDS: Final = 10.0
 _SWEEPS: Final = (5.0, 10.0, 20.0)
 
 
+# Objects of a sweep between two looks at what else waits.
+_AT_A_TIME: Final = 50
+
+
 class Operator:
     """One process of the operator."""
 
@@ -187,8 +191,10 @@ class Operator:
             await asyncio.sleep(delay)
             for kind in KINDS:
                 try:
-                    for body in await objects.list_all(kind, self.settings.cluster.watch_namespaces):
+                    for number, body in enumerate(await objects.list_all(kind, self.settings.cluster.watch_namespaces)):
                         self._seen(kind, None, body)
+                        if number % _AT_A_TIME == 0:
+                            await asyncio.sleep(0)  # ten thousand objects at once would hold everybody up for a second
                 except StoreError as error:
                     log.info("a sweep was left out: %s", error)
         await self.stop.wait()

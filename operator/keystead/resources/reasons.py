@@ -112,8 +112,8 @@ REASONS: Final[Mapping[Reason, ReasonRow]] = MappingProxyType(
             _C,
             None,
             "The waiting window runs; the key refuses use until it is cancelled or destroyed.",
-            "To cancel before status.deletionTime: remove spec.scheduledDeletion (keystead records schedule-deletion NAMESPACE NAME --cancel); "
-            "where the object was deleted, apply its manifest again.",
+            "To cancel before status.deletionTime: remove spec.scheduledDeletion (keystead records schedule-deletion NAMESPACE NAME "
+            "--cancel); where the object was deleted, apply its manifest again.",
         ),
         Reason.KEY_DESTROYED: ReasonRow(
             _F,
