@@ -36,7 +36,7 @@ class Suite:
 
 SUITES = (
     Suite("unit", "not token and not cluster and not helm and not bench", 240, {"unit": ""}),
-    Suite("token", "token and not cluster and not helm and not bench", 240, {"softhsm": r"softhsm", "kryoptic": r"kryoptic"}),
+    Suite("token", "token and not cluster and not helm and not bench", 300, {"softhsm": r"softhsm", "kryoptic": r"kryoptic"}),
     Suite("cluster", "cluster and not helm and not bench and not long", 1020, {"cluster": ""}),
     Suite("helm", "helm and not bench", 300, {"helm": ""}),
     Suite("mutants", "", 300, command=("-m", "tests.mutants")),

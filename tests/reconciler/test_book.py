@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 from msgspec.structs import replace
 from tests.builders import a_key
@@ -74,6 +76,50 @@ async def test_an_absent_record_is_none_until_it_was_seen(world: World) -> None:
         await read(world)
     world.restart()
     assert await read(world) is None  # a new process has only the status to tell it
+
+
+class Crossing:
+    """A store whose answer to a GET arrives after a write of the same process."""
+
+    def __init__(self, world: World, write: Callable[[], Awaitable[object]], times: int = 1) -> None:
+        self._get, self._write, self.left = world.records.get, write, times
+
+    async def get(self, name: str) -> StoredRecord | None:
+        answer = await self._get(name)
+        if self.left:
+            self.left -= 1
+            await self._write()
+        return answer
+
+
+async def test_a_read_that_crossed_a_write_is_no_fault_and_is_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await made(world)
+
+    async def write() -> None:
+        await world.book.replace(world.engine.hsm, RecordKind.KEY, first, replace(first.record, description="newer"))
+
+    monkeypatch.setattr(world.records, "get", Crossing(world, write).get)
+    found = await read(world)
+    assert found is not None
+    assert found.record.description == "newer"
+
+
+async def test_a_read_that_crossed_a_create_finds_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.records, "get", Crossing(world, lambda: made(world)).get)
+    found = await read(world)
+    assert found is not None
+    assert found.record.seq == 1
+
+
+async def test_a_record_that_is_written_without_end_is_a_conflict(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [await made(world)]
+
+    async def write() -> None:
+        held.append(await world.book.replace(world.engine.hsm, RecordKind.KEY, held[-1], held[-1].record))
+
+    monkeypatch.setattr(world.records, "get", Crossing(world, write, times=100).get)
+    with pytest.raises(ConflictError, match="faster"):
+        await read(world)
 
 
 async def test_an_older_record_is_not_believed(world: World) -> None:

@@ -36,6 +36,21 @@ class Memory:
 
     _seen: dict[str, Seen] = field(default_factory=dict)
 
+    def known(self, name: str) -> Seen | None:
+        """What was seen of a record last. Who reads asks before the read: another answer after it means that the two crossed."""
+        return self._seen.get(name)
+
+    def note(self, name: str, found: Seen) -> bool:
+        """Remember what a watch or a list tells, which may lag: an older record is no fault there, and not remembered (False).
+
+        RecordIntegrityError for another record under the same number.
+        """
+        known = self._seen.get(name)
+        if known is not None and found.seq < known.seq:
+            return False
+        self.observe(name, found)
+        return True
+
     def observe(self, name: str, found: Seen) -> None:
         """Remember, or refuse with RecordIntegrityError."""
         known = self._seen.get(name)

@@ -7,7 +7,7 @@ held right now (monotonic clock), a transition not older than the record's, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic
+from typing import Final, Generic
 
 from keystead.engine.births import successor
 from keystead.engine.freshness import Memory, Seen
@@ -17,6 +17,9 @@ from keystead.engine.ports import Domain
 from keystead.engine.record import Record, SealedRecord, open_sealed, seal_record
 from keystead.errors import ConflictError, FencedError, RecordIntegrityError, StoreError, StoreUnavailableError
 from keystead.reconciler.ports import Index, Leadership, Records, StoredRecord
+
+# Reads of one record that may cross this process's own writes before the pass gives way.
+_CROSSINGS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,23 @@ class RecordBook:
         self.memory = memory
 
     async def read(self, domain: Domain, name: str, kind: type[Record]) -> Held[Record] | None:
-        """The verified record, or None. RecordIntegrityError: not as this domain wrote it, older than seen, or vanished."""
-        stored = await self._records.get(name)
-        if stored is None:
-            if self.memory.knows(name):
-                raise RecordIntegrityError(
-                    f"record {name} was here before and is gone; nothing was generated. Restore that Secret in keystead-records"
-                )
-            return None
-        return self._hold(domain, stored, kind)
+        """The verified record, or None. RecordIntegrityError: not as this domain wrote it, older than seen, or vanished.
+
+        An answer that crossed a write of this process says nothing of freshness: it is asked for again.
+        """
+        for _ in range(_CROSSINGS):
+            before = self.memory.known(name)
+            stored = await self._records.get(name)
+            if self.memory.known(name) != before:
+                continue
+            if stored is not None:
+                return self._hold(domain, stored, kind)
+            if before is None:
+                return None
+            raise RecordIntegrityError(
+                f"record {name} was here before and is gone; nothing was generated. Restore that Secret in keystead-records"
+            )
+        raise ConflictError(f"record {name} is written faster than it can be read")
 
     async def read_unless_absent(self, domain: Domain, name: str, kind: type[Record]) -> Held[Record] | None:
         """`read`, spared where the index says that there is no such record: only for who creates it then."""

@@ -6,6 +6,7 @@ emits the events before the status (a kill in between emits the same event again
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -20,6 +21,7 @@ from keystead.resources.model import Resource, to_wire
 from keystead.resources.reasons import Reason
 from keystead.resources.status import CommonStatus
 
+log = logging.getLogger(__name__)
 # Steps of one pass; with more left the object comes back at once, behind those that wait.
 _STEPS: Final = 8
 # A moment that a plan waits for is looked at just after it.
@@ -128,8 +130,11 @@ class Driver(Generic[Object, Gathered]):
         if obstacle.reason is Reason.TARGET_FORBIDDEN and self._life.kind is not Kind.DATA_KEY:
             # Only a data key has a target Secret: what is forbidden here are the records.
             obstacle = Obstacle(Reason.ENGINE_UNAVAILABLE, obstacle.message)
-        if found is not None:
-            await self._show(ref, found, self._life.nothing(found), obstacle)
+        if found is None:
+            # Nobody reads a condition of it: the log says it, and what keeps its record from following is looked at again soon.
+            log.warning("%s, which is gone: %s", ref, obstacle.message)
+            return Outcome(None, failed=True)
+        await self._show(ref, found, self._life.nothing(found), obstacle)
         return Outcome(spread(ref, self._context.refresh_period), failed=soon)
 
     def _again(self, ref: ObjectRef, found: Object | None, gathered: Gathered) -> float | None:

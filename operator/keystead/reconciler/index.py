@@ -147,7 +147,10 @@ class RecordIndex:
             self._listed.add(name)
 
     def take(self, domain: Domain, stored: StoredRecord) -> None:
-        """A record that lies in the store. RecordIntegrityError where it does not verify, is older than seen, or of no known kind."""
+        """A record that a list or the watch tells of. RecordIntegrityError where it does not verify, or is of no known kind.
+
+        One that is older than what this process has seen changes nothing: a watch lags. A read judges what is old.
+        """
         name = stored.sealed.name
         self.doubt(name)
         known = self._entries.get(name)
@@ -157,9 +160,10 @@ class RecordIndex:
         if form is None:
             raise RecordIntegrityError(f"record {name} is of no known kind")
         record = open_sealed(domain, stored.sealed, form)
-        if not name.startswith(_COME_AND_GO):
-            # What comes and goes begins again with seq 1; an echo of the one before must not make it look old.
-            self._memory.observe(name, Seen(record.seq, stored.sealed.digest))
+        # What comes and goes begins again with seq 1; an echo of the one before must not make it look old.
+        stays = not name.startswith(_COME_AND_GO)
+        if stays and not self._memory.note(name, Seen(record.seq, stored.sealed.digest)):
+            return
         self._put(name, record, stored.sealed.digest)
 
     def gone(self, name: str) -> None:
