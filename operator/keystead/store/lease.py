@@ -37,7 +37,7 @@ class LeaseElector:
         self._transition: int | None = None
         self._lease: dict[str, Any] = {}
         self._valid_until = 0.0
-        self._seen = ("", 0.0)
+        self._seen = ("", time.monotonic())  # a Lease that was never seen is as old as this process
 
     @property
     def transition(self) -> int:
