@@ -203,15 +203,15 @@ MUTANTS = (
     Mutant(
         "vanished record is an empty place",
         "operator/keystead/reconciler/book.py",
-        "if self.memory.knows(name):",
-        "if False:",
-        ("tests/reconciler",),
+        "            if before is None:\n                return None",
+        "            return None",
+        ("tests/reconciler/test_book.py",),
     ),
     Mutant(
         "refreshes before new objects",
         "operator/keystead/reconciler/queue.py",
-        "        for kind in Class:\n            if self._ready[kind]:",
-        "        for kind in reversed(Class):\n            if self._ready[kind]:",
+        "        if self._ready[Class.NEW]:\n            return Class.NEW\n        running",
+        "        if self._ready[Class.NEW] and not self._ready[Class.REFRESH]:\n            return Class.NEW\n        running",
         ("tests/reconciler/test_queue.py",),
     ),
     Mutant(
@@ -367,6 +367,20 @@ MUTANTS = (
         "return at - first.monotonic >= APART.total_seconds() and now - first.now >= APART",
         "return True",
         ("tests/reconciler/test_windows.py",),
+    ),
+    Mutant(
+        "refreshes take every worker",
+        "operator/keystead/reconciler/queue.py",
+        "room = self._refreshes is None or running < self._refreshes",
+        "room = True",
+        ("tests/reconciler/test_queue.py",),
+    ),
+    Mutant(
+        "a read that crossed a write is judged",
+        "operator/keystead/reconciler/book.py",
+        "            if self.memory.known(name) != before:\n                continue\n",
+        "",
+        ("tests/reconciler/test_book.py",),
     ),
     Mutant(
         "a key in use gets its window",
