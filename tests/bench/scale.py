@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.bench.api import connected
 from tests.bench.burst import MOST_SECONDS, latency_plot, pressed, times_text
 from tests.bench.idle import AuditTail, Idle, audit_arguments
-from tests.bench.operators import installed, new_keys, quiet
+from tests.bench.operators import installed, new_keys, quiet, reconciles
 from tests.bench.plot import Line, Plot, cumulative
 from tests.bench.population import KINDS, NAMESPACES, Weight, populate, weights
 from tests.bench.process import MemorySampler, cpu_seconds
@@ -133,6 +133,8 @@ def _press(cluster: Cluster, made: Installation, sizes: Sizes, found: Found) -> 
     """New keys while every object is due for a refresh all the time."""
     with made.operator(name="pressed", refresh_period="1") as operator, MemorySampler(operator.child.pid) as sampler:
         operator.wait("leading", lambda: "leading as" in operator.text, 300)
+        every = sizes.keys + sizes.aliases + sizes.grants + sizes.data_keys
+        operator.wait("every object looked at", lambda: reconciles(operator) >= every, 600)
         found.beside, found.load = pressed(operator, lambda: asyncio.run(_new(cluster, sizes.new)))
         found.memory["refreshing without end"] = sampler.points
 

@@ -176,7 +176,8 @@ class Operator:
                     self.metrics.crd_state(kind, kind in served)
                 if served >= set(KINDS):
                     for kind in KINDS:
-                        await objects.list_all(kind, self.settings.cluster.watch_namespaces)
+                        async for _ in objects.each(kind, self.settings.cluster.watch_namespaces):
+                            break  # it can be listed
                     return
                 log.info("waiting for the CRDs of %s", ", ".join(sorted(set(KINDS) - served)))
             except StoreError as error:
@@ -191,10 +192,12 @@ class Operator:
             await asyncio.sleep(delay)
             for kind in KINDS:
                 try:
-                    for number, body in enumerate(await objects.list_all(kind, self.settings.cluster.watch_namespaces)):
+                    number = 0
+                    async for body in objects.each(kind, self.settings.cluster.watch_namespaces):
                         self._seen(kind, None, body)
+                        number += 1
                         if number % _AT_A_TIME == 0:
-                            await asyncio.sleep(0)  # ten thousand objects at once would hold everybody up for a second
+                            await asyncio.sleep(0)  # a page at once would hold everybody up
                 except StoreError as error:
                     log.info("a sweep was left out: %s", error)
         await self.stop.wait()

@@ -132,14 +132,22 @@ class Kube:
 
     async def list_pages(self, path: str, query: Mapping[str, str] | None = None) -> tuple[list[Any], str]:
         """All items of a list, read in pages of 500, and the resourceVersion to watch from."""
-        asked = {**(query or {}), "limit": PAGE}
         found: list[Any] = []
+        version = ""
+        async for page in self.pages(path, query):
+            found += page["items"]
+            version = page["metadata"]["resourceVersion"]
+        return found, version
+
+    async def pages(self, path: str, query: Mapping[str, str] | None = None) -> AsyncIterator[Any]:
+        """A list, a page of 500 at a time: ten thousand objects at once would cost hundreds of megabytes."""
+        asked = {**(query or {}), "limit": PAGE}
         while True:
             page = await self.request("GET", path, asked)
-            found += page["items"]
+            yield page
             token = page["metadata"].get("continue")
             if not token:
-                return found, page["metadata"]["resourceVersion"]
+                return
             asked = {**asked, "continue": token}
 
     async def watch(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Any]:

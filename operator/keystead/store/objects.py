@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from keystead.engine.clock import format_time
@@ -61,10 +61,13 @@ class KubeObjects:
             return None
         return found
 
-    async def list_all(self, kind: Kind, namespaces: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-        """All objects of a kind, in these namespaces or cluster-wide. Paged. NotFoundError where the CRD is absent."""
+    async def each(self, kind: Kind, namespaces: tuple[str, ...] = ()) -> AsyncIterator[dict[str, Any]]:
+        """All objects of a kind, in these namespaces or cluster-wide, a page in memory at a time. NotFoundError where the CRD is absent."""
         places = [f"{_API}/namespaces/{name}/{kind.plural}" for name in namespaces] or [f"{_API}/{kind.plural}"]
-        return [item for place in places for item in (await self._kube.list_pages(place))[0]]
+        for place in places:
+            async for page in self._kube.pages(place):
+                for body in page["items"]:
+                    yield body
 
     async def apply_status(self, ref: ObjectRef, uid: str, status: dict[str, Any]) -> None:
         """Server-side apply of the whole status, with the uid: without it the apply could make an object (KUBERNETES.md)."""

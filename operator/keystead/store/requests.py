@@ -37,7 +37,7 @@ class KubeRequests:
     async def list_all(self, kind: Kind) -> list[Object]:
         """All objects of a kind; none where its CRD is absent."""
         try:
-            return await KubeObjects(self._kube).list_all(kind)
+            return [body async for body in KubeObjects(self._kube).each(kind)]
         except NotFoundError:
             return []
 
