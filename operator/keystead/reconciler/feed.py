@@ -33,6 +33,7 @@ class Feed:
         self._users: dict[ObjectRef, set[ObjectRef]] = defaultdict(set)
         self._named: dict[ObjectRef, ObjectRef] = {}
         self._recorded: set[ObjectRef] = set()
+        self._nameless: dict[str, set[ObjectRef]] = defaultdict(set)
 
     def seen(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
         """One event of the watch: `event` is None (listed), ADDED, MODIFIED or DELETED."""
@@ -76,9 +77,8 @@ class Feed:
 
     def alias_freed(self, namespace: str) -> None:
         """A name is free: look at the aliases of the namespace that have none."""
-        for ref in tuple(self._intents):
-            if ref.kind is Kind.ALIAS and ref.namespace == namespace and ref not in self._recorded:
-                self._queue.add(ref, Class.NEW)
+        for ref in tuple(self._nameless.get(namespace, ())):
+            self._queue.add(ref, Class.NEW)
 
     def refresh(self, ref: ObjectRef) -> None:
         """Look at an object again: a record names it, and nothing was seen of it since this process started."""
@@ -103,8 +103,18 @@ class Feed:
     def _remember_record(self, ref: ObjectRef, status: Mapping[str, Any]) -> None:
         if "recordSeq" in status:
             self._recorded.add(ref)
+            self._forget_nameless(ref)
         else:
             self._recorded.discard(ref)
+            if ref.kind is Kind.ALIAS:
+                self._nameless[ref.namespace].add(ref)
+
+    def _forget_nameless(self, ref: ObjectRef) -> None:
+        waiting = self._nameless.get(ref.namespace)
+        if waiting is not None:
+            waiting.discard(ref)
+            if not waiting:
+                del self._nameless[ref.namespace]
 
     def _forget_user(self, ref: ObjectRef) -> None:
         named = self._named.pop(ref, None)
@@ -117,6 +127,7 @@ class Feed:
         self._intents.pop(ref, None)
         self._statuses.pop(ref, None)
         self._recorded.discard(ref)
+        self._forget_nameless(ref)
         self._forget_user(ref)
 
 

@@ -6,14 +6,15 @@ Used by `keystead release-finalizers` (the chart's pre-delete hook). Rights: lis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 from keystead.errors import ConflictError, NotFoundError, RefusedError
+from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources import names
-from keystead.store.kube import PAGE, Kube
+from keystead.store.kube import JSON_PATCH, Kube
+from keystead.store.objects import KubeObjects, path_of
 
-JSON_PATCH: Final = "application/json-patch+json"
 # Patches at once: an API server answers several as fast as one (KUBERNETES.md), and the page is the bound of memory.
 AT_ONCE: Final = 8
 # A key that changed between look and patch is looked at again this often.
@@ -23,28 +24,14 @@ TRIES: Final = 10
 async def release_in_use(kube: Kube, namespaces: tuple[str, ...], may_write: Callable[[], None]) -> tuple[int, int]:
     """(keys looked at, finalizers removed), in these namespaces or in all. `may_write` raises where the Lease is lost."""
     looked = released = 0
-    plural = f"/apis/{names.API_VERSION}"
-    for place in [f"{plural}/namespaces/{each}/kmskeys" for each in namespaces] or [f"{plural}/kmskeys"]:
-        async for page in _pages(kube, place):
+    try:
+        async for page in KubeObjects(kube).pages(Kind.KEY, namespaces):
             may_write()
             looked += len(page)
             released += await _release(kube, [key for key in page if _index(key) is not None])
+    except NotFoundError:  # the CRD is absent
+        pass
     return looked, released
-
-
-async def _pages(kube: Kube, path: str) -> AsyncIterator[list[dict[str, Any]]]:
-    """Page by page: an uninstall's Job has little memory. Nothing where the CRD is absent."""
-    query = {"limit": PAGE}
-    while True:
-        try:
-            page = await kube.request("GET", path, query)
-        except NotFoundError:
-            return
-        yield page["items"]
-        token = page["metadata"].get("continue")
-        if not token:
-            return
-        query = {"limit": PAGE, "continue": token}
 
 
 async def _release(kube: Kube, keys: list[dict[str, Any]]) -> int:
@@ -60,7 +47,7 @@ async def _release(kube: Kube, keys: list[dict[str, Any]]) -> int:
 async def _release_one(kube: Kube, key: dict[str, Any]) -> bool:
     """Whether our finalizer was removed. A key that is gone, or another one by now, has none of ours."""
     meta = key["metadata"]
-    path = f"/apis/{names.API_VERSION}/namespaces/{meta['namespace']}/kmskeys/{meta['name']}"
+    path = path_of(ObjectRef(Kind.KEY, meta["namespace"], meta["name"]))
     live: dict[str, Any] = key
     for _ in range(TRIES):
         index = _index(live)

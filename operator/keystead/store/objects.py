@@ -62,12 +62,17 @@ class KubeObjects:
         return found
 
     async def each(self, kind: Kind, namespaces: tuple[str, ...] = ()) -> AsyncIterator[dict[str, Any]]:
+        """All objects of a kind, as `pages` reads them."""
+        async for page in self.pages(kind, namespaces):
+            for body in page:
+                yield body
+
+    async def pages(self, kind: Kind, namespaces: tuple[str, ...] = ()) -> AsyncIterator[list[dict[str, Any]]]:
         """All objects of a kind, in these namespaces or cluster-wide, a page in memory at a time. NotFoundError where the CRD is absent."""
         places = [f"{_API}/namespaces/{name}/{kind.plural}" for name in namespaces] or [f"{_API}/{kind.plural}"]
         for place in places:
             async for page in self._kube.pages(place):
-                for body in page["items"]:
-                    yield body
+                yield page["items"]
 
     async def apply_status(self, ref: ObjectRef, uid: str, status: dict[str, Any]) -> None:
         """Server-side apply of the whole status, with the uid: without it the apply could make an object (KUBERNETES.md)."""
