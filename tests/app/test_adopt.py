@@ -12,10 +12,10 @@ from tests.hsm.fake import FakeHsm
 from tests.plan.facts import a_data_key
 
 from keystead.app.adopt import Action, Adoption, adopt_all, decide, select
-from keystead.app.records import AnyRecord, Catalogue, Found, Holder, facts_of, row
+from keystead.app.records import Catalogue, Found, Holder, facts_of, row
 from keystead.cli.services import AdoptRequest, KeyTarget, RecordKinds
 from keystead.engine.identifiers import RecordKind, orphan_name, record_name
-from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord, Rotation, SealedRecord, seal_record
+from keystead.engine.record import AliasRecord, AnyRecord, GrantRecord, KeyRecord, Rotation, SealedRecord, seal_record
 from keystead.errors import ConflictError, ForbiddenError, KeysteadError, NotFoundError
 from keystead.reconciler.ports import Kind, ObjectRef, StoredRecord
 from keystead.resources.vocabulary import DeletionPolicy, GrantOperation, KeyState

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from keystead.app.records import SHORT, AnyRecord, Catalogue, Found, Holder, read
+from keystead.app.records import SHORT, Catalogue, Found, Holder, read
 from keystead.cli.services import AdoptRequest
-from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord
+from keystead.engine.record import AliasRecord, AnyRecord, DataKeyRecord, GrantRecord, KeyRecord
 from keystead.engine.view.manifest import (
     NO_PROTECTION,
     alias_manifest,

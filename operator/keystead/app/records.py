@@ -15,12 +15,13 @@ from msgspec import UNSET
 
 from keystead.cli.services import KeyTarget, RecordKinds
 from keystead.engine.clock import format_time, parse_time
-from keystead.engine.identifiers import RecordKind, key_arn
+from keystead.engine.identifiers import key_arn
 from keystead.engine.ports import Domain
-from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord, open_sealed
+from keystead.engine.record import AliasRecord, AnyRecord, DataKeyRecord, GrantRecord, KeyRecord, open_sealed
 from keystead.engine.rotation import next_rotation
 from keystead.errors import KeysteadError, NotFoundError
 from keystead.hsm.backend import Hsm
+from keystead.reconciler.index import INDEXED, form_of
 from keystead.reconciler.ports import Kind, ObjectRef, StoredRecord
 from keystead.resources.vocabulary import KeyState
 from keystead.settings import Settings
@@ -28,15 +29,6 @@ from keystead.store.kube import Kube
 from keystead.store.records import KubeRecords
 from keystead.store.requests import KubeRequests
 
-AnyRecord = KeyRecord | AliasRecord | GrantRecord | DataKeyRecord
-_FORMS: Final[dict[str, tuple[Kind, type[AnyRecord]]]] = {
-    "key": (Kind.KEY, KeyRecord),
-    "orphan": (Kind.KEY, KeyRecord),
-    "alias": (Kind.ALIAS, AliasRecord),
-    "grant": (Kind.GRANT, GrantRecord),
-    "datakey": (Kind.DATA_KEY, DataKeyRecord),
-}
-_KINDS: Final = (RecordKind.KEY, RecordKind.ALIAS, RecordKind.GRANT, RecordKind.DATAKEY)
 SHORT: Final[dict[Kind, str]] = {Kind.KEY: "key", Kind.ALIAS: "alias", Kind.GRANT: "grant", Kind.DATA_KEY: "datakey"}
 
 
@@ -87,7 +79,7 @@ class Catalogue:
     def add(self, domain: Domain, stored: StoredRecord) -> None:
         """Open a record. An archive of a data key is no record of its own."""
         sealed = stored.sealed
-        known = _FORMS.get(sealed.name.split("-")[0])
+        known = form_of(sealed.name)
         if known is None:
             return
         try:
@@ -162,7 +154,7 @@ def _claim(record: AliasRecord) -> tuple[str, str, str]:
 async def read(settings: Settings, kube: Kube, domain: Domain) -> Catalogue:
     """Everything, once."""
     catalogue = Catalogue()
-    stored, _ = await KubeRecords(kube, settings.cluster.records_namespace).list_all(_KINDS)
+    stored, _ = await KubeRecords(kube, settings.cluster.records_namespace).list_all(INDEXED)
     for item in stored:
         catalogue.add(domain, item)
     catalogue.settle()

@@ -18,24 +18,26 @@ from msgspec import UNSET
 
 from keystead.engine.clock import parse_time
 from keystead.engine.freshness import Memory, Seen
+from keystead.engine.identifiers import RecordKind
 from keystead.engine.plan.common import Dependants
 from keystead.engine.plan.key_life import destroyed_at, waits_for
 from keystead.engine.ports import Domain
-from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord, open_sealed
+from keystead.engine.record import AliasRecord, AnyRecord, DataKeyRecord, GrantRecord, KeyRecord, open_sealed
 from keystead.engine.record.common import RecordBase
 from keystead.errors import RecordIntegrityError
 from keystead.reconciler.ports import Kind, ObjectRef, StoredRecord
 
 # Prefix of a record's name -> kind of the object, type of the record. Absent keys and data keys are faults; the others come and go.
-_TYPES: Final[dict[str, tuple[Kind, type[KeyRecord | AliasRecord | GrantRecord | DataKeyRecord]]]] = {
+_TYPES: Final[dict[str, tuple[Kind, type[AnyRecord]]]] = {
     "key": (Kind.KEY, KeyRecord),
     "orphan": (Kind.KEY, KeyRecord),
     "alias": (Kind.ALIAS, AliasRecord),
     "grant": (Kind.GRANT, GrantRecord),
     "datakey": (Kind.DATA_KEY, DataKeyRecord),
 }
+INDEXED: Final = (RecordKind.KEY, RecordKind.ALIAS, RecordKind.GRANT, RecordKind.DATAKEY)
+"""Kinds of the records that objects hold: what is listed and watched for an index."""
 _COME_AND_GO: Final = ("alias-", "grant-")
-AnyRecord = KeyRecord | AliasRecord | GrantRecord | DataKeyRecord
 K = TypeVar("K")
 
 
@@ -156,10 +158,10 @@ class RecordIndex:
         known = self._entries.get(name)
         if known is not None and known.digest == stored.sealed.digest:
             return  # an echo of what was verified before
-        _, form = _TYPES.get(_prefix(name), (None, None))
-        if form is None:
+        known_form = form_of(name)
+        if known_form is None:
             raise RecordIntegrityError(f"record {name} is of no known kind")
-        record = open_sealed(domain, stored.sealed, form)
+        record = open_sealed(domain, stored.sealed, known_form[1])
         # What comes and goes begins again with seq 1; an echo of the one before must not make it look old.
         stays = not name.startswith(_COME_AND_GO)
         if stays and not self._memory.note(name, Seen(record.seq, stored.sealed.digest)):
@@ -217,12 +219,13 @@ def _discard(table: dict[K, set[str]], key: K, name: str) -> None:
             del table[key]
 
 
-def _prefix(name: str) -> str:
-    return name.split("-", maxsplit=1)[0]
+def form_of(name: str) -> tuple[Kind, type[AnyRecord]] | None:
+    """Kind of the object and type of the record that lies under this name; None for a record that no object holds."""
+    return _TYPES.get(name.split("-", maxsplit=1)[0])
 
 
 def _entry(name: str, record: AnyRecord, digest: str) -> Entry:
-    kind = _TYPES[_prefix(name)][0]
+    kind = _TYPES[name.split("-", maxsplit=1)[0]][0]
     ref = ObjectRef(kind, record.namespace, record.name)
     keys: tuple[str, ...] = (record.key_id,)
     if isinstance(record, DataKeyRecord):

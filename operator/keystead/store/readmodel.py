@@ -7,15 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from keystead.engine.identifiers import RecordKind
 from keystead.engine.ports import Domain
 from keystead.errors import HsmError, KeysteadError, StoreError
-from keystead.reconciler.index import RecordIndex
+from keystead.reconciler.index import INDEXED, RecordIndex
 from keystead.reconciler.ports import StoredRecord
 from keystead.store.records import KubeRecords, parse_secret
 
 log = logging.getLogger(__name__)
-KINDS: Final = (RecordKind.KEY, RecordKind.ALIAS, RecordKind.GRANT, RecordKind.DATAKEY)
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -37,13 +35,13 @@ class RecordWatch:
             await pause(_RETRY_SECONDS)
 
     async def _list_and_watch(self, domain: Domain) -> None:
-        stored, version = await self._records.list_all(KINDS)
+        stored, version = await self._records.list_all(INDEXED)
         self._index.keep({item.sealed.name for item in stored})
         for item in stored:
             self._take(domain, item)
         self.synced.set()
         while True:
-            async for kind, secret in self._records.watch(KINDS, version):
+            async for kind, secret in self._records.watch(INDEXED, version):
                 if kind == "ERROR":
                     raise StoreError("the watch's version is too old")
                 version = secret["metadata"]["resourceVersion"]

@@ -12,9 +12,13 @@ from keystead.engine.record.install import InstallRecord
 from keystead.engine.record.key import Hold, KeyRecord, KeyVersion, Rotation, RotationWindow, Wrap
 from keystead.engine.record.sealed import SealedRecord, open_sealed, seal_record
 
+AnyRecord = KeyRecord | AliasRecord | GrantRecord | DataKeyRecord
+"""The records that an object holds."""
+
 __all__ = [
     "AccountRecord",
     "AliasRecord",
+    "AnyRecord",
     "DataKeyRecord",
     "DataKeyVersion",
     "GrantConstraints",
