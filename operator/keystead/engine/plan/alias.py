@@ -27,13 +27,14 @@ from keystead.engine.plan.common import (
     Opened,
     Plan,
     adopting_either,
+    ending_obstacle,
     ends_with_its_key,
     gone_obstacle,
     integrity_obstacle,
     namespace_obstacle,
     suspended_obstacle,
 )
-from keystead.engine.plan.reference import destroyed_here, key_of_object, key_reference_obstacle, outlived_key
+from keystead.engine.plan.reference import key_of_object, key_reference_obstacle, older_than_destruction, outlived_key
 from keystead.engine.record.alias import AliasRecord
 from keystead.engine.record.key import KeyRecord
 from keystead.resources.kms_alias import KmsAlias
@@ -133,7 +134,7 @@ def find_obstacle(facts: AliasFacts) -> Obstacle | None:
         or _outlived(facts, alias)
         or _integrity(facts, alias)
         or suspended_obstacle(alias.spec.suspend)
-        or _terminating(facts)
+        or ending_obstacle(facts.namespace)
         or key_reference_obstacle(facts.key, facts.namespace)
         or _region(facts)
         or _other_type(facts)
@@ -155,12 +156,7 @@ def _outlived(facts: AliasFacts, alias: KmsAlias) -> Obstacle | None:
         if facts.target is None or facts.target.state is not KeyState.DESTROYED or key_of_object(facts.key) != facts.target.key_id:
             return None
         return outlived_key(facts.target.key_id)
-    if destroyed_here(facts.key, facts.namespace):
-        return outlived_key(key_of_object(facts.key))
-    made = alias.metadata.creation_timestamp
-    if facts.destroyed_at is not None and made is not None and made <= facts.destroyed_at:
-        return outlived_key(None)
-    return None
+    return older_than_destruction(alias.metadata, facts.key, facts.namespace, facts.destroyed_at)
 
 
 def _integrity(facts: AliasFacts, alias: KmsAlias) -> Obstacle | None:
@@ -173,12 +169,6 @@ def _integrity(facts: AliasFacts, alias: KmsAlias) -> Obstacle | None:
 
 def _earlier_tenant(facts: AliasFacts, alias: KmsAlias) -> Obstacle | None:
     return None if adopting_either(alias.metadata) else namespace_obstacle(facts.record, facts.namespace)
-
-
-def _terminating(facts: AliasFacts) -> Obstacle | None:
-    if facts.namespace is None or facts.namespace.terminating:
-        return Obstacle(Reason.CREATING, "the namespace is being deleted")
-    return None
 
 
 def _region(facts: AliasFacts) -> Obstacle | None:

@@ -117,6 +117,13 @@ def suspended_obstacle(suspend: bool) -> Obstacle | None:
     return Obstacle(Reason.SUSPENDED, "spec.suspend is true; nothing is changed") if suspend else None
 
 
+def ending_obstacle(namespace: NamespaceFacts | None) -> Obstacle | None:
+    """In a namespace that goes nothing begins."""
+    if namespace is None or namespace.terminating:
+        return Obstacle(Reason.CREATING, "the namespace is being deleted")
+    return None
+
+
 def adopting(metadata: ObjectMeta) -> bool:
     """Whether an administrator lets this object take the record of an earlier namespace of its name."""
     return metadata.annotations.get(names.ADOPT) == names.ADOPT_TRUE

@@ -25,6 +25,7 @@ from keystead.engine.plan.common import (
     Opened,
     Plan,
     adopting,
+    ending_obstacle,
     gone_obstacle,
     integrity_obstacle,
     namespace_obstacle,
@@ -141,7 +142,7 @@ def find_obstacle(facts: DataKeyFacts) -> Obstacle | None:
         or _earlier_tenant(facts, data_key)
         or suspended_obstacle(data_key.spec.suspend)
         or _reference(data_key)
-        or _terminating(facts)
+        or ending_obstacle(facts.namespace)
         or _secret_without_record(facts, data_key)
         or _key_of_record(facts)
         or _immutable_changed(data_key.spec, facts.record)
@@ -163,12 +164,6 @@ def _reference(data_key: KmsDataKey) -> Obstacle | None:
         return Obstacle(
             Reason.REFERENCE_NOT_GRANTED, f"namespace {spec.key_ref.namespace!r} does not let this namespace use the key"
         )
-    return None
-
-
-def _terminating(facts: DataKeyFacts) -> Obstacle | None:
-    if facts.namespace is None or facts.namespace.terminating:
-        return Obstacle(Reason.CREATING, "the namespace is being deleted")
     return None
 
 

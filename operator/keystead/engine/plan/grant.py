@@ -30,13 +30,14 @@ from keystead.engine.plan.common import (
     adopting,
     adopting_as_new,
     adopting_either,
+    ending_obstacle,
     ends_with_its_key,
     gone_obstacle,
     integrity_obstacle,
     namespace_obstacle,
 )
 from keystead.engine.plan.grant_terms import GrantTerms, check_terms, terms_of
-from keystead.engine.plan.reference import destroyed_here, key_of_object, key_reference_obstacle, outlived_key
+from keystead.engine.plan.reference import key_of_object, key_reference_obstacle, older_than_destruction, outlived_key
 from keystead.engine.record.grant import GrantRecord
 from keystead.engine.record.key import KeyRecord
 from keystead.errors import InvalidSpecError
@@ -167,7 +168,7 @@ def find_obstacle(facts: GrantFacts) -> Obstacle | None:
         _earlier_tenant(facts, grant)
         or _outlived(facts, grant)
         or integrity_obstacle(grant.status, facts.opened, grant.status.grant_id is not UNSET)
-        or _terminating(facts)
+        or ending_obstacle(facts.namespace)
         or key_reference_obstacle(facts.key, facts.namespace)
         or _other_key(facts)
         or _state(facts)
@@ -179,22 +180,11 @@ def _outlived(facts: GrantFacts, grant: KmsGrant) -> Obstacle | None:
     if facts.record is not None:
         destroyed = facts.target is not None and facts.target.state is KeyState.DESTROYED
         return outlived_key(facts.record.key_id) if destroyed else None
-    if destroyed_here(facts.key, facts.namespace):
-        return outlived_key(key_of_object(facts.key))
-    made = grant.metadata.creation_timestamp
-    if facts.destroyed_at is not None and made is not None and made <= facts.destroyed_at:
-        return outlived_key(None)
-    return None
+    return older_than_destruction(grant.metadata, facts.key, facts.namespace, facts.destroyed_at)
 
 
 def _earlier_tenant(facts: GrantFacts, grant: KmsGrant) -> Obstacle | None:
     return None if adopting_either(grant.metadata) else namespace_obstacle(facts.record, facts.namespace)
-
-
-def _terminating(facts: GrantFacts) -> Obstacle | None:
-    if facts.namespace is None or facts.namespace.terminating:
-        return Obstacle(Reason.CREATING, "the namespace is being deleted")
-    return None
 
 
 def _other_key(facts: GrantFacts) -> Obstacle | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from keystead.engine.plan.common import NamespaceFacts, Obstacle, namespace_obstacle
 from keystead.engine.record.key import KeyRecord
+from keystead.resources.model import ObjectMeta
 from keystead.resources.reasons import Reason
 from keystead.resources.vocabulary import KeyState
 
@@ -27,6 +30,16 @@ def key_reference_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | No
 def destroyed_here(key: KeyRecord | None, namespace: NamespaceFacts | None) -> bool:
     """The name in a spec leads to a destroyed key of this namespace. Of an earlier namespace's key nothing is said."""
     return key is not None and key.state is KeyState.DESTROYED and namespace_obstacle(key, namespace) is None
+
+
+def older_than_destruction(
+    metadata: ObjectMeta, key: KeyRecord | None, namespace: NamespaceFacts | None, destroyed_at: datetime | None
+) -> Obstacle | None:
+    """An object without a record whose key is destroyed, or that is older than the destruction of a key that bore the name."""
+    if destroyed_here(key, namespace):
+        return outlived_key(key_of_object(key))
+    made = metadata.creation_timestamp
+    return outlived_key(None) if destroyed_at is not None and made is not None and made <= destroyed_at else None
 
 
 def outlived_key(key_id: str | None) -> Obstacle:
