@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from keystead.engine.births import Birth, new_alias_record
+from keystead.engine.births import new_alias_record
 from keystead.engine.identifiers import RecordKind, record_name
 from keystead.engine.plan.alias import AliasFacts, AliasPlan, AliasStep, ClaimAlias, DropAlias, WriteAlias, plan_alias
 from keystead.engine.plan.common import NamespaceFacts, Obstacle
@@ -17,7 +17,7 @@ from keystead.engine.view.alias import alias_notices, alias_status
 from keystead.engine.view.common import Notice
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
-from keystead.reconciler.lookup import key_by_name, key_of
+from keystead.reconciler.lookup import birth_under, key_by_name, key_of
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.kms_alias import KmsAlias, KmsAliasStatus, parse_alias
 
@@ -136,15 +136,7 @@ class AliasLife:
         assert facts.alias is not None
         assert facts.namespace is not None
         domain = context.engine().domain
-        birth = Birth(
-            domain=domain,
-            namespace_uid=facts.namespace.uid,
-            crd_uid=facts.crd.uid if facts.crd else "",
-            account=key.account,
-            region=key.region,
-            transition=context.leadership.transition,
-            now=facts.now,
-        )
+        birth = birth_under(context, key, facts.namespace, facts.crd, facts.now)
         record = new_alias_record(birth, facts.alias, key.key_id)
         name = record_name(RecordKind.ALIAS, key.account, key.region, facts.alias.spec.alias_name)
         return await context.book.create(domain, RecordKind.ALIAS, name, record)

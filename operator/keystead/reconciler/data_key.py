@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace as replace_record
 
-from keystead.engine.births import Birth, archived, data_key_version, issued_again, new_data_key_record, rewrapped
+from keystead.engine.births import archived, data_key_version, issued_again, new_data_key_record, rewrapped
 from keystead.engine.identifiers import RecordKind, archive_name, record_name
 from keystead.engine.plan.common import NamespaceFacts, Obstacle
 from keystead.engine.plan.data_key import (
@@ -36,7 +36,7 @@ from keystead.errors import ConflictError, ForbiddenError, RecordIntegrityError,
 from keystead.reconciler import pipeline
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
-from keystead.reconciler.lookup import key_by_alias, key_by_id, key_by_name
+from keystead.reconciler.lookup import birth_under, key_by_alias, key_by_id, key_by_name
 from keystead.reconciler.outcome import StoppedError
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.kms_data_key import KmsDataKey, KmsDataKeyStatus, parse_data_key
@@ -167,15 +167,7 @@ class DataKeyLife:
         if gathered.held is not None:
             following = issued_again(gathered.held.record, version, key, rotate_request(data_key, gathered.held.record))
             return await context.book.replace(engine.domain, RecordKind.DATAKEY, gathered.held, following)
-        birth = Birth(
-            domain=engine.domain,
-            namespace_uid=facts.namespace.uid,
-            crd_uid=facts.crd.uid if facts.crd else "",
-            account=key.account,
-            region=key.region,
-            transition=context.leadership.transition,
-            now=facts.now,
-        )
+        birth = birth_under(context, key, facts.namespace, facts.crd, facts.now)
         names = (ref.namespace, ref.name, data_key.metadata.uid)
         record = new_data_key_record(birth, key.key_id, names, (name, length), spec.target.secret_name, version)
         request = rotate_request(data_key, None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from keystead.engine.births import Birth, new_grant_record
+from keystead.engine.births import new_grant_record
 from keystead.engine.identifiers import RecordKind, record_name
 from keystead.engine.plan.common import Obstacle
 from keystead.engine.plan.grant import (
@@ -26,7 +26,7 @@ from keystead.engine.view.common import Notice
 from keystead.engine.view.grant import grant_notices, grant_status
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
-from keystead.reconciler.lookup import key_by_name, key_of
+from keystead.reconciler.lookup import birth_under, key_by_name, key_of
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.kms_grant import KmsGrant, KmsGrantStatus, parse_grant
 
@@ -121,15 +121,7 @@ class GrantLife:
         assert facts.grant is not None
         assert facts.namespace is not None
         domain = context.engine().domain
-        birth = Birth(
-            domain=domain,
-            namespace_uid=facts.namespace.uid,
-            crd_uid=facts.crd.uid if facts.crd else "",
-            account=step.key.account,
-            region=step.key.region,
-            transition=context.leadership.transition,
-            now=facts.now,
-        )
+        birth = birth_under(context, step.key, facts.namespace, facts.crd, facts.now)
         record = new_grant_record(birth, facts.grant, step.key.key_id, step.terms, context.entropy(32))
         return await context.book.create(domain, RecordKind.GRANT, record_name(RecordKind.GRANT, ref.namespace, ref.name), record)
 

@@ -1,8 +1,12 @@
-"""Reading the key that another kind's object names."""
+"""The key that another kind's object names: reading it, and what a first record takes from it."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from keystead.engine.births import Birth
 from keystead.engine.identifiers import RecordKind, record_name
+from keystead.engine.plan.common import CrdFacts, NamespaceFacts
 from keystead.engine.record import AliasRecord, KeyRecord
 from keystead.reconciler.context import Context
 from keystead.reconciler.ports import Kind, ObjectRef
@@ -35,3 +39,16 @@ async def key_by_alias(context: Context, namespace: str, name: str, namespace_ui
         if held is not None and held.record.bound and held.record.namespace_uid == namespace_uid:
             return await key_by_id(context, held.record.key_id)
     return None
+
+
+def birth_under(context: Context, key: KeyRecord, namespace: NamespaceFacts, crd: CrdFacts | None, now: datetime) -> Birth:
+    """What the first record of an object that names a key takes from the world: account and region are the key's."""
+    return Birth(
+        domain=context.engine().domain,
+        namespace_uid=namespace.uid,
+        crd_uid=crd.uid if crd else "",
+        account=key.account,
+        region=key.region,
+        transition=context.leadership.transition,
+        now=now,
+    )
