@@ -22,6 +22,7 @@ a plaintext, a PIN, key material, a blob or a token.
     │   ├── ConflictError           somebody else wrote first (409)
     │   ├── ForbiddenError          a right is missing (403)
     │   ├── RefusedError            the content was refused (422)
+    │   ├── ForeignOwnerError       a field belongs to another field manager (names it)
     │   └── StoreUnavailableError   retry later
     ├── FencedError                 a newer leader has written: this process must stop writing
     └── KmsError                    an answer of the KMS API, by AWS's name (see below)
@@ -109,6 +110,10 @@ class ForbiddenError(StoreError):
 
 class RefusedError(StoreError):
     """The API server refused the content."""
+
+
+class ForeignOwnerError(StoreError):
+    """A field of an object belongs to another field manager, which the message names: nothing was written."""
 
 
 class StoreUnavailableError(StoreError):
@@ -205,3 +210,75 @@ class ThrottlingError(KmsError):
     """Too many calls at once. SDKs retry it."""
 
     code = "ThrottlingException"
+
+
+class KeyUnavailableError(KmsError):
+    """The key's store is away. SDKs retry it (HTTP 500)."""
+
+    code = "KeyUnavailableException"
+
+
+class DependencyTimeoutError(KmsError):
+    """A change was written, and its effect did not show in time. SDKs retry it (HTTP 503), and the retry finds it."""
+
+    code = "DependencyTimeoutException"
+
+
+class AlreadyExistsError(KmsError):
+    """The alias exists."""
+
+    code = "AlreadyExistsException"
+
+
+class LimitExceededError(KmsError):
+    """A bound of the service is reached."""
+
+    code = "LimitExceededException"
+
+
+class TagError(KmsError):
+    """Tags that cannot be."""
+
+    code = "TagException"
+
+
+class InvalidAliasNameError(KmsError):
+    """An alias name that is reserved or misshapen."""
+
+    code = "InvalidAliasNameException"
+
+
+class InvalidArnError(KmsError):
+    """An ARN that names nothing that the operation could use."""
+
+    code = "InvalidArnException"
+
+
+class InvalidGrantIdError(KmsError):
+    """No such grant of this key."""
+
+    code = "InvalidGrantIdException"
+
+
+class InvalidGrantTokenError(KmsError):
+    """A grant token that is none of ours, or whose grant is gone."""
+
+    code = "InvalidGrantTokenException"
+
+
+class InvalidMarkerError(KmsError):
+    """A Marker that no list answered with."""
+
+    code = "InvalidMarkerException"
+
+
+class MalformedPolicyDocumentError(KmsError):
+    """A key policy that cannot be read or that would lock everybody out."""
+
+    code = "MalformedPolicyDocumentException"
+
+
+class ConflictingRotationError(KmsError):
+    """A rotation is under way or asked for already."""
+
+    code = "ConflictException"

@@ -241,7 +241,7 @@ def _data_key(
     check_grant_tokens(request.grant_tokens)
     length = _length(request)
     context = encode_context(request.encryption_context)
-    record = yield from admit(world, caller, rule, request.key_id, request.encryption_context)
+    record = yield from admit(world, caller, rule, request.key_id, request.encryption_context, request.grant_tokens)
     _check_target(rule, record)
     if request.dry_run:
         raise refusals.dry_run()
@@ -258,7 +258,7 @@ def _pair(
     check_key_id(request.key_id)
     check_grant_tokens(request.grant_tokens)
     context = encode_context(request.encryption_context)
-    record = yield from admit(world, caller, rule, request.key_id, request.encryption_context)
+    record = yield from admit(world, caller, rule, request.key_id, request.encryption_context, request.grant_tokens)
     _check_target(rule, record)
     if request.dry_run:
         raise refusals.dry_run()

@@ -99,7 +99,9 @@ def describe_key(world: World, caller: Caller, request: DescribeKeyRequest) -> R
     """AWS DescribeKey."""
     check_key_id(request.key_id)
     check_grant_tokens(request.grant_tokens)
-    record = yield from admit(world, caller, RULES[Action.DESCRIBE_KEY], request.key_id)
+    record = yield from admit(
+        world, caller, RULES[Action.DESCRIBE_KEY], request.key_id, tokens=request.grant_tokens
+    )
     return DescribeKeyResponse(key_metadata=metadata_of(record))
 
 

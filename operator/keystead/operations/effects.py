@@ -1,7 +1,10 @@
 """What an operation asks of its driver, as values (sans-I/O). An operation is a generator that yields them.
 
-    Need(review)   answered with True (RBAC allows) or anything else (it does not)
-    Slow(call)     answered with the SlowCall's result, or by throwing the HsmError into the generator
+    Need(review)         answered with True (RBAC allows) or anything else (it does not)
+    Slow(call)           answered with the SlowCall's result, or by throwing the HsmError into the generator
+    Await(ready)         answered when `ready()` holds, or after 250 ms; ThrottlingError for one caller's ninth at once
+    Change(write, done)  a custom resource is written; answered with `done()` as soon as it is not None (the read model shows the
+                         effect), or DependencyTimeoutError after 8 s: the object stays, and a retry finds it
 
 `drive` runs one to its end synchronously, for the CLI and for tests; the server has a driver that awaits.
 """
@@ -13,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from keystead.engine.ports import SlowCall, SlowResult
-from keystead.errors import KeysteadError
+from keystead.errors import KeysteadError, KmsInternalError
+from keystead.operations.writes import Write
 from keystead.policy import SubjectAccessReview
 
 
@@ -31,7 +35,27 @@ class Slow:
     call: SlowCall
 
 
-Effect: TypeAlias = Need | Slow
+@dataclass(frozen=True, slots=True)
+class Await:
+    """A name is not in the read model: another replica may have just made it (AWS.md, Read your writes). `by`: who waits."""
+
+    ready: Callable[[], bool]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A write of intent, and what shows in the read model that the operator carried it out.
+
+    narrows: it takes something away (Disable, Revoke, ...): the answer waits for the sibling workers too
+    """
+
+    write: Write
+    done: Callable[[], object | None]
+    narrows: bool = False
+
+
+Effect: TypeAlias = Need | Slow | Await | Change
 Answer = TypeVar("Answer")
 Running: TypeAlias = Generator[Effect, Any, Answer]
 Facts: TypeAlias = Callable[[SubjectAccessReview], bool]
@@ -40,13 +64,26 @@ AsyncFacts: TypeAlias = Callable[[SubjectAccessReview], Awaitable[bool]]
 AsyncSlowRunner: TypeAlias = Callable[[SlowCall], Awaitable[SlowResult]]
 
 
+def _answer(effect: Effect, facts: Callable[[SubjectAccessReview], Any], slow: Callable[[SlowCall], Any]) -> Any:  # noqa: ANN401
+    """Of those who look at a snapshot: waiting shows nothing new, and they never run an operation that changes something."""
+    match effect:
+        case Need(review):
+            return facts(review)
+        case Slow(call):
+            return slow(call)
+        case Await():
+            return None
+        case Change():
+            raise KmsInternalError("this front door changes nothing")
+
+
 def drive(running: Running[Answer], facts: Facts, slow: SlowRunner) -> Answer:
     """Run an operation to its answer, or to its KmsError."""
     try:
         effect = next(running)
         while True:
             try:
-                result = facts(effect.review) if isinstance(effect, Need) else slow(effect.call)
+                result = _answer(effect, facts, slow)
             except KeysteadError as error:
                 effect = running.throw(error)
             else:
@@ -62,7 +99,8 @@ async def drive_async(running: Running[Answer], facts: AsyncFacts, slow: AsyncSl
         effect = next(running)
         while True:
             try:
-                result = await (facts(effect.review) if isinstance(effect, Need) else slow(effect.call))
+                waiting = _answer(effect, facts, slow)
+                result = None if waiting is None else await waiting
             except KeysteadError as error:
                 effect = running.throw(error)
             else:

@@ -116,6 +116,7 @@ class _Ciphertext:
     key_id: str | None
     algorithm: EncryptionAlgorithm
     context: Mapping[str, str] | None
+    tokens: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def encrypt(world: World, caller: Caller, request: EncryptRequest) -> Running[En
     check_blob("plaintext", request.plaintext, PLAINTEXT)
     check_grant_tokens(request.grant_tokens)
     context = encode_context(request.encryption_context)
-    record = yield from admit(world, caller, rule, request.key_id, request.encryption_context)
+    record = yield from admit(world, caller, rule, request.key_id, request.encryption_context, request.grant_tokens)
     _check_target(rule, record, request.encryption_algorithm, request.encryption_context)
     _check_size(record, request.encryption_algorithm, request.plaintext)
     if request.dry_run:
@@ -158,7 +159,7 @@ def decrypt(world: World, caller: Caller, request: DecryptRequest) -> Running[De
     if request.key_id is not None:
         check_key_id(request.key_id)
     sent = _Ciphertext(
-        request.ciphertext_blob, request.key_id, request.encryption_algorithm, request.encryption_context
+        request.ciphertext_blob, request.key_id, request.encryption_algorithm, request.encryption_context, request.grant_tokens
     )
     source = yield from _admit_source(world, caller, RULES[Action.DECRYPT], sent)
     plaintext = yield from _open(world, source)
@@ -188,9 +189,12 @@ def re_encrypt(world: World, caller: Caller, request: ReEncryptRequest) -> Runni
         request.source_key_id,
         request.source_encryption_algorithm,
         request.source_encryption_context,
+        request.grant_tokens,
     )
     source = yield from _admit_source(world, caller, RULES[Action.RE_ENCRYPT_FROM], sent)
-    record = yield from admit(world, caller, to, request.destination_key_id, request.destination_encryption_context)
+    record = yield from admit(
+        world, caller, to, request.destination_key_id, request.destination_encryption_context, request.grant_tokens
+    )
     _check_target(to, record, algorithm, request.destination_encryption_context)
     plaintext = yield from _open(world, source)
     _check_size(record, algorithm, plaintext)
@@ -214,11 +218,11 @@ def _admit_source(world: World, caller: Caller, rule: Rule, sent: _Ciphertext) -
         if sent.algorithm is not _SYMMETRIC:
             raise ValidationError("KeyId is required for a ciphertext of an asymmetric key.")
         ids = read_ids(sent.blob)
-        record = yield from admit_blob(world, caller, rule, ids, sent.context)
+        record = yield from admit_blob(world, caller, rule, ids, sent.context, sent.tokens)
         if row(record.spec).encryption != (_SYMMETRIC,):
             raise InvalidCiphertextError
     else:
-        record = yield from admit(world, caller, rule, sent.key_id, sent.context)
+        record = yield from admit(world, caller, rule, sent.key_id, sent.context, sent.tokens)
         if record.usage is not rule.usage:
             raise refusals.incorrect_key()
         check_algorithm(record, sent.algorithm)

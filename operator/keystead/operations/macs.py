@@ -65,7 +65,7 @@ def generate_mac(world: World, caller: Caller, request: GenerateMacRequest) -> R
     check_key_id(request.key_id)
     check_blob("message", request.message, MESSAGE)
     check_grant_tokens(request.grant_tokens)
-    record = yield from admit(world, caller, rule, request.key_id)
+    record = yield from admit(world, caller, rule, request.key_id, tokens=request.grant_tokens)
     check_usage(rule, record)
     check_algorithm(record, request.mac_algorithm)
     if request.dry_run:
@@ -86,7 +86,7 @@ def verify_mac(world: World, caller: Caller, request: VerifyMacRequest) -> Runni
     check_blob("message", request.message, MESSAGE)
     check_blob("mac", request.mac, CIPHERTEXT)
     check_grant_tokens(request.grant_tokens)
-    record = yield from admit(world, caller, rule, request.key_id)
+    record = yield from admit(world, caller, rule, request.key_id, tokens=request.grant_tokens)
     check_usage(rule, record)
     check_algorithm(record, request.mac_algorithm)
     material = material_of(record, record.current_version)

@@ -6,7 +6,8 @@ it. Audit joins here later, as one more effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from keystead.engine.algorithms import EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm
 from keystead.engine.blob import BlobIds
@@ -17,7 +18,8 @@ from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import KeyRecord
 from keystead.errors import KmsError
 from keystead.operations import refusals
-from keystead.operations.effects import Need, Running
+from keystead.operations.effects import Await, Need, Running
+from keystead.operations.grant_tokens import read_token
 from keystead.operations.rules import Rule
 from keystead.operations.world import World
 from keystead.policy import Action, Caller, Decision, Question, evaluate
@@ -29,9 +31,13 @@ Algorithm = EncryptionAlgorithm | SigningAlgorithm | MacAlgorithm | KeyAgreement
 _NO_CONTEXT: Mapping[str, str] = {}
 
 
-def admit(world: World, caller: Caller, rule: Rule, key_id: str, context: Context = None) -> Running[KeyRecord]:
-    """The key that a KeyId names, if the caller may use it for this and its state lets it."""
-    record = resolve(world, caller, rule.action, key_id)
+def admit(
+    world: World, caller: Caller, rule: Rule, key_id: str, context: Context = None, tokens: Sequence[str] = ()
+) -> Running[KeyRecord]:
+    """The key that a KeyId names, if the caller may use it for this and its state lets it. `tokens`: grant tokens."""
+    record = yield from resolve(world, caller, rule.action, key_id)
+    if tokens:
+        yield from await_grants(world, caller, tokens)
 
     def refuse() -> KmsError:
         if record.account == caller.account:
@@ -43,11 +49,19 @@ def admit(world: World, caller: Caller, rule: Rule, key_id: str, context: Contex
     return record
 
 
-def admit_blob(world: World, caller: Caller, rule: Rule, ids: BlobIds, context: Context) -> Running[KeyRecord]:
-    """The key that a blob names. Unknown, foreign, gone and denied are one answer."""
-    record = world.keys.by_id(ids.key_id)
-    if record is None or not _is_here(world, record) or not _has_its_namespace(world, record):
+def admit_blob(
+    world: World, caller: Caller, rule: Rule, ids: BlobIds, context: Context, tokens: Sequence[str] = ()
+) -> Running[KeyRecord]:
+    """The key that a blob names. Unknown, foreign, gone and denied are one answer, after one wait."""
+    record = _usable(world, ids.key_id)
+    if record is None or record.account != caller.account:
+        # The wait is the same for a key that does not exist and for one that is somebody else's.
+        yield Await(lambda: _usable(world, ids.key_id, caller.account) is not None, caller.principal)
+        record = _usable(world, ids.key_id)
+    if record is None:
         raise refusals.blob_key()
+    if tokens:
+        yield from await_grants(world, caller, tokens)
     yield from _settle(evaluate(_question(world, caller, rule, record, context)), refusals.blob_key)
     check_state(rule, record)
     return record
@@ -87,9 +101,14 @@ def check_algorithm(record: KeyRecord, algorithm: Algorithm) -> None:
         raise refusals.wrong_algorithm(algorithm.value, record.spec)
 
 
-def resolve(world: World, caller: Caller, action: Action, key_id: str) -> KeyRecord:
-    """The record that a KeyId names: key id, key ARN, alias name, alias ARN. Bare forms: the caller's own account."""
+def resolve(world: World, caller: Caller, action: Action, key_id: str) -> Running[KeyRecord]:
+    """The record that a KeyId names: key id, key ARN, alias name, alias ARN. Bare forms: the caller's own account.
+
+    A name of the own account that the read model does not have is waited for.
+    """
     account, resource = _parts(world, caller, key_id)
+    if account == caller.account and _misses(world, account, resource):
+        yield Await(lambda: not _misses(world, account, resource), caller.principal)
     try:
         record = _find(world, account, resource)
     except KmsError:
@@ -99,6 +118,37 @@ def resolve(world: World, caller: Caller, action: Action, key_id: str) -> KeyRec
     if not _has_its_namespace(world, record):
         raise refusals.foreign(caller, action)
     return record
+
+
+def await_grants(world: World, caller: Caller, tokens: Sequence[str]) -> Running[None]:
+    """Wait for the grants that fresh tokens name. InvalidGrantTokenException for a token that is none of ours, or whose grant is gone."""
+    for token in tokens:
+        named = read_token(world.domain, token)
+        if world.keys.grant(named.grant_id) is not None:
+            continue
+        if named.is_fresh(world.now):
+            yield Await(partial(_is_known, world, named.grant_id), caller.principal)
+        if world.keys.grant(named.grant_id) is None:
+            raise refusals.grant_token()
+
+
+def _is_known(world: World, grant_id: str) -> bool:
+    return world.keys.grant(grant_id) is not None
+
+
+def _usable(world: World, key_id: bytes, account: str | None = None) -> KeyRecord | None:
+    record = world.keys.by_id(key_id)
+    if record is None or not _is_here(world, record) or not _has_its_namespace(world, record):
+        return None
+    return record if account is None or record.account == account else None
+
+
+def _misses(world: World, account: str, resource: str) -> bool:
+    """Whether a well-formed name is not in the read model. A misshapen one is refused without a wait."""
+    if resource.startswith("alias/"):
+        return world.keys.alias(account, world.region, resource) is None
+    key_id = resource[4:]
+    return key_id_form(key_id) is not None and world.keys.by_id(key_id_bytes(key_id)) is None
 
 
 def _parts(world: World, caller: Caller, key_id: str) -> tuple[str, str]:

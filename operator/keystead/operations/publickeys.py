@@ -77,7 +77,9 @@ def get_public_key(world: World, caller: Caller, request: GetPublicKeyRequest) -
     """AWS GetPublicKey."""
     check_key_id(request.key_id)
     check_grant_tokens(request.grant_tokens)
-    record = yield from admit(world, caller, RULES[Action.GET_PUBLIC_KEY], request.key_id)
+    record = yield from admit(
+        world, caller, RULES[Action.GET_PUBLIC_KEY], request.key_id, tokens=request.grant_tokens
+    )
     if row(record.spec).family in (Family.SYMMETRIC, Family.HMAC):
         raise refusals.no_public_key(arn_of(record), record.spec)
     known = algorithms_of(record)
@@ -103,7 +105,7 @@ def derive_shared_secret(
     check_key_id(request.key_id)
     check_blob("publicKey", request.public_key, PUBLIC_KEY)
     check_grant_tokens(request.grant_tokens)
-    record = yield from admit(world, caller, rule, request.key_id)
+    record = yield from admit(world, caller, rule, request.key_id, tokens=request.grant_tokens)
     check_usage(rule, record)
     check_algorithm(record, request.key_agreement_algorithm)
     try:

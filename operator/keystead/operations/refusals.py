@@ -8,6 +8,7 @@ from keystead.engine.identifiers import alias_arn, key_arn
 from keystead.errors import (
     AccessDeniedError,
     IncorrectKeyError,
+    InvalidGrantTokenError,
     InvalidKeyUsageError,
     InvalidStateError,
     KmsError,
@@ -87,6 +88,11 @@ def blob_key() -> KmsError:
 def incorrect_key() -> KmsError:
     """The KeyId given is not the key that made the blob."""
     return IncorrectKeyError("The key ID in the request does not identify a CMK that can perform this operation.")
+
+
+def grant_token() -> KmsError:
+    """A grant token that is none of ours, or whose grant is gone."""
+    return InvalidGrantTokenError("The grant token is not valid.")
 
 
 def orphan(arn: str) -> KmsError:

@@ -26,10 +26,53 @@ class Keys(Protocol):
     def namespace_uid(self, namespace: str) -> str | None:
         """The uid of the live namespace of this name, None where there is none."""
 
+    def grant(self, grant_id: str) -> GrantRecord | None:
+        """The grant record of this id."""
+
+
+class Catalogue(Keys, Protocol):
+    """The read model as the control plane needs it: lists, and records by their objects' names."""
+
+    def key_named(self, namespace: str, name: str) -> KeyRecord | None:
+        """The key record that the KmsKey of this name holds, or held last. Never one that was set aside."""
+
+    def keys_of(self, account: str, region: str) -> Sequence[KeyRecord]:
+        """The keys of an account in a region, tombstones left out, in the order of their ids."""
+
+    def aliases_of(self, account: str, region: str) -> Sequence[AliasRecord]:
+        """The aliases of an account in a region, in the order of their names."""
+
+    def grant_named(self, namespace: str, name: str) -> GrantRecord | None:
+        """The grant record that the KmsGrant of this name holds."""
+
+    def grants_retirable_by(self, principal: str) -> Sequence[GrantRecord]:
+        """Grants that name this principal, in canonical form, as the one that may retire them; in the order of their ids."""
+
+    def last_use(self, key_id: str) -> LastUse | None:
+        """The last cryptographic use of a key that is known, merged over all replicas (5 minutes' accuracy)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastUse:
+    """AWS KeyLastUsageData: of a successful cryptographic call. `event_id` is the CloudTrail event's."""
+
+    operation: str
+    time: datetime
+    event_id: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What names the object of a create: SHA-256 of the body, and the SDK's invocation id ("": none; then the name is random)."""
+
+    body_digest: bytes = b""
+    invocation_id: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`entropy` answers fresh random bytes; `now` is the moment of the call."""
+    """`entropy` answers fresh random bytes; `now` is the moment of the call; `tracking_since`: from when uses were counted."""
 
     domain: Domain
     fast: FastLane
@@ -38,3 +81,12 @@ class World:
     region: str
     now: datetime
     entropy: Callable[[int], bytes]
+    call: Call = Call()
+    tracking_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlWorld(World):
+    """The World of an operation that lists or changes."""
+
+    keys: Catalogue

@@ -42,6 +42,10 @@ class OneKey:
         """The account's root needs no grant."""
         return ()
 
+    def grant(self, grant_id: str) -> GrantRecord | None:
+        """The account's root needs no grant."""
+        return None
+
     def namespace_uid(self, namespace: str) -> str | None:
         """The live namespace's uid."""
         return self.live_namespace_uid if namespace == self.record.namespace else None

@@ -13,21 +13,11 @@ from keystead.engine.plan.secret import DesiredSecret, SecretFacts
 from keystead.engine.ports import Domain, FastLane, SlowCall, SlowResult
 from keystead.engine.record import SealedRecord
 from keystead.engine.record.common import RecordBase
-from keystead.resources.vocabulary import KeySpec, Protection
+from keystead.resources.vocabulary import KeySpec, ObjectKind, Protection
 
 
-class Kind(StrEnum):
-    """The kinds that are reconciled."""
-
-    KEY = "KmsKey"
-    ALIAS = "KmsAlias"
-    GRANT = "KmsGrant"
-    DATA_KEY = "KmsDataKey"
-
-    @property
-    def plural(self) -> str:
-        """As in the CRD's name and the API path."""
-        return {"KmsAlias": "kmsaliases"}.get(self.value, f"{self.value.lower()}s")
+Kind = ObjectKind
+"""The kinds that are reconciled."""
 
 
 @dataclass(frozen=True, slots=True)

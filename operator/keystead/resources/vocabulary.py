@@ -179,3 +179,17 @@ class WorkloadKind(StrEnum):
     DEPLOYMENT = "Deployment"
     STATEFUL_SET = "StatefulSet"
     DAEMON_SET = "DaemonSet"
+
+
+class ObjectKind(StrEnum):
+    """The namespaced kinds that are reconciled."""
+
+    KEY = "KmsKey"
+    ALIAS = "KmsAlias"
+    GRANT = "KmsGrant"
+    DATA_KEY = "KmsDataKey"
+
+    @property
+    def plural(self) -> str:
+        """As in the CRD's name and the API path."""
+        return {"KmsAlias": "kmsaliases"}.get(self.value, f"{self.value.lower()}s")

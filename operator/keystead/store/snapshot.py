@@ -44,6 +44,10 @@ class Snapshot:
         """All grants of a key."""
         return tuple(self.grants.get(key_id, ()))
 
+    def grant(self, grant_id: str) -> GrantRecord | None:
+        """The grant record of this id."""
+        return next((grant for held in self.grants.values() for grant in held if grant.grant_id == grant_id), None)
+
     def namespace_uid(self, namespace: str) -> str | None:
         """The live namespace's uid."""
         return self.namespaces.get(namespace)
