@@ -16,7 +16,7 @@ packages:
 .venv/lock.done: requirements/dev.txt pyproject.toml | packages
 	@$(STEP) "Python environment from the lock (usually 60 s)" bash -c '\
 	  { [ -x .venv/bin/python ] || $(PYTHON) -m venv .venv; } && \
-	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt && \
+	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt && \
 	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
 	  touch .venv/lock.done'
 
@@ -65,8 +65,10 @@ demo-down: setup  ## end what the demo left running
 lock: | packages  ## new lock files with hashes and no index addresses
 	@[ -x .venv/bin/uv ] || { $(PYTHON) -m venv .venv && .venv/bin/python -m pip install --quiet uv; }
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements/runtime.txt
-	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 pyproject.toml --group dev -o requirements/dev.txt
+	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --overrides requirements/dev.overrides pyproject.toml --group dev -o requirements/dev.txt
 	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --group go -o requirements/go.txt
+	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --group clients -o requirements/clients.txt
+	@.venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --group peers -o requirements/peers.txt
 
 wheel: setup  ## dist/: the wheel, and the wheelhouse that the image is built from, offline
 	@$(STEP) "wheelhouse" bash -c '$(PY) -m pip wheel --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt -w wheelhouse && $(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation . -w wheelhouse'

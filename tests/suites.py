@@ -133,7 +133,7 @@ def run_on(version: str, python: str) -> Result:
         print(f"==> environment for Python {version} (usually 60 s)", flush=True)
         pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([python, "-m", "venv", str(folder)], check=True)
-        subprocess.run([*pip, "--require-hashes", "-r", str(lock)], check=True)
+        subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(lock)], check=True)
         subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], check=True)
         stamp.touch()
     unit = SUITES[0]
