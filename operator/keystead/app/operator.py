@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -17,29 +16,15 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from keystead.app.controller import Controller, Ports
 from keystead.app.engine import EngineHolder
 from keystead.app.metrics import Metrics
-from keystead.engine.freshness import Memory
-from keystead.engine.identifiers import orphan_name
 from keystead.errors import FencedError, StoreError
 from keystead.handlers.probes import serve
 from keystead.handlers.watch import stop_on_signals, watch
 from keystead.hsm.memory import look
-from keystead.reconciler.accounts import Accounts
-from keystead.reconciler.alias import AliasLife
-from keystead.reconciler.aside import KeysAndAside, aside_ref
-from keystead.reconciler.book import RecordBook
-from keystead.reconciler.context import Context
-from keystead.reconciler.data_key import DataKeyLife
-from keystead.reconciler.driver import Driver
-from keystead.reconciler.feed import Feed
-from keystead.reconciler.grant import GrantLife
-from keystead.reconciler.index import Entry, RecordIndex
-from keystead.reconciler.key import KeyLife
-from keystead.reconciler.ports import Kind
-from keystead.reconciler.queue import Class, WorkQueue
-from keystead.reconciler.windows import Windows
-from keystead.reconciler.workers import Reconciler, Workers
+from keystead.reconciler.ports import Kind, ObjectRef
+from keystead.reconciler.workers import Workers
 from keystead.settings import Settings
 from keystead.store.kube import Kube, connect
 from keystead.store.lease import LeaseElector
@@ -69,11 +54,10 @@ class Operator:
         self._monotonic = monotonic
         self.settings = settings
         self.kube = kube
-        self.queue = WorkQueue(refreshes=max(1, settings.operator.workers // 4))
-        self.feed = Feed(self.queue, cluster.watch_namespaces)
-        self.memory = Memory()
+        self.controller = Controller(settings.operator.workers, cluster.watch_namespaces, self._forget)
+        self.queue, self.feed = self.controller.queue, self.controller.feed
+        self.memory, self.index = self.controller.memory, self.controller.index
         self.records = KubeRecords(kube, cluster.records_namespace)
-        self.index = RecordIndex(self.memory, self._record_changed)
         self.record_watch = RecordWatch(self.records, self.index)
         self.lease = LeaseElector(kube, cluster.namespace, _identity(settings), settings.operator, self.index.floor)
         self.metrics = Metrics(self.queue, self.index.orphans, self.lease, self._sessions, self.index.windows)
@@ -83,28 +67,21 @@ class Operator:
         self.workers = self._make_workers()
 
     def _make_workers(self) -> Workers:
-        context = Context(
-            book=RecordBook(self.records, self.lease, self.memory, self.index),
-            index=self.index,
-            windows=Windows(self._monotonic),
+        ports = Ports(
+            records=self.records,
             objects=KubeObjects(self.kube, self.metrics.crd_state),
             secrets=KubeSecrets(self.kube),
             leadership=self.lease,
             clock=self.kube.clock,
             engine=self.engine,
-            entropy=os.urandom,
-            announce=self.feed.will_write,
             region=self.settings.cluster.region,
             refresh_period=self.settings.operator.refresh_period,
+            monotonic=self._monotonic,
         )
-        keys = Driver(context, KeyLife(context, Accounts(context.book)))
-        reconcilers: dict[Kind, Reconciler] = {
-            Kind.KEY: KeysAndAside(context, keys),
-            Kind.ALIAS: Driver(context, AliasLife(context)),
-            Kind.GRANT: Driver(context, GrantLife(context)),
-            Kind.DATA_KEY: Driver(context, DataKeyLife(context)),
-        }
-        return Workers(self.queue, reconcilers, self.lease, self.metrics, random.random)
+        return self.controller.workers(ports, self.metrics)
+
+    def _forget(self, ref: ObjectRef) -> None:
+        self.metrics.forget(ref)
 
     def _sessions(self) -> int:
         return self.engine.sessions()
@@ -112,29 +89,6 @@ class Operator:
     def _seen(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
         self.metrics.seen(kind, event, body)
         self.feed.seen(kind, event, body)
-
-    def _record_changed(self, entry: Entry) -> None:
-        """A record is new, different or gone: wake what it concerns."""
-        ref = entry.ref
-        if entry.aside:
-            if entry.ends is not None:
-                self.queue.add(aside_ref(orphan_name(entry.keys[0])), Class.REFRESH)
-            return
-        if entry.bound or entry.waits:
-            self.feed.refresh(ref)
-        if not entry.bound:
-            self.metrics.forget(ref)
-        if ref.kind is Kind.KEY:
-            self.feed.record_changed(ref, self.index.data_keys_of(entry.keys[0]))
-            return
-        for key_id in entry.keys:
-            key = self.index.object_of(key_id)
-            if key is not None:
-                self.feed.dependants_changed(key)
-        if ref.kind is Kind.ALIAS:
-            self.feed.record_changed(ref)
-            if not entry.bound:
-                self.feed.alias_freed(ref.namespace)
 
     def missing(self) -> str | None:
         """What readiness lacks."""

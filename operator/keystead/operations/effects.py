@@ -2,6 +2,7 @@
 
     Need(review)         answered with True (RBAC allows) or anything else (it does not)
     Slow(call)           answered with the SlowCall's result, or by throwing the HsmError into the generator
+    Probe(spec)          answered with the protection that the key store can give a key spec, None: unsupported
     Await(ready)         answered when `ready()` holds, or after 250 ms; ThrottlingError for one caller's ninth at once
     Change(write, done)  a custom resource is written; answered with `done()` as soon as it is not None (the read model shows the
                          effect), or DependencyTimeoutError after 8 s: the object stays, and a retry finds it
@@ -19,6 +20,7 @@ from keystead.engine.ports import SlowCall, SlowResult
 from keystead.errors import KeysteadError, KmsInternalError
 from keystead.operations.writes import Write
 from keystead.policy import SubjectAccessReview
+from keystead.resources.vocabulary import KeySpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,13 @@ class Slow:
     """A token call that must not run in the event loop."""
 
     call: SlowCall
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Can the key store make keys of this spec? A first answer takes a probe in a slow lane."""
+
+    spec: KeySpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ class Change:
     narrows: bool = False
 
 
-Effect: TypeAlias = Need | Slow | Await | Change
+Effect: TypeAlias = Need | Slow | Probe | Await | Change
 Answer = TypeVar("Answer")
 Running: TypeAlias = Generator[Effect, Any, Answer]
 Facts: TypeAlias = Callable[[SubjectAccessReview], bool]
@@ -73,7 +82,7 @@ def _answer(effect: Effect, facts: Callable[[SubjectAccessReview], Any], slow: C
             return slow(call)
         case Await():
             return None
-        case Change():
+        case Probe() | Change():
             raise KmsInternalError("this front door changes nothing")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -20,11 +21,13 @@ _MOST = 64
 class Accounts:
     """Finds or claims the account of a namespace. Remembers what it found: an account never changes hands, but by adoption.
 
+    `given`: ids that somebody chose, by namespace (`keystead dev --account`); they are claimed like derived ones.
     One at a time: a key that is made while another one is adopted must not give one namespace two accounts.
     """
 
-    def __init__(self, book: RecordBook) -> None:
+    def __init__(self, book: RecordBook, given: Mapping[str, AccountId] | None = None) -> None:
         self._book = book
+        self._given = given or {}
         self._turn = asyncio.Lock()
         self._known: dict[tuple[str, str], AccountId] = {}
 
@@ -60,13 +63,16 @@ class Accounts:
     async def _existing(self, domain: Domain, install_id: bytes, owner: tuple[str, str]) -> AccountId | None:
         """The account that this namespace of this uid has, without claiming one."""
         for n in range(_MOST):
-            candidate = account_id(install_id, owner[0], n)
+            candidate = self._candidate(install_id, owner[0], n)
             held = await self._book.read(domain, record_name(RecordKind.ACCOUNT, candidate), AccountRecord)
             if held is None:
                 return None
             if (held.record.namespace, held.record.namespace_uid) == owner:
                 return candidate
         return None
+
+    def _candidate(self, install_id: bytes, namespace: str, n: int) -> AccountId:
+        return self._given.get(namespace) or account_id(install_id, namespace, n)
 
     async def _install(self, domain: Domain) -> InstallRecord:
         held = await self._book.read(domain, record_name(RecordKind.INSTALL), InstallRecord)
@@ -82,7 +88,7 @@ class Accounts:
     ) -> AccountId:
         namespace, uid = owner
         for n in range(_MOST):
-            candidate = account_id(install_id, namespace, n)
+            candidate = self._candidate(install_id, namespace, n)
             name = record_name(RecordKind.ACCOUNT, candidate)
             held = await self._book.read(domain, name, AccountRecord)
             if held is None:

@@ -15,7 +15,6 @@ from keystead.engine.record import SealedRecord
 from keystead.engine.record.common import RecordBase
 from keystead.resources.vocabulary import KeySpec, ObjectKind, Protection
 
-
 Kind = ObjectKind
 """The kinds that are reconciled."""
 
