@@ -4,7 +4,7 @@ PYTHON ?= python3
 STEP := .ci/step
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint test test-unit test-token test-cluster test-helm test-long mutants bench bench-scale crds reference demo demo-down lock wheel
+.PHONY: help setup packages lint test test-unit test-token test-clients test-cluster test-helm test-long mutants bench bench-scale crds model reference demo demo-down lock wheel
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | expand -t 16
@@ -22,23 +22,27 @@ packages:
 
 setup: .venv/lock.done  ## .venv/bin/keystead, and nothing else
 
-.PHONY: binaries kryoptic
+.PHONY: binaries kryoptic clients
 binaries: setup
 	@$(STEP) "Kubernetes, etcd and Helm (cold: 9 minutes; then nothing)" $(PY) -m tests.cluster.build
 kryoptic: setup
 	@$(STEP) "kryoptic, the second PKCS#11 token (cold: 4 minutes; then nothing)" $(PY) -m tests.hsm.kryoptic.build
+clients: setup
+	@$(STEP) "the clients of others: SOPS, AWS SDKs (cold: 4 minutes; then nothing)" $(PY) -m tests.clients.build
 
 lint: setup  ## ruff, mypy, import-linter
 	@$(STEP) "ruff" .venv/bin/ruff check --quiet .
 	@$(STEP) "mypy" .venv/bin/mypy --no-error-summary
 	@$(STEP) "layers" .venv/bin/lint-imports --no-cache
 
-test: lint binaries kryoptic  ## everything
+test: lint binaries kryoptic clients  ## everything
 	@$(PY) -m tests.suites
 test-unit: setup  ## no token, no cluster
 	@$(PY) -m tests.suites unit
 test-token: setup kryoptic  ## SoftHSM2 and kryoptic
 	@$(PY) -m tests.suites token
+test-clients: setup clients  ## unmodified clients of others against `keystead dev`
+	@$(PY) -m tests.suites clients
 test-cluster: setup binaries  ## a real API server
 	@$(PY) -m tests.suites cluster
 test-helm: setup binaries  ## the chart, with real Helm on a real API server
@@ -54,6 +58,8 @@ bench-scale: setup binaries  ## 10,000 keys and as many other objects: memory, s
 
 crds: setup  ## regenerate crds/ and the chart's copies from the typed models
 	@$(PY) -m keystead.resources crds crds charts/keystead/crd-bases
+model: setup  ## regenerate server/kms_model.json from the botocore in the lock
+	@$(PY) -m tests.server.make_model
 reference: setup  ## regenerate docs/reference from the same models and tables
 	@$(PY) -m keystead.resources reference docs/reference
 

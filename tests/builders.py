@@ -29,6 +29,7 @@ from keystead.engine.record import (
     Wrap,
 )
 from keystead.operations import OPERATIONS, World, drive
+from keystead.operations.world import ControlWorld, LastUse
 from keystead.policy import Caller, SubjectAccessReview, root_caller, service_account_caller
 from keystead.resources.vocabulary import (
     DeletionPolicy,
@@ -228,12 +229,13 @@ def an_app(**changes: Any) -> Caller:
 
 @dataclass
 class Records:
-    """The read port over a handful of records."""
+    """The read port over a handful of records (operations.world.Catalogue)."""
 
     keys: dict[bytes, KeyRecord] = field(default_factory=dict)
     aliases: dict[tuple[str, str, str], AliasRecord] = field(default_factory=dict)
     grants: dict[bytes, list[GrantRecord]] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=lambda: dict(NAMESPACES))
+    uses: dict[str, LastUse] = field(default_factory=dict)
 
     def add(self, record: KeyRecord | AliasRecord | GrantRecord) -> None:
         match record:
@@ -256,6 +258,33 @@ class Records:
     def namespace_uid(self, namespace: str) -> str | None:
         return self.namespaces.get(namespace)
 
+    def grant(self, grant_id: str) -> GrantRecord | None:
+        return next((grant for grant in self._grants() if grant.grant_id == grant_id), None)
+
+    def key_named(self, namespace: str, name: str) -> KeyRecord | None:
+        return next((key for key in self.keys.values() if (key.namespace, key.name) == (namespace, name)), None)
+
+    def keys_of(self, account: str, region: str) -> Sequence[KeyRecord]:
+        found = [key for key in self.keys.values() if (key.account, key.region) == (account, region)]
+        return sorted((key for key in found if key.state is not KeyState.DESTROYED), key=lambda key: key.key_id)
+
+    def aliases_of(self, account: str, region: str) -> Sequence[AliasRecord]:
+        found = [alias for alias in self.aliases.values() if (alias.account, alias.region) == (account, region)]
+        return sorted(found, key=lambda alias: alias.alias_name)
+
+    def grant_named(self, namespace: str, name: str) -> GrantRecord | None:
+        return next((grant for grant in self._grants() if (grant.namespace, grant.name) == (namespace, name)), None)
+
+    def grants_retirable_by(self, principal: str) -> Sequence[GrantRecord]:
+        found = [grant for grant in self._grants() if grant.retiring_principal == principal]
+        return sorted(found, key=lambda grant: grant.grant_id)
+
+    def last_use(self, key_id: str) -> LastUse | None:
+        return self.uses.get(key_id)
+
+    def _grants(self) -> list[GrantRecord]:
+        return [grant for grants in self.grants.values() for grant in grants]
+
 
 class Entropy:
     """Fresh bytes without an operating system: a counter through SHAKE-256."""
@@ -270,6 +299,17 @@ class Entropy:
 
 def a_world(hsm: Hsm, *records: KeyRecord | AliasRecord | GrantRecord, **changes: Any) -> World:
     """A world that holds these records."""
+    return World(**_members(hsm, records, changes))
+
+
+def a_control_world(hsm: Hsm, *records: KeyRecord | AliasRecord | GrantRecord, **changes: Any) -> ControlWorld:
+    """A world that holds these records, for an operation that lists or changes."""
+    return ControlWorld(**_members(hsm, records, changes))
+
+
+def _members(
+    hsm: Hsm, records: Sequence[KeyRecord | AliasRecord | GrantRecord], changes: dict[str, Any]
+) -> dict[str, Any]:
     keys = Records()
     for record in records:
         keys.add(record)
@@ -282,7 +322,7 @@ def a_world(hsm: Hsm, *records: KeyRecord | AliasRecord | GrantRecord, **changes
         "now": NOW,
         "entropy": Entropy(),
     }
-    return World(**{**members, **changes})
+    return {**members, **changes}
 
 
 @dataclass

@@ -24,6 +24,8 @@ a plaintext, a PIN, key material, a blob or a token.
     │   ├── RefusedError            the content was refused (422)
     │   ├── ForeignOwnerError       a field belongs to another field manager (names it)
     │   └── StoreUnavailableError   retry later
+    ├── IdentityTokenError          a web identity token that nobody vouches for
+    │   └── IdentityTokenExpiredError
     ├── FencedError                 a newer leader has written: this process must stop writing
     └── KmsError                    an answer of the KMS API, by AWS's name (see below)
 """
@@ -117,11 +119,21 @@ class ForeignOwnerError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The API server is away or overloaded. The work is tried again later."""
+    """The API server is away or overloaded. The work is tried again later. `status`: what it answered; 0: nothing."""
+
+    status = 0
 
 
 class FencedError(KeysteadError):
     """A record carries a newer leader's transition number: this process lost the lead and must not write."""
+
+
+class IdentityTokenError(KeysteadError):
+    """A web identity token that is none: bad signature, audience, issuer or form, or its ServiceAccount or Pod has gone."""
+
+
+class IdentityTokenExpiredError(IdentityTokenError):
+    """It was a web identity token; its time is over."""
 
 
 class KmsError(KeysteadError):
@@ -282,3 +294,33 @@ class ConflictingRotationError(KmsError):
     """A rotation is under way or asked for already."""
 
     code = "ConflictException"
+
+
+class MissingAuthenticationTokenError(KmsError):
+    """A request without credentials."""
+
+    code = "MissingAuthenticationTokenException"
+
+
+class IncompleteSignatureError(KmsError):
+    """An Authorization header, or what belongs to it, that cannot be read."""
+
+    code = "IncompleteSignatureException"
+
+
+class UnrecognizedClientError(KmsError):
+    """An access key or a session token that is none of ours."""
+
+    code = "UnrecognizedClientException"
+
+
+class ExpiredTokenError(KmsError):
+    """Temporary credentials whose time is over."""
+
+    code = "ExpiredTokenException"
+
+
+class InvalidRequestSignatureError(KmsError):
+    """The request's signature, its scope or its time. Not InvalidSignatureError: that is a message's, in Verify."""
+
+    code = "InvalidSignatureException"

@@ -95,12 +95,39 @@ class OperatorSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """The AWS endpoint. Seconds unless said otherwise.
+
+    port          8443: KMS and STS, TLS
+    probe_port    8081: /healthz, /readyz, /metrics of the Pod; 0 = any free port, printed
+    workers       1: processes that share the port; one a core is the most that helps
+    tls_cert      PEM chain, read again when it changes
+    tls_key       its private key
+    max_stale     60: a worker cut off from the API server serves on for this long, then fails closed; 0 = not at all
+    drain         20: after SIGTERM open calls may end within this time; the Pod's grace period must be longer
+    lame_duck     5: after SIGTERM new connections are still taken for this long: a Service takes a moment to hear of it
+    audience      keystead: the audience that ServiceAccount tokens must have
+    """
+
+    port: int = 8443
+    probe_port: int = 8081
+    workers: int = 1
+    tls_cert: Path = Path("/run/keystead/tls/tls.crt")
+    tls_key: Path = Path("/run/keystead/tls/tls.key")
+    max_stale: float = 60.0
+    drain: float = 20.0
+    lame_duck: float = 5.0
+    audience: str = "keystead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All groups."""
 
     hsm: HsmSettings = field(default_factory=HsmSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     operator: OperatorSettings = field(default_factory=OperatorSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
 
 
 _REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
@@ -136,6 +163,21 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
             probe_port=int(_number(env, "KEYSTEAD_PROBE_PORT", 8080, 0, 65535)),
             identity=env.get("KEYSTEAD_IDENTITY", ""),
         ),
+        server=_server(env),
+    )
+
+
+def _server(env: Mapping[str, str]) -> ServerSettings:
+    default = ServerSettings()
+    return ServerSettings(
+        port=int(_number(env, "KEYSTEAD_SERVER_PORT", default.port, 0, 65535)),
+        probe_port=int(_number(env, "KEYSTEAD_SERVER_PROBE_PORT", default.probe_port, 0, 65535)),
+        workers=int(_number(env, "KEYSTEAD_SERVER_WORKERS", default.workers, 1, 64)),
+        tls_cert=Path(env.get("KEYSTEAD_TLS_CERT", str(default.tls_cert))),
+        tls_key=Path(env.get("KEYSTEAD_TLS_KEY", str(default.tls_key))),
+        max_stale=_number(env, "KEYSTEAD_MAX_STALE", default.max_stale, 0, 3600),
+        drain=_number(env, "KEYSTEAD_DRAIN", default.drain, 0, 600),
+        lame_duck=_number(env, "KEYSTEAD_LAME_DUCK", default.lame_duck, 0, 60),
     )
 
 

@@ -19,16 +19,20 @@ DEFAULT_KUBERNETES = "1.37"
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One folder under tools/: a go.mod of its own, because the dependencies of these programs clash."""
+    """One folder under tools/: a go.mod of its own, because the dependencies of these programs clash.
+
+    `root` is another folder of tools, for a program that is not the cluster's (tests/clients/build.py).
+    """
 
     folder: str
     path: str
     version: str
     ldflags: str
+    root: Path = TOOLS
 
     @property
     def directory(self) -> Path:
-        return TOOLS / self.folder
+        return self.root / self.folder
 
 
 @dataclass(frozen=True, slots=True)

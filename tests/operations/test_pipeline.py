@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.builders import (
     ACCOUNT,
+    APP,
+    NOW,
     OTHER_ACCOUNT,
     OTHER_UID,
     REGION,
@@ -23,10 +26,18 @@ from tests.builders import (
 from tests.operations.requests import CONTEXT, KEYS, a_blob, a_request, the_key
 
 from keystead.engine.identifiers import alias_arn, key_arn
-from keystead.errors import AccessDeniedError, KmsError, NotFoundException, ValidationError
+from keystead.errors import (
+    AccessDeniedError,
+    InvalidGrantTokenError,
+    KmsError,
+    NotFoundException,
+    ValidationError,
+)
 from keystead.operations import OPERATIONS
 from keystead.operations.describe import DescribeKeyRequest
+from keystead.operations.effects import Await
 from keystead.operations.encryption import DecryptRequest, EncryptRequest, ReEncryptRequest
+from keystead.operations.grant_tokens import make_token
 from keystead.policy import root_caller
 from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyState
 
@@ -211,8 +222,13 @@ def test_a_key_with_a_policy_of_its_own_serves_nobody(hsm, operation):
     key = the_key(hsm, operation, policy=b"{}")
     request = a_request(hsm, operation, key)
     world = a_world(hsm, key, a_grant(key, *GrantOperation))
+    root = root_caller(ACCOUNT, "team-a")
+    if operation == "DescribeKey":  # what shows the policy goes on as if it were the default one
+        call(hsm, world, request, caller=root)
+        assert type(refusal(hsm, a_world(hsm, key), request, rbac=Rbac(answer=False))) is AccessDeniedError
+        return
     assert type(refusal(hsm, world, request)) is AccessDeniedError
-    assert type(refusal(hsm, world, request, caller=root_caller(ACCOUNT, "team-a"))) is AccessDeniedError
+    assert type(refusal(hsm, world, request, caller=root)) is AccessDeniedError
 
 
 @operations
@@ -277,22 +293,91 @@ def test_decrypt_and_encrypt_rights_do_not_re_encrypt(hsm):
     assert type(refusal(hsm, world, request, rbac=Rbac(answer=False))) is AccessDeniedError
 
 
-@pytest.mark.parametrize(
-    ("tokens", "bad"), [(("t",) * 10, False), (("t",) * 11, True), (("",), True), (("t" * 8193,), True)]
-)
-def test_grant_tokens_are_bounded(hsm, tokens, bad):
+@pytest.mark.parametrize(("count", "bad"), [(10, False), (11, True)])
+def test_a_request_has_ten_grant_tokens_at_most(hsm, count, bad):
     key = a_key(hsm)
+    grant = a_grant(key, GrantOperation.DESCRIBE_KEY)
+    tokens = (make_token(hsm.domain, grant.grant_id, NOW),) * count
     request = DescribeKeyRequest(key_id=key.key_id, grant_tokens=tokens)
     if bad:
-        assert type(refusal(hsm, a_world(hsm, key), request)) is ValidationError
+        assert type(refusal(hsm, a_world(hsm, key, grant), request)) is ValidationError
     else:
-        call(hsm, a_world(hsm, key), request)
+        call(hsm, a_world(hsm, key, grant), request)
+
+
+@pytest.mark.parametrize("token", ["", "t" * 8193])
+def test_a_grant_token_has_1_to_8192_characters(hsm, token):
+    request = DescribeKeyRequest(key_id=a_key(hsm).key_id, grant_tokens=(token,))
+    assert type(refusal(hsm, a_world(hsm, a_key(hsm)), request)) is ValidationError
+
+
+@pytest.mark.parametrize("token", ["t", "x" * 64, "x" * 103, "\u00e9" * 103, "=" * 103, "A" * 104])
+def test_a_grant_token_that_is_none_of_ours_is_refused(hsm, token):
+    request = DescribeKeyRequest(key_id=a_key(hsm).key_id, grant_tokens=(token,))
+    assert refusal(hsm, a_world(hsm, a_key(hsm)), request).code == "InvalidGrantTokenException"
+
+
+def test_a_grant_token_with_one_character_changed_is_refused(hsm):
+    key = a_key(hsm)
+    grant = a_grant(key, GrantOperation.DESCRIBE_KEY)
+    token = make_token(hsm.domain, grant.grant_id, NOW)
+    for at in range(0, len(token) - 1, 7):
+        changed = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
+        request = DescribeKeyRequest(key_id=key.key_id, grant_tokens=(changed,))
+        assert refusal(hsm, a_world(hsm, key, grant), request).code == "InvalidGrantTokenException"
 
 
 def test_a_grant_token_opens_nothing_by_itself(hsm):
     key = a_key(hsm)
-    request = DescribeKeyRequest(key_id=key.key_id, grant_tokens=("x" * 64,))
-    assert type(refusal(hsm, a_world(hsm, key), request, rbac=Rbac(answer=False))) is AccessDeniedError
+    others = a_grant(key, GrantOperation.DESCRIBE_KEY, to=f"{APP}2")
+    request = DescribeKeyRequest(key_id=key.key_id, grant_tokens=(make_token(hsm.domain, others.grant_id, NOW),))
+    assert type(refusal(hsm, a_world(hsm, key, others), request, rbac=Rbac(answer=False))) is AccessDeniedError
+
+
+def wait_for(hsm, world, grant, request, age=timedelta(0)):
+    """(the answer, how often it waited): the grant arrives at the first wait."""
+    waits = 0
+
+    def arrive(effect):
+        nonlocal waits
+        waits += 1
+        world.keys.add(grant)
+
+    running = OPERATIONS["DescribeKey"].function(replace(world, now=NOW + age), an_app(), request)
+    effect = next(running)
+    try:
+        while True:
+            effect = running.send(arrive(effect) if isinstance(effect, Await) else False)
+    except StopIteration as stop:
+        return stop.value, waits
+
+
+def test_a_fresh_grant_token_waits_for_its_grant(hsm):
+    key = a_key(hsm)
+    grant = a_grant(key, GrantOperation.DESCRIBE_KEY)
+    request = DescribeKeyRequest(
+        key_id=key.key_id, grant_tokens=(make_token(hsm.domain, grant.grant_id, NOW),)
+    )
+    answer, waits = wait_for(hsm, a_world(hsm, key), grant, request)
+    assert (answer.key_metadata.key_id, waits) == (key.key_id, 1)
+
+
+@pytest.mark.parametrize("age", [timedelta(minutes=5, seconds=1), -timedelta(minutes=5, seconds=1)])
+def test_an_old_grant_token_waits_for_nothing(hsm, age):
+    key = a_key(hsm)
+    grant = a_grant(key, GrantOperation.DESCRIBE_KEY)
+    request = DescribeKeyRequest(
+        key_id=key.key_id, grant_tokens=(make_token(hsm.domain, grant.grant_id, NOW),)
+    )
+    with pytest.raises(InvalidGrantTokenError):
+        wait_for(hsm, a_world(hsm, key), grant, request, age)
+
+
+def test_the_token_of_a_grant_that_is_gone_is_refused(hsm):
+    key = a_key(hsm)
+    token = make_token(hsm.domain, a_grant(key, GrantOperation.DESCRIBE_KEY).grant_id, NOW)
+    request = DescribeKeyRequest(key_id=key.key_id, grant_tokens=(token,))
+    assert refusal(hsm, a_world(hsm, key), request).code == "InvalidGrantTokenException"
 
 
 def test_an_only_grant_caller_is_held_to_that_grant(hsm):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keystead.policy import Action
-from keystead.policy.actions import ACTIONS, Constraint
+from keystead.policy.actions import ACTIONS, KEYLESS, Constraint
 from keystead.resources.vocabulary import GrantOperation
 
 
@@ -11,10 +11,26 @@ def test_every_action_has_a_row():
     assert set(ACTIONS) == set(Action)
 
 
-def test_every_grant_operation_is_an_action_and_only_generate_random_is_no_grant_operation():
-    grantable = {row.grantable for row in ACTIONS.values() if row.grantable is not None}
-    assert grantable == set(GrantOperation)
-    assert [action for action, row in ACTIONS.items() if row.grantable is None] == [Action.GENERATE_RANDOM]
+def test_every_grant_operation_is_an_action_that_a_grant_of_it_allows():
+    grantable = {action.value: row.grantable for action, row in ACTIONS.items() if row.grantable is not None}
+    assert grantable == {operation.value: operation for operation in GrantOperation}
+
+
+def test_no_grant_allows_what_changes_a_key():
+    changing = [action for action in Action if action.name.endswith(("_KEY", "_TAGS", "_RESOURCE", "_POLICY", "_ALIAS"))]
+    others = [action for action in changing if action.value not in ("DescribeKey", "GenerateDataKey", "GetPublicKey")]
+    assert len(others) > 10
+    assert all(ACTIONS[action].grantable is None for action in others)
+
+
+def test_keyless_actions_are_those_that_name_no_key():
+    assert {action.value for action in KEYLESS} == {
+        "GenerateRandom",
+        "CreateKey",
+        "ListKeys",
+        "ListAliases",
+        "ListRetirableGrants",
+    }
 
 
 def test_verbs_are_the_actions_in_lower_case():
@@ -29,9 +45,12 @@ def test_only_describe_and_retire_ignore_a_constraint():
 
 
 def test_asymmetric_and_mac_actions_refuse_a_constraint():
-    refusing = {action for action, row in ACTIONS.items() if row.constraint is Constraint.REFUSED}
+    refusing = {
+        action
+        for action, row in ACTIONS.items()
+        if row.constraint is Constraint.REFUSED and row.grantable is not None
+    }
     assert refusing == {
-        Action.GENERATE_RANDOM,
         Action.GENERATE_MAC,
         Action.VERIFY_MAC,
         Action.SIGN,

@@ -61,6 +61,27 @@ def test_a_key_with_a_policy_of_its_own_serves_nobody(caller):
     assert is_denied(ask(caller, key, a_grant(key, *GrantOperation, to=caller.principal)))
 
 
+OF_POLICY = (Action.DESCRIBE_KEY, Action.GET_KEY_POLICY, Action.PUT_KEY_POLICY)
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_of_a_key_with_a_policy_of_its_own_only_the_policy_is_shown_and_changed(action):
+    key = a_key(HSM, policy=b"{}")
+    answers = [ask(caller, key, action=action) for caller in (ROOT, an_app())]
+    if action in OF_POLICY:
+        assert is_allowed(answers[0])
+        assert isinstance(answers[1], NeedReview)
+        assert answers[1].review.verb == action.value.lower()
+    else:
+        assert all(is_denied(answer) for answer in answers)
+
+
+@pytest.mark.parametrize("action", OF_POLICY)
+def test_a_policy_of_its_own_is_nothing_to_another_account(action):
+    key = a_key(HSM, policy=b"{}")
+    assert is_denied(ask(root_caller(OTHER_ACCOUNT, OTHER_NAMESPACE), key, action=action))
+
+
 def test_root_of_the_own_account_is_allowed_by_the_default_policy():
     assert is_allowed(ask(ROOT))
 

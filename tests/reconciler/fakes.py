@@ -299,8 +299,8 @@ class World:
     """A cluster in memory, and one process that reconciles it."""
 
     def __init__(self, engine: FakeEngine | None = None) -> None:
-        self.records, self.objects, self.secrets = FakeRecords(), FakeObjects(), FakeSecrets()
-        self.leadership, self.clock = FakeLeadership(), FakeClock()
+        self.leadership, self.clock, self.secrets = FakeLeadership(), FakeClock(), FakeSecrets()
+        self.records, self.objects = self.store()
         self.engine = engine or FakeEngine()
         self.engine_error: KeysteadError | None = None
         self.announced: list[ObjectRef] = []
@@ -308,6 +308,10 @@ class World:
         self._uids = itertools.count(1)
         self.restart()
         self._claim_install()
+
+    def store(self) -> tuple[FakeRecords, FakeObjects]:
+        """Where records and objects lie (sqlite_world.py has another one)."""
+        return FakeRecords(), FakeObjects()
 
     def restart(self) -> None:
         """A new process over the same cluster: it remembers nothing."""

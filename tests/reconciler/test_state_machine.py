@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec import UNSET
 from tests.reconciler.fakes import World
+from tests.reconciler.sqlite_world import SqliteWorld
 
 from keystead.engine.clock import parse_time
 from keystead.engine.plan.common import CrdFacts, NamespaceFacts
@@ -55,10 +56,12 @@ class Written:
 class Cluster(RuleBasedStateMachine):
     """One namespace of one cluster, made again now and then."""
 
+    world_type: type[World] = World
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.world = World()
+        self.world = self.world_type()
         self.written: list[Written] = []
         self.issued: dict[tuple[str, int], str] = {}
         self.pending_since: dict[str, datetime] = {}
@@ -349,7 +352,7 @@ class Cluster(RuleBasedStateMachine):
         return root_caller(record.account, record.namespace)
 
     def _call(self) -> Call:
-        snapshot = Snapshot(namespaces={SPACE: self.world.objects.namespaces[SPACE].uid})
+        snapshot = Snapshot({SPACE: self.world.objects.namespaces[SPACE].uid})
         for stored in self.world.records.stored.values():
             snapshot.add(self.world.engine.hsm, stored)
         assert not snapshot.refused
@@ -365,7 +368,19 @@ class Cluster(RuleBasedStateMachine):
         )
 
 
+class ClusterOnSqlite(Cluster):
+    """The same over the store of `keystead dev`."""
+
+    world_type = SqliteWorld
+
+    def teardown(self) -> None:
+        self.world.sqlite.close()
+        super().teardown()
+
+
 TestCluster = Cluster.TestCase
 TestCluster.settings = settings(
     max_examples=EXAMPLES, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
+TestClusterOnSqlite = ClusterOnSqlite.TestCase
+TestClusterOnSqlite.settings = settings(TestCluster.settings, max_examples=max(EXAMPLES // 4, 1))

@@ -345,3 +345,14 @@ DATA_ROWS = (
 )
 
 ROWS: tuple[Row, ...] = (*KEY_ROWS, *ALIAS_ROWS, *GRANT_ROWS, *DATA_ROWS)
+
+UNKNOWN = "unknown"
+STRICT_ROWS: tuple[Row, ...] = (
+    key(UNKNOWN, "spec.colour", {"description": "red"}, {"colour": "red"}),
+    key(UNKNOWN, "spec.keySpce", {"keySpec": "SYMMETRIC_DEFAULT"}, {"keySpce": "SYMMETRIC_DEFAULT"}),
+    key(UNKNOWN, "spec.rotation.perid", {"rotation": {"periodInDays": 90}}, {"rotation": {"perid": 90}}),
+    key(UNKNOWN, "spec.tags[1].Key", {"tags": [{"key": "a"}]}, {"tags": [{"key": "a"}, {"key": "b", "Key": "a"}]}),
+    alias(UNKNOWN, "spec.keyRef.namespace", {"keyRef": {"name": "k"}}, {"keyRef": {"name": "k", "namespace": "n"}}),
+    grant(UNKNOWN, "spec.constraints.sourceARN", {"constraints": {"sourceArn": "a"}}, {"constraints": {"sourceARN": "a"}}),
+)
+"""What no model knows: refused by strict field validation, and by nothing else."""

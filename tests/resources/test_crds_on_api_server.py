@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.cluster.cluster import Cluster, CommandError
-from tests.resources.manifests import ROWS, SPECS, Row, manifest
+from tests.resources.manifests import ROWS, SPECS, STRICT_ROWS, Row, manifest
 from tests.resources.test_rules import plain
 
 from keystead.resources.crd import KINDS
@@ -54,12 +54,12 @@ def attempt(kubectl: Kubectl, row: Row, name: str, spec: dict[str, Any]) -> None
     send(kubectl, "replace", row.kind, name, spec)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.parametrize("row", (*ROWS, *STRICT_ROWS), ids=str)
 def test_good_manifest_is_accepted(kubectl: Kubectl, row: Row) -> None:
     attempt(kubectl, row, name_of(row.good_name), row.good)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.parametrize("row", (*ROWS, *STRICT_ROWS), ids=str)
 def test_bad_manifest_is_refused_and_the_field_named(kubectl: Kubectl, row: Row) -> None:
     with pytest.raises(CommandError) as error:
         attempt(kubectl, row, name_of(row.bad_name), row.bad)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from msgspec.structs import replace
-from tests.builders import Rbac, a_grant, a_key, a_key_id, a_world, an_alias, call, root_of
+from tests.builders import ACCOUNT, REGION, Rbac, a_grant, a_key, a_key_id, a_world, an_alias, call, root_of
 from tests.engine.records import KINDS, NAMES, a_record
 from tests.hsm.fake import FakeHsm
 
@@ -27,8 +27,8 @@ def hsm() -> FakeHsm:
     return FakeHsm()
 
 
-def taken(hsm: FakeHsm, *stored: SealedRecord) -> Snapshot:
-    snapshot = Snapshot()
+def taken(hsm: FakeHsm, *stored: SealedRecord, namespaces: dict[str, str] | None = None) -> Snapshot:
+    snapshot = Snapshot(namespaces or {})
     for sealed in stored:
         snapshot.add(hsm, StoredRecord(sealed, "1"))
     return snapshot
@@ -48,24 +48,30 @@ def test_of_two_records_with_one_key_id_the_higher_seq_counts(hsm: FakeHsm) -> N
 
 def test_a_record_that_is_not_what_it_says_is_told_and_the_others_are_read(hsm: FakeHsm) -> None:
     good = {kind: seal_record(hsm, NAMES[kind], a_record(hsm, kind)) for kind in KINDS}
-    key = good[RecordKind.KEY]
+    sealed = good[RecordKind.KEY]
     bad = [
-        SealedRecord(key.name, b"", b""),
-        SealedRecord(key.name, key.record, bytes(64)),
-        SealedRecord(key.name, b"\x00" * 1_000_000, key.seal),
-        SealedRecord("key-" + "0" * 40, key.record, key.seal),  # moved by hand
-        SealedRecord(NAMES[RecordKind.ALIAS], key.record, key.seal),  # under a name of another kind
+        SealedRecord(sealed.name, b"", b""),
+        SealedRecord(sealed.name, sealed.record, bytes(64)),
+        SealedRecord(sealed.name, b"\x00" * 1_000_000, sealed.seal),
+        SealedRecord("key-" + "0" * 40, sealed.record, sealed.seal),  # moved by hand
+        SealedRecord(NAMES[RecordKind.ALIAS], sealed.record, sealed.seal),  # under a name of another kind
         SealedRecord("orphan-", b"{", b"{"),
-        SealedRecord("grant-" + "0" * 40, b"[" * 10_000, key.seal),
+        SealedRecord("grant-" + "0" * 40, b"[" * 10_000, sealed.seal),
     ]
+    snapshot = taken(hsm, *good.values())
+    assert snapshot.refused == []
     snapshot = taken(hsm, *bad, *good.values())
     assert len(snapshot.refused) == len(bad)
-    assert (len(snapshot.keys), len(snapshot.aliases), len(snapshot.grants), len(snapshot.accounts)) == (1, 1, 1, 1)
+    key = a_record(hsm, RecordKind.KEY)
+    assert snapshot.by_id(key_id_bytes(key.key_id)) == key
+    assert snapshot.alias(ACCOUNT, REGION, "alias/app") == a_record(hsm, RecordKind.ALIAS)
+    assert snapshot.grants_of(key_id_bytes(key.key_id)) == (a_record(hsm, RecordKind.GRANT),)
+    assert snapshot.account(ACCOUNT) == a_record(hsm, RecordKind.ACCOUNT)
 
 
 def test_what_is_no_record_of_ours_is_passed_over(hsm: FakeHsm) -> None:
     snapshot = taken(hsm, SealedRecord("something-else", b"", b""), SealedRecord("heartbeat", b"x", b"y"))
-    assert (snapshot.keys, snapshot.refused) == ({}, [])
+    assert (snapshot.keys_of(ACCOUNT, REGION), snapshot.refused) == ((), [])
 
 
 def test_operations_find_a_key_by_its_alias_and_a_grant_on_it(hsm: FakeHsm) -> None:
@@ -77,11 +83,10 @@ def test_operations_find_a_key_by_its_alias_and_a_grant_on_it(hsm: FakeHsm) -> N
         seal_record(hsm, record_name(RecordKind.ALIAS, key.account, key.region, alias.alias_name), alias),
         seal_record(hsm, record_name(RecordKind.GRANT, grant.namespace, grant.name), grant),
     ]
-    snapshot = taken(hsm, *stored)
-    assert snapshot.refused == []
-    world = a_world(hsm, keys=snapshot)
     for uid, found in ((key.namespace_uid, True), ("made-again", False)):
-        snapshot.namespaces = {key.namespace: uid}
+        snapshot = taken(hsm, *stored, namespaces={key.namespace: uid})
+        assert snapshot.refused == []
+        world = a_world(hsm, keys=snapshot)
         for name in ("alias/app", f"arn:aws:kms:{key.region}:{key.account}:alias/app"):
             asked = EncryptRequest(key_id=name, plaintext=b"x")
             if found:

@@ -49,6 +49,7 @@ LABELS = (
     "grant-token",
     "import-token",
     "create-name",
+    "list-marker",
     "data-key-record",
     "journal",
     "audit",

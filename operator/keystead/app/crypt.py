@@ -44,7 +44,7 @@ def _reviewer(kube: Kube) -> Callable[[SubjectAccessReview], Awaitable[bool]]:
 
 
 def _caller(snapshot: Snapshot, call: CryptCall) -> Caller:
-    account = snapshot.accounts.get(account_of(call.principal))
+    account = snapshot.account(account_of(call.principal))
     if account is None or snapshot.namespace_uid(account.namespace) != account.namespace_uid:
         raise InvalidSpecError("--as", "no live namespace has that account; `keystead records list` shows the accounts")
     grant = None if call.grant is None else GrantId(call.grant)

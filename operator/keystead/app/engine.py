@@ -8,14 +8,12 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from keystead.app.counting import SLOW, Called, CountedFastLane, counted
+from keystead.app.counting import Called
+from keystead.app.openengine import OpenEngine
 from keystead.engine.identifiers import RecordKind, record_name
-from keystead.engine.ports import FastLane, SlowCall, SlowResult
 from keystead.engine.record import InstallRecord, open_sealed
 from keystead.errors import HsmAuthError, HsmError, HsmUnavailableError, RecordIntegrityError, StoreError
 from keystead.hsm.backend import Hsm, open_hsm
-from keystead.hsm.domain import TokenDomain
-from keystead.resources.vocabulary import KeySpec, Protection
 from keystead.settings import Settings
 from keystead.store.kube import Kube
 from keystead.store.pins import read_marker, save_marker
@@ -23,39 +21,6 @@ from keystead.store.records import KubeRecords
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 5.0
-
-
-class OpenEngine:
-    """Implements `reconciler.ports.Engine` on an open HSM. Every call is counted."""
-
-    def __init__(self, hsm: Hsm, called: Called) -> None:
-        self.hsm = hsm
-        self._called = called
-        self._fast = CountedFastLane(hsm.fast, called)
-
-    @property
-    def domain(self) -> TokenDomain:
-        """The domain."""
-        return self.hsm.domain
-
-    @property
-    def fast(self) -> FastLane:
-        """The fast lane."""
-        return self._fast
-
-    async def protection(self, spec: KeySpec) -> Protection | None:
-        """What the store can do with a spec."""
-        return await self.hsm.protection(spec)
-
-    async def slow(self, call: SlowCall) -> SlowResult:
-        """Run a slow call."""
-        with counted(self._called, SLOW[type(call)]):
-            return await self.hsm.slow_async(call)
-
-
-    def forget(self, key_id: bytes) -> None:
-        """Drop what is in memory of a key's material."""
-        self.hsm.forget(key_id)
 
 
 class EngineHolder:

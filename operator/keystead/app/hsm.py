@@ -28,7 +28,7 @@ from keystead.hsm.provision import TokenDraft, token_draft
 from keystead.hsm.softhsm import CONF_NAME, PIN_NAME, diagnose, pack_token, softhsm_module, unpack_token
 from keystead.settings import HsmSettings, Settings
 
-_CONF_VARIABLE = "SOFTHSM2_CONF"
+CONF_VARIABLE = "SOFTHSM2_CONF"
 _INSTALL_ID_BYTES = 16
 
 
@@ -73,7 +73,7 @@ class HsmServices:
             token_label=choice.token_label or self._settings.token_label,
         )
         draft = stack.enter_context(token_draft(choice.softhsm_dir, settings.module, settings.token_label))
-        os.environ[_CONF_VARIABLE] = str(draft.conf)
+        os.environ[CONF_VARIABLE] = str(draft.conf)
         return replace(settings, pin_file=draft.pin_file), draft
 
     @contextmanager
@@ -130,7 +130,7 @@ class HsmServices:
                 raise HsmSetupError(
                     f"{folder} is not a token folder: it has no {CONF_NAME}; hint: run `keystead hsm init`"
                 )
-            os.environ[_CONF_VARIABLE] = str(folder / CONF_NAME)
+            os.environ[CONF_VARIABLE] = str(folder / CONF_NAME)
             settings = replace(settings, module=softhsm_module(), pin_file=folder / PIN_NAME)
         return replace(
             settings,
@@ -150,7 +150,7 @@ def _diagnosed() -> Iterator[None]:
     try:
         yield
     except HsmSetupError as error:
-        conf = os.environ.get(_CONF_VARIABLE)
+        conf = os.environ.get(CONF_VARIABLE)
         vague = any(words in str(error) for words in ("no token is called", "cannot be loaded"))
         words = diagnose(Path(conf)) if conf and vague else None
         if words is None:

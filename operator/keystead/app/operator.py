@@ -23,6 +23,7 @@ from keystead.errors import FencedError, StoreError
 from keystead.handlers.probes import serve
 from keystead.handlers.watch import stop_on_signals, watch
 from keystead.hsm.memory import look
+from keystead.reconciler.index import INDEXED
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.reconciler.workers import Workers
 from keystead.settings import Settings
@@ -58,7 +59,7 @@ class Operator:
         self.queue, self.feed = self.controller.queue, self.controller.feed
         self.memory, self.index = self.controller.memory, self.controller.index
         self.records = KubeRecords(kube, cluster.records_namespace)
-        self.record_watch = RecordWatch(self.records, self.index)
+        self.record_watch = RecordWatch(self.records, self.index, INDEXED)
         self.lease = LeaseElector(kube, cluster.namespace, _identity(settings), settings.operator, self.index.floor)
         self.metrics = Metrics(self.queue, self.index.orphans, self.lease, self._sessions, self.index.windows)
         self.engine = EngineHolder(settings, kube, self.metrics.called)

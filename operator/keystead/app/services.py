@@ -1,24 +1,22 @@
-"""All services of the commands, wired: hsm, cluster, operator."""
+"""All services of the commands, wired: hsm, cluster, operator, server, dev.
+
+Each command imports what it needs when it runs: `keystead dev` must not wait for Kopf and the Kubernetes client.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from keystead.app import keyrequests
-from keystead.app.adopt import adopt
-from keystead.app.crypt import crypt
 from keystead.app.hsm import HsmServices
-from keystead.app.keyrequests import Subject
-from keystead.app.operator import run_operator
-from keystead.app.records import list_records, show_record
-from keystead.app.release import release_finalizers
-from keystead.cli.services import AdoptRequest, CryptCall, KeyTarget, NewInstall, RecordKinds, TokenChoice
-from keystead.hsm.backend import Hsm
+from keystead.cli.services import AdoptRequest, CryptCall, DevRequest, KeyTarget, NewInstall, RecordKinds, TokenChoice
 from keystead.settings import Settings
-from keystead.store.install import InstallParts, check_domain, check_namespace, publish
-from keystead.store.kube import Kube, connect
+
+if TYPE_CHECKING:
+    from keystead.app.keyrequests import Subject
+    from keystead.hsm.backend import Hsm
+    from keystead.store.kube import Kube
 
 T = TypeVar("T")
 Facts = dict[str, str | int]
@@ -33,6 +31,8 @@ class AppServices(HsmServices):
 
     def with_kube(self, work: Callable[[Kube], Coroutine[Any, Any, T]]) -> T:
         """Run something with a client that is closed afterwards."""
+        from keystead.store.kube import connect
+
 
         async def run() -> T:
             kube = await connect(self._all.cluster.kubeconfig)
@@ -45,11 +45,15 @@ class AppServices(HsmServices):
 
     def reach_cluster(self) -> None:
         """Ask for the records' namespace, which the chart makes."""
+        from keystead.store.install import check_namespace
+
         cluster = self._all.cluster
         self.with_kube(lambda kube: check_namespace(kube, cluster.records_namespace))
 
     def publish_install(self, install: NewInstall) -> None:
         """Put install record, backup, recovery key, token and PIN into the cluster, create-only."""
+        from keystead.store.install import InstallParts, publish
+
         cluster = self._all.cluster
         parts = InstallParts(
             domain=install.domain,
@@ -65,6 +69,8 @@ class AppServices(HsmServices):
         )
 
     def _with_hsm(self, token: TokenChoice, work: Callable[[Kube, Hsm], Coroutine[Any, Any, T]]) -> T:
+        from keystead.store.install import check_domain
+
         async def checked(kube: Kube, hsm: Hsm) -> T:
             await check_domain(kube, self._all.cluster.records_namespace, hsm.domain)
             return await work(kube, hsm)
@@ -74,30 +80,44 @@ class AppServices(HsmServices):
 
     def crypt(self, call: CryptCall) -> object:
         """Run one operation as a principal, through the whole pipeline."""
+        from keystead.app.crypt import crypt
+
         return self._with_hsm(call.token, lambda kube, hsm: crypt(self._all, kube, hsm, call))
 
     def list_records(self, token: TokenChoice, kinds: RecordKinds) -> tuple[list[dict[str, str]], list[str]]:
         """Rows of records, and what was refused."""
+        from keystead.app.records import list_records
+
         return self._with_hsm(token, lambda kube, hsm: list_records(self._all, kube, hsm, kinds))
 
     def show_record(self, token: TokenChoice, target: KeyTarget) -> dict[str, str | int]:
         """One key record for people."""
+        from keystead.app.records import show_record
+
         return self._with_hsm(token, lambda kube, hsm: show_record(self._all, kube, hsm, target))
 
     def adopt_records(self, token: TokenChoice, request: AdoptRequest, tell: Callable[[str], None]) -> list[dict[str, str]]:
         """Ask for the adoption of records, with the caller's own rights."""
+        from keystead.app.adopt import adopt
+
         return self._with_hsm(token, lambda kube, hsm: adopt(self._all, kube, hsm, request, tell))
 
     def hold_key(self, token: TokenChoice, target: KeyTarget, reason: str | None, wait: bool) -> Facts:
         """Latch a hold, or release it."""
+        from keystead.app import keyrequests
+
         return self._with_key(token, target, lambda kube, key: keyrequests.hold(kube, key, reason, wait))
 
     def rotate_key(self, token: TokenChoice, target: KeyTarget, wait: bool) -> Facts:
         """Ask for a rotation."""
+        from keystead.app import keyrequests
+
         return self._with_key(token, target, lambda kube, key: keyrequests.rotate(kube, key, wait))
 
     def schedule_deletion(self, token: TokenChoice, target: KeyTarget, days: int | None, wait: bool) -> Facts:
         """Begin the waiting window, or cancel it."""
+        from keystead.app import keyrequests
+
 
         async def ask(kube: Kube, key: Subject) -> Facts:
             if days is None:
@@ -108,6 +128,8 @@ class AppServices(HsmServices):
 
     def _with_key(self, token: TokenChoice, target: KeyTarget, ask: Callable[[Kube, Subject], Coroutine[Any, Any, Facts]]) -> Facts:
         """On the live object with the caller's rights alone; the token is opened only where there is none, or an id was given."""
+        from keystead.app import keyrequests
+
 
         async def live(kube: Kube) -> Facts | None:
             key = await keyrequests.find_live(kube, target)
@@ -121,8 +143,24 @@ class AppServices(HsmServices):
 
     def run_operator(self) -> int:
         """Until SIGTERM; the exit code."""
+        from keystead.app.operator import run_operator
+
         return run_operator(self._all)
 
     def release_finalizers(self) -> tuple[int, int]:
         """Take the Lease, and our finalizer from every key: (keys looked at, finalizers removed)."""
+        from keystead.app.release import release_finalizers
+
         return self.with_kube(lambda kube: release_finalizers(self._all, kube))
+
+    def run_server(self) -> int:
+        """Until SIGTERM; the exit code."""
+        from keystead.app.server import run_server
+
+        return run_server(self._all)
+
+    def run_dev(self, request: DevRequest) -> int:
+        """Until SIGTERM or ctrl-c; the exit code."""
+        from keystead.app.dev import run_dev
+
+        return run_dev(self._all, request)

@@ -12,15 +12,17 @@ import click
 
 import keystead
 from keystead.cli.crypt import crypt
+from keystead.cli.dev import dev
 from keystead.cli.hsm import hsm
 from keystead.cli.operator import operator
 from keystead.cli.output import explain, say_error
 from keystead.cli.records import records
 from keystead.cli.release import release_finalizers
+from keystead.cli.server import server
 from keystead.cli.services import Services
 from keystead.errors import KeysteadError
 
-GROUPS: Final[tuple[click.Command, ...]] = (hsm, operator, crypt, records, release_finalizers)
+GROUPS: Final[tuple[click.Command, ...]] = (hsm, operator, server, dev, crypt, records, release_finalizers)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

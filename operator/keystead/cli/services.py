@@ -134,6 +134,38 @@ class AdoptRequest:
     dry_run: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """`--access-key ID:SECRET[:ACCOUNT]`. `account` "": that of --account."""
+
+    id: str
+    secret: str = field(repr=False)
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevRequest:
+    """`keystead dev`. `state` None and not `memory`: the default folder of the user.
+
+    tell     where the lines for people and for `eval` go
+    """
+
+    host: str
+    port: int
+    state: Path | None
+    memory: bool
+    account: str
+    access_keys: tuple[AccessKey, ...]
+    seeds: tuple[Path, ...]
+    workers: int
+    allow_reset: bool
+    jwks: Path | None
+    certificate: Path | None
+    private_key: Path | None
+    insecure: bool
+    tell: Callable[[str], None]
+
+
 class Services(Protocol):
     """Raises KeysteadError and nothing else on purpose."""
 
@@ -157,6 +189,12 @@ class Services(Protocol):
 
     def run_operator(self) -> int:
         """The operator until SIGTERM; the exit code."""
+
+    def run_server(self) -> int:
+        """The AWS KMS endpoint until SIGTERM; the exit code."""
+
+    def run_dev(self, request: DevRequest) -> int:
+        """The endpoint on this machine, without a cluster, until it is stopped; the exit code."""
 
     def release_finalizers(self) -> tuple[int, int]:
         """Take the Lease, and our finalizer from every key: (keys looked at, finalizers removed)."""

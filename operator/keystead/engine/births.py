@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -24,6 +25,9 @@ from keystead.resources.kms_alias import KmsAlias
 from keystead.resources.kms_grant import KmsGrant
 from keystead.resources.kms_key import KmsKey
 from keystead.resources.vocabulary import KeyState, Origin, Protection
+
+_ON_DEMAND: Final = "onDemand"
+"""Member of `ext`: the numbers of the versions that were made on demand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,18 @@ def rotated(record: KeyRecord, made: GeneratedMaterial, now: datetime, request: 
     changed = replace(record, versions=[*record.versions, version], current=n, n_versions=n)
     if request is None:
         return changed
-    return replace(changed, last_rotate_request=request, on_demand_rotations=record.on_demand_rotations + 1)
+    ext = {**record.ext, _ON_DEMAND: [*sorted(on_demand_versions(record)), n]}
+    return replace(changed, last_rotate_request=request, on_demand_rotations=record.on_demand_rotations + 1, ext=ext)
+
+
+def on_demand_versions(record: KeyRecord) -> frozenset[int]:
+    """The versions that were made on demand, for ListKeyRotations. A record from before this was noted tells only where all were."""
+    told = record.ext.get(_ON_DEMAND)
+    if isinstance(told, list):
+        return frozenset(told)
+    if record.on_demand_rotations == record.n_versions - 1:
+        return frozenset(range(2, record.n_versions + 1))
+    return frozenset()
 
 
 def successor(record: Record, before: Record, before_digest: str, transition: int) -> Record:
@@ -158,6 +173,7 @@ def new_grant_record(birth: Birth, grant: KmsGrant, key_id: str, terms: GrantTer
         object_uid=grant.metadata.uid,
         crd_uid=birth.crd_uid,
         bound=True,
+        grant_name=terms.grant_name,
         grantee_principal=terms.grantee_principal,
         grantee_service_principal=terms.grantee_service_principal,
         retiring_principal=terms.retiring_principal,

@@ -75,6 +75,7 @@ _ROWS: dict[str, str] = {
     "GenerateDataKeyPairWithoutPlaintext": _USE,
     "GenerateDataKeyWithoutPlaintext": _USE,
     "GenerateMac": _USE_ASYMMETRIC,
+    "GetKeyLastUsage": _ALWAYS,
     "GetKeyPolicy": _ALWAYS,
     "GetKeyRotationStatus": "?[7] ?[7] ?[7] X[6] X[7] ?[7] ?[7]",
     "GetParametersForImport": "?[9] ?[9] X[8][9] Y X[9] X[14] X[15]",
@@ -83,6 +84,7 @@ _ROWS: dict[str, str] = {
     "ListAliases": _ALWAYS,
     "ListGrants": _ALWAYS,
     "ListKeyPolicies": _ALWAYS,
+    "ListKeyRotations": "?[7] ?[7] ?[7] X[6] X[7] ?[7] ?[7]",
     "ListResourceTags": _ALWAYS,
     "PutKeyPolicy": _ALWAYS,
     "ReEncrypt": _USE,
@@ -101,8 +103,8 @@ _ROWS: dict[str, str] = {
     "VerifyMac": _USE_ASYMMETRIC,
 }
 
-# DeriveSharedSecret and RotateKeyOnDemand are newer than the table we hold: 'assumed' from their siblings (KMS.md, notes).
-ASSUMED: frozenset[str] = frozenset({"DeriveSharedSecret", "RotateKeyOnDemand"})
+# These are newer than the table we hold: 'assumed' from their siblings (KMS.md, notes; GetKeyLastUsage is a read).
+ASSUMED: frozenset[str] = frozenset({"DeriveSharedSecret", "GetKeyLastUsage", "ListKeyRotations", "RotateKeyOnDemand"})
 
 def _cells(text: str) -> list[Cell]:
     return [Cell(mark.replace("_", " ")) for mark in text.replace("No effect", "No_effect").split()]

@@ -24,6 +24,7 @@ class Label(StrEnum):
     GRANT_TOKEN = "grant-token"  # noqa: S105 - a label, not a secret
     IMPORT_TOKEN = "import-token"  # noqa: S105 - a label, not a secret
     CREATE_NAME = "create-name"
+    LIST_MARKER = "list-marker"
     DATA_KEY_RECORD = "data-key-record"
     JOURNAL = "journal"
     AUDIT = "audit"

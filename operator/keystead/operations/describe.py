@@ -105,8 +105,13 @@ def describe_key(world: World, caller: Caller, request: DescribeKeyRequest) -> R
     return DescribeKeyResponse(key_metadata=metadata_of(record))
 
 
+def manager_of(record: KeyRecord) -> KeyManager:
+    """Whose key it is."""
+    return KeyManager.AWS if record.name.startswith(_MANAGED_PREFIX) else KeyManager.CUSTOMER
+
+
 def metadata_of(record: KeyRecord) -> KeyMetadata:
-    """KeyMetadata of a record; CreateKey will answer with it too."""
+    """KeyMetadata of a record, for DescribeKey and CreateKey."""
     state = shown_state(record)
     known = algorithms_of(record)
     deletion = record.deletion_date
@@ -122,7 +127,7 @@ def metadata_of(record: KeyRecord) -> KeyMetadata:
         key_state=state,
         deletion_date=parse_time(deletion) if isinstance(deletion, str) else None,
         origin=record.origin,
-        key_manager=KeyManager.AWS if record.name.startswith(_MANAGED_PREFIX) else KeyManager.CUSTOMER,
+        key_manager=manager_of(record),
         customer_master_key_spec=record.spec,
         key_spec=record.spec,
         encryption_algorithms=known.encryption,

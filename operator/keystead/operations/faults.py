@@ -12,41 +12,62 @@ from typing import Final, TypeVar
 
 from keystead.errors import (
     BlobError,
+    ConflictError,
     FencedError,
+    ForeignOwnerError,
     FormatError,
     HsmDataError,
     HsmError,
     HsmUnsupportedError,
+    IdentityTokenError,
     InvalidCiphertextError,
     InvalidSpecError,
+    InvalidStateError,
     KeysteadError,
     KmsError,
     KmsInternalError,
     RecordIntegrityError,
+    RefusedError,
     StoreError,
+    ThrottlingError,
     UnsupportedOperationError,
+    ValidationError,
 )
 from keystead.operations.effects import Running
 from keystead.operations.world import World
 from keystead.policy import Caller
 
+Given = TypeVar("Given", bound=World)
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-Operation = Callable[[World, Caller, Request], Running[Response]]
+Operation = Callable[[Given, Caller, Request], Running[Response]]
 
 _INTERNAL: Final = "The request failed because of an internal error. Try it again."
 
-FAULTS: Final[dict[type[KeysteadError], Callable[[], KmsError]]] = {
-    BlobError: InvalidCiphertextError,
+
+def _internal(_: KeysteadError) -> KmsError:
+    return KmsInternalError(_INTERNAL)
+
+
+FAULTS: Final[dict[type[KeysteadError], Callable[[KeysteadError], KmsError]]] = {
+    BlobError: lambda _: InvalidCiphertextError(),
     # The record's material: where caller data is at fault, the operation has said so before (DecryptRsa).
-    HsmDataError: lambda: KmsInternalError(_INTERNAL),
-    HsmUnsupportedError: lambda: UnsupportedOperationError("The key store of this key cannot do this operation."),
-    HsmError: lambda: KmsInternalError(_INTERNAL),
-    StoreError: lambda: KmsInternalError(_INTERNAL),
-    FormatError: lambda: KmsInternalError(_INTERNAL),
-    RecordIntegrityError: lambda: KmsInternalError(_INTERNAL),
-    InvalidSpecError: lambda: KmsInternalError(_INTERNAL),
-    FencedError: lambda: KmsInternalError(_INTERNAL),
+    HsmDataError: _internal,
+    HsmUnsupportedError: lambda _: UnsupportedOperationError("The key store of this key cannot do this operation."),
+    HsmError: _internal,
+    # A field is kept by somebody else, whom the text names: who asks for a change must learn where to make it (RESOURCES, API calls).
+    ForeignOwnerError: lambda error: InvalidStateError(str(error)),
+    # The writer has tried three times (AWS.md, Read your writes); SDKs try again.
+    ConflictError: lambda _: ThrottlingError("Somebody else is changing the same object. Try the call again."),
+    # A rule of the cluster's own: ours are checked before a write.
+    RefusedError: lambda _: ValidationError("The cluster refused this change. Its administrators can tell the reason."),
+    StoreError: _internal,
+    FormatError: _internal,
+    RecordIntegrityError: _internal,
+    InvalidSpecError: _internal,
+    FencedError: _internal,
+    # The server's own affair: no operation meets one.
+    IdentityTokenError: _internal,
 }
 
 
@@ -57,15 +78,15 @@ def public_error(error: KeysteadError) -> KmsError:
     for kind in type(error).__mro__:
         make = FAULTS.get(kind)
         if make is not None:
-            return make()
-    return KmsInternalError(_INTERNAL)
+            return make(error)
+    return _internal(error)
 
 
-def operation(function: Operation[Request, Response]) -> Operation[Request, Response]:
+def operation(function: Operation[Given, Request, Response]) -> Operation[Given, Request, Response]:
     """An operation whose only errors are KmsErrors."""
 
     @wraps(function)
-    def guarded(world: World, caller: Caller, request: Request) -> Running[Response]:
+    def guarded(world: Given, caller: Caller, request: Request) -> Running[Response]:
         try:
             return (yield from function(world, caller, request))
         except KmsError:

@@ -7,6 +7,7 @@ it. Audit joins here later, as one more effect.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from keystead.engine.algorithms import EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm
@@ -15,7 +16,7 @@ from keystead.engine.identifiers import KeyArn, key_arn, key_id_bytes, key_id_fo
 from keystead.engine.keyspec import row
 from keystead.engine.keystate import state_error
 from keystead.engine.plan.key_life import shown_state
-from keystead.engine.record import KeyRecord
+from keystead.engine.record import GrantRecord, KeyRecord
 from keystead.errors import KmsError
 from keystead.operations import refusals
 from keystead.operations.effects import Await, Need, Running
@@ -28,13 +29,23 @@ from keystead.resources.vocabulary import KeyState
 
 Context = Mapping[str, str] | None
 Algorithm = EncryptionAlgorithm | SigningAlgorithm | MacAlgorithm | KeyAgreementAlgorithm
+Usable = Callable[[Sequence[GrantRecord]], Sequence[GrantRecord]]
 _NO_CONTEXT: Mapping[str, str] = {}
 
 
 def admit(
-    world: World, caller: Caller, rule: Rule, key_id: str, context: Context = None, tokens: Sequence[str] = ()
+    world: World,
+    caller: Caller,
+    rule: Rule,
+    key_id: str,
+    context: Context = None,
+    tokens: Sequence[str] = (),
+    usable: Usable | None = None,
 ) -> Running[KeyRecord]:
-    """The key that a KeyId names, if the caller may use it for this and its state lets it. `tokens`: grant tokens."""
+    """The key that a KeyId names, if the caller may use it for this and its state lets it. `tokens`: grant tokens.
+
+    usable: which of the key's grants may allow it, and as what (CreateGrant, RetireGrant); None: all as they are
+    """
     record = yield from resolve(world, caller, rule.action, key_id)
     if tokens:
         yield from await_grants(world, caller, tokens)
@@ -44,7 +55,10 @@ def admit(
             return refusals.denied(caller, rule.action, arn_of(record))
         return refusals.foreign(caller, rule.action)
 
-    yield from _settle(evaluate(_question(world, caller, rule, record, context)), refuse)
+    question = _question(world, caller, rule, record, context)
+    if usable is not None:
+        question = replace(question, grants=usable(question.grants))
+    yield from _settle(evaluate(question), refuse)
     check_state(rule, record)
     return record
 

@@ -7,11 +7,13 @@ from typing import Final
 from keystead.engine.identifiers import alias_arn, key_arn
 from keystead.errors import (
     AccessDeniedError,
+    ConflictingRotationError,
     IncorrectKeyError,
     InvalidGrantTokenError,
     InvalidKeyUsageError,
     InvalidStateError,
     KmsError,
+    LimitExceededError,
     NotFoundException,
     UnsupportedOperationError,
     ValidationError,
@@ -98,6 +100,26 @@ def grant_token() -> KmsError:
 def orphan(arn: str) -> KmsError:
     """A call that an orphan refuses (RECORDS, Life of a key)."""
     return InvalidStateError(f"{arn} has no KmsKey object.")
+
+
+def held(arn: str, since: str, by: str) -> KmsError:
+    """EnableKey on a held key: only who may release holds enables it (RECORDS, Life of a key)."""
+    return InvalidStateError(f"{arn} is held since {since}: {by}. It stays disabled until the hold is released.")
+
+
+def no_more_rotations(arn: str) -> KmsError:
+    """The 26th rotation on demand."""
+    return LimitExceededError(
+        "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed "
+        f"for this key: {arn}"
+    )
+
+
+def rotation_is_due(arn: str) -> KmsError:
+    """A rotation on demand shortly before a scheduled one."""
+    return ConflictingRotationError(
+        f"An automatic rotation of {arn} is in progress or scheduled to begin within the next 20 minutes."
+    )
 
 
 def wrong_usage(arn: str, usage: KeyUsage, operation: str) -> KmsError:

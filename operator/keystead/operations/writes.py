@@ -47,11 +47,15 @@ class SetFields:
 
 @dataclass(frozen=True, slots=True)
 class SetTags:
-    """Tags of a KmsKey: `put` is set, `drop` goes, all others stay. Two calls at once both hold."""
+    """Tags of a KmsKey: `put` is set, `drop` goes, all others stay. Two calls at once both hold.
+
+    recorded: the record's tags. They are what the key has where the object says no tags at all; written with the change, or they would go
+    """
 
     target: Target
     put: Mapping[str, str] = field(default_factory=dict)
     drop: frozenset[str] = frozenset()
+    recorded: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

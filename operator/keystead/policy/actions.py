@@ -33,6 +33,32 @@ class Action(StrEnum):
     DESCRIBE_KEY = "DescribeKey"
     CREATE_GRANT = "CreateGrant"
     RETIRE_GRANT = "RetireGrant"
+    REVOKE_GRANT = "RevokeGrant"
+    LIST_GRANTS = "ListGrants"
+    LIST_RETIRABLE_GRANTS = "ListRetirableGrants"
+    CREATE_ALIAS = "CreateAlias"
+    UPDATE_ALIAS = "UpdateAlias"
+    DELETE_ALIAS = "DeleteAlias"
+    LIST_ALIASES = "ListAliases"
+    CREATE_KEY = "CreateKey"
+    LIST_KEYS = "ListKeys"
+    ENABLE_KEY = "EnableKey"
+    DISABLE_KEY = "DisableKey"
+    UPDATE_KEY_DESCRIPTION = "UpdateKeyDescription"
+    SCHEDULE_KEY_DELETION = "ScheduleKeyDeletion"
+    CANCEL_KEY_DELETION = "CancelKeyDeletion"
+    TAG_RESOURCE = "TagResource"
+    UNTAG_RESOURCE = "UntagResource"
+    LIST_RESOURCE_TAGS = "ListResourceTags"
+    GET_KEY_POLICY = "GetKeyPolicy"
+    PUT_KEY_POLICY = "PutKeyPolicy"
+    LIST_KEY_POLICIES = "ListKeyPolicies"
+    ENABLE_KEY_ROTATION = "EnableKeyRotation"
+    DISABLE_KEY_ROTATION = "DisableKeyRotation"
+    GET_KEY_ROTATION_STATUS = "GetKeyRotationStatus"
+    ROTATE_KEY_ON_DEMAND = "RotateKeyOnDemand"
+    LIST_KEY_ROTATIONS = "ListKeyRotations"
+    GET_KEY_LAST_USAGE = "GetKeyLastUsage"
 
 
 class Constraint(StrEnum):
@@ -67,11 +93,14 @@ _COMPARED: Final = frozenset(
     }
 )
 _IGNORED: Final = frozenset({Action.DESCRIBE_KEY, Action.RETIRE_GRANT})
-_NOT_GRANTABLE: Final = frozenset({Action.GENERATE_RANDOM})
+KEYLESS: Final = frozenset(
+    {Action.GENERATE_RANDOM, Action.CREATE_KEY, Action.LIST_KEYS, Action.LIST_ALIASES, Action.LIST_RETIRABLE_GRANTS}
+)
+"""Actions that no key is named for: RBAC is asked for the caller's own namespace."""
 
 
 def _row(action: Action) -> ActionRow:
-    grantable = None if action in _NOT_GRANTABLE else GrantOperation(action.value)
+    grantable = GrantOperation(action.value) if action.value in GrantOperation.__members__.values() else None
     if action in _COMPARED:
         return ActionRow(action.value.lower(), grantable, Constraint.COMPARED)
     constraint = Constraint.IGNORED if action in _IGNORED else Constraint.REFUSED

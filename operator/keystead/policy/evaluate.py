@@ -1,6 +1,7 @@
 """The decision: an ordered list of rules; the first one that has an answer gives it (STYLE 6). The order is tested.
 
-    1  a key with a policy of its own serves nobody: this version does not enforce policies (PolicyEnforced=False)
+    1  a key with a policy of its own serves nobody: this version does not enforce policies (PolicyEnforced=False). What shows or
+       replaces that policy goes on below, so that the key can be opened again
     2  a caller of another account: denied, until both sides can consent (SECURITY: dual control)
     3  a grant that allows it
     4  `--grant ID` was given: nothing else may allow
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec import UNSET
 
@@ -59,8 +60,11 @@ Answer: TypeAlias = Decision | NeedReview
 Rule: TypeAlias = Callable[[Question], Answer | None]
 
 
+_OF_POLICY: Final = frozenset({Action.DESCRIBE_KEY, Action.GET_KEY_POLICY, Action.PUT_KEY_POLICY})
+
+
 def _own_policy(question: Question) -> Answer | None:
-    if question.key.policy is UNSET:
+    if question.key.policy is UNSET or question.action in _OF_POLICY:
         return None
     return Decision(False, "the key has a policy of its own, which this version does not enforce: it serves nobody")
 

@@ -17,14 +17,15 @@ from typing import Final, TypeVar
 from msgspec import UNSET
 
 from keystead.engine.clock import parse_time
-from keystead.engine.freshness import Memory, Seen
+from keystead.engine.freshness import Memory
 from keystead.engine.identifiers import RecordKind
 from keystead.engine.plan.common import Dependants
 from keystead.engine.plan.key_life import destroyed_at, waits_for
 from keystead.engine.ports import Domain
-from keystead.engine.record import AliasRecord, AnyRecord, DataKeyRecord, GrantRecord, KeyRecord, open_sealed
+from keystead.engine.record import AliasRecord, AnyRecord, DataKeyRecord, GrantRecord, KeyRecord
 from keystead.engine.record.common import RecordBase
-from keystead.errors import RecordIntegrityError
+from keystead.errors import KeysteadError, RecordIntegrityError
+from keystead.reconciler.intake import comes_and_goes, open_told
 from keystead.reconciler.ports import Kind, ObjectRef, StoredRecord
 
 # Prefix of a record's name -> kind of the object, type of the record. Absent keys and data keys are faults; the others come and go.
@@ -37,7 +38,6 @@ _TYPES: Final[dict[str, tuple[Kind, type[AnyRecord]]]] = {
 }
 INDEXED: Final = (RecordKind.KEY, RecordKind.ALIAS, RecordKind.GRANT, RecordKind.DATAKEY)
 """Kinds of the records that objects hold: what is listed and watched for an index."""
-_COME_AND_GO: Final = ("alias-", "grant-")
 K = TypeVar("K")
 
 
@@ -155,22 +155,23 @@ class RecordIndex:
         """
         name = stored.sealed.name
         self.doubt(name)
-        known = self._entries.get(name)
-        if known is not None and known.digest == stored.sealed.digest:
+        known, digest = self._entries.get(name), stored.sealed.digest
+        if known is not None and known.digest == digest:
             return  # an echo of what was verified before
         known_form = form_of(name)
         if known_form is None:
             raise RecordIntegrityError(f"record {name} is of no known kind")
-        record = open_sealed(domain, stored.sealed, known_form[1])
-        # What comes and goes begins again with seq 1; an echo of the one before must not make it look old.
-        stays = not name.startswith(_COME_AND_GO)
-        if stays and not self._memory.note(name, Seen(record.seq, stored.sealed.digest)):
-            return
-        self._put(name, record, stored.sealed.digest)
+        record = open_told(self._memory, domain, stored, digest, known_form[1])
+        if record is not None:
+            self._put(name, record, digest)
+
+    def refuse(self, name: str, error: KeysteadError) -> None:
+        """What is no record may be one again: it is read before anything is made in its place."""
+        self.doubt(name)
 
     def gone(self, name: str) -> None:
         """A record that is no longer in the store."""
-        if name.startswith(_COME_AND_GO):
+        if comes_and_goes(name):
             self._memory.forget(name)
         if self._listed is not None:
             self._listed.discard(name)
@@ -189,7 +190,7 @@ class RecordIndex:
         if before == entry:
             return
         if before is not None:
-            if before.seq > entry.seq and not name.startswith(_COME_AND_GO):
+            if before.seq > entry.seq and not comes_and_goes(name):
                 return  # an echo of what was there before this process wrote
             self._unlink(name, before)
         self._entries[name] = entry

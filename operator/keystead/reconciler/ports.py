@@ -13,6 +13,7 @@ from keystead.engine.plan.secret import DesiredSecret, SecretFacts
 from keystead.engine.ports import Domain, FastLane, SlowCall, SlowResult
 from keystead.engine.record import SealedRecord
 from keystead.engine.record.common import RecordBase
+from keystead.operations.writes import Write
 from keystead.resources.vocabulary import KeySpec, ObjectKind, Protection
 
 Kind = ObjectKind
@@ -98,6 +99,16 @@ class Objects(Protocol):
     async def namespace(self, name: str) -> NamespaceFacts | None: ...
     async def crd(self, kind: Kind) -> CrdFacts | None: ...
     async def event(self, ref: ObjectRef, uid: str, reason: str, message: str, kind: EventType, once: str) -> None: ...
+
+
+class Writer(Protocol):
+    """What control-plane operations ask to be written, carried out on custom resources: by the server, never by the reconciler."""
+
+    async def write(self, write: Write) -> None:
+        """Carry it out. RefusedError names the field; ForeignOwnerError the manager; ConflictError, NotFoundError: nothing was written."""
+
+    async def stalled(self, kind: Kind, namespace: str, name: str) -> tuple[str, str] | None:
+        """Reason and message of the condition Stalled, where it is True and speaks of the object's current generation."""
 
 
 class Secrets(Protocol):

@@ -89,6 +89,19 @@ class KmsGrantSpec(Spec, frozen=True, kw_only=True):
     constraints: (
         Annotated[GrantConstraints, doc("Conditions on the request. Default: none. Immutable.")] | UnsetType
     ) = UNSET
+    grant_name: (
+        Annotated[
+            str,
+            doc(
+                """AWS Name of the grant, which lists show and CreateGrant compares: letters, digits, `:`, `/`, `_`, `-`; 256 characters
+                at most. It is not metadata.name. Default: none. Immutable.""",
+                min_length=1,
+                max_length=256,
+                pattern=r"^[a-zA-Z0-9:/_-]+\Z",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     retiring_principal: (
         Annotated[Principal, doc("ARN of a principal that may retire the grant. Default: none. Immutable.")] | UnsetType
     ) = UNSET

@@ -6,11 +6,12 @@ Called by the door, one call a request. What an effect is: operations/effects.py
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any, Final, Protocol, TypeVar
 
-from keystead.engine.ports import SlowCall, SlowResult
+from keystead.engine.ports import Capabilities, Domain, FastLane, SlowCall, SlowResult
 from keystead.errors import (
     AlreadyExistsError,
     DependencyTimeoutError,
@@ -63,8 +64,14 @@ class Writer(Protocol):
 
 
 class Engine(Protocol):
-    """The token's slow side."""
+    """The open token."""
 
+    @property
+    def domain(self) -> Domain: ...
+    @property
+    def fast(self) -> FastLane: ...
+    @property
+    def capabilities(self) -> Capabilities: ...
     async def slow(self, call: SlowCall) -> SlowResult: ...
     async def protection(self, spec: KeySpec) -> Protection | None: ...
 
@@ -99,7 +106,7 @@ class Driver:
     siblings: Siblings
     waiters: Counter[str]
 
-    def run(self, running: Running[T]) -> T | Awaitable[T]:
+    def run(self, running: Running[T]) -> T | CoroutineType[Any, Any, T]:
         """The answer, or a coroutine of it. KmsError where the operation refuses."""
         try:
             effect = next(running)
@@ -111,7 +118,7 @@ class Driver:
         except StopIteration as stop:
             answer: T = stop.value
             return answer
-        return self._finish(running, effect)
+        return self._finish(running, effect)  # type: ignore[return-value]  # what `async def` makes is a CoroutineType
 
     async def _finish(self, running: Running[T], effect: Effect) -> T:
         try:

@@ -224,8 +224,10 @@ def _parsed(what: str, data: bytes) -> Any:  # noqa: ANN401 - JSON
 
 
 def _error(status: int, method: str, path: str, data: bytes) -> StoreError:
-    kind = _ERRORS.get(status, StoreUnavailableError)
-    return kind(f"{method} {path}: {status} {_message(data)}")
+    made = _ERRORS.get(status, StoreUnavailableError)(f"{method} {path}: {status} {_message(data)}")
+    if isinstance(made, StoreUnavailableError):
+        made.status = status
+    return made
 
 
 def _message(data: bytes) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 from keystead.engine.identifiers import RecordKind
@@ -55,12 +55,17 @@ class KubeRecords:
         except NotFoundError:
             return
 
+    async def pages(self, kinds: tuple[str, ...]) -> AsyncIterator[tuple[list[Any], str]]:
+        """All Secrets of these kinds as they are, a page in memory at a time, each with the resourceVersion to watch from."""
+        async for page in self._kube.pages(self._path, {"labelSelector": _selector(kinds)}):
+            yield page["items"], page["metadata"]["resourceVersion"]
+
     async def list_all(self, kinds: tuple[RecordKind, ...]) -> tuple[list[StoredRecord], str]:
         """All records of these kinds and the resourceVersion to watch from. Paged. What is no record is left out and logged."""
         items, version = await self._kube.list_pages(self._path, {"labelSelector": _selector(kinds)})
         return list(_parsed(items)), version
 
-    async def watch(self, kinds: tuple[RecordKind, ...], resource_version: str) -> AsyncIterator[tuple[str, Any]]:
+    async def watch(self, kinds: tuple[str, ...], resource_version: str) -> AsyncGenerator[tuple[str, Any]]:
         """(event type, Secret) from a resourceVersion on; bookmarks included."""
         query = {
             "labelSelector": _selector(kinds),
@@ -80,8 +85,8 @@ def _parsed(items: list[dict[str, Any]]) -> Iterator[StoredRecord]:
             log.error("%s", error)
 
 
-def _selector(kinds: tuple[RecordKind, ...]) -> str:
-    return f"{names.RECORD} in ({','.join(kind.value for kind in kinds)})"
+def _selector(kinds: tuple[str, ...]) -> str:
+    return f"{names.RECORD} in ({','.join(kinds)})"
 
 
 def _body(kind: RecordKind, sealed: SealedRecord) -> dict[str, Any]:

@@ -1,9 +1,87 @@
-"""SubjectAccessReview: RBAC's answer to one verb on one key."""
+"""Facts that only the API server knows: RBAC's answers, whose token it is, uids of namespaces and ServiceAccounts.
+
+`KubeFacts` implements `server.facts.ClusterFacts`. What may never enter a log or an error here: a token.
+"""
 
 from __future__ import annotations
 
+from typing import Any, Final
+from urllib.parse import quote
+
+from keystead.errors import NotFoundError, RefusedError
 from keystead.policy import SubjectAccessReview
+from keystead.policy.bearer import Bearer, NotBearer
 from keystead.store.kube import Kube
+
+AUDIENCE: Final = "keystead"
+_SERVICE_ACCOUNT: Final = "system:serviceaccount:"
+_POD_NAME: Final = "authentication.kubernetes.io/pod-name"
+_POD_UID: Final = "authentication.kubernetes.io/pod-uid"
+
+
+class KubeFacts:
+    """Asks the API server each time; server/facts.py remembers."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    async def review(self, question: SubjectAccessReview) -> bool:
+        """Whether RBAC allows it."""
+        return await review(self._kube, question)
+
+    async def namespace_uid(self, namespace: str) -> str | None:
+        """The uid of the live namespace of this name."""
+        return await self._uid("namespaces", namespace)
+
+    async def service_account_uid(self, namespace: str, name: str) -> str | None:
+        """The uid of the live ServiceAccount of this name."""
+        return await self._uid("namespaces", namespace, "serviceaccounts", name)
+
+    async def token_review(self, token: str) -> Bearer | NotBearer:
+        """Whose token it is."""
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [AUDIENCE]},
+        }
+        try:
+            answer = await self._kube.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body=body)
+        except RefusedError:  # not even a question: an empty token
+            return NotBearer()
+        return bearer_of(answer.get("status") or {})
+
+    async def _uid(self, *path: str) -> str | None:
+        try:
+            found = await self._kube.request("GET", "/api/v1/" + "/".join(quote(part, safe="") for part in path))
+            return str(found["metadata"]["uid"])
+        except NotFoundError:
+            return None
+
+
+def bearer_of(status: dict[str, Any]) -> Bearer | NotBearer:
+    """What a TokenReview's status says. Anything but a clear yes for our audience is no.
+
+    An authenticator that knows no audiences answers without them: its yes is not for us.
+    """
+    if status.get("authenticated") is not True or status.get("audiences") != [AUDIENCE]:
+        return NotBearer("expired" in str(status.get("error", "")))
+    user: dict[str, Any] = status.get("user") or {}
+    name, uid = str(user.get("username") or ""), str(user.get("uid") or "")
+    groups = tuple(str(group) for group in user.get("groups") or ())
+    if not name:
+        return NotBearer()
+    if not name.startswith(_SERVICE_ACCOUNT):
+        return Bearer(name, uid, groups)
+    namespace, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    if not (namespace and account and uid):
+        return NotBearer()
+    extra = user.get("extra") or {}
+    return Bearer(name, uid, groups, namespace, account, _one(extra, _POD_NAME), _one(extra, _POD_UID))
+
+
+def _one(extra: dict[str, Any], name: str) -> str:
+    values = extra.get(name) or []
+    return str(values[0]) if len(values) == 1 else ""
 
 
 async def review(kube: Kube, question: SubjectAccessReview) -> bool:

@@ -40,6 +40,7 @@ _PRINCIPAL: Final = re.compile(r"arn:aws:(iam|sts)::\d{12}:(root|(role|user|grou
 class GrantTerms(Struct, frozen=True, kw_only=True):
     """Members of a grant record that follow its spec."""
 
+    grant_name: str | UnsetType
     grantee_principal: str | UnsetType
     grantee_service_principal: str | UnsetType
     retiring_principal: str | UnsetType
@@ -58,6 +59,7 @@ def terms_of(spec: KmsGrantSpec, account: str, created: datetime) -> GrantTerms:
         grantee = canonical_principal(spec.grantee_principal)
     retiring = spec.retiring_principal
     return GrantTerms(
+        grant_name=spec.grant_name,
         grantee_principal=grantee,
         grantee_service_principal=spec.grantee_service_principal,
         retiring_principal=UNSET if retiring is UNSET else canonical_principal(retiring),
@@ -74,10 +76,15 @@ def check_terms(terms: GrantTerms, spec: KeySpec, usage: KeyUsage) -> None:
     if unfit:
         raise InvalidSpecError("spec.operations", f"{', '.join(unfit)}: a {spec} key for {usage} cannot do that")
     for field, principal in (("granteePrincipal", terms.grantee_principal), ("retiringPrincipal", terms.retiring_principal)):
-        if principal is not UNSET and _PRINCIPAL.match(principal) is None:
+        if principal is not UNSET and not is_principal(principal):
             raise InvalidSpecError(
                 f"spec.{field}", "not the ARN of a principal, such as arn:aws:iam::<account>:role/<serviceaccount> or ...:user/<name>"
             )
+
+
+def is_principal(arn: str) -> bool:
+    """Whether a text has the form of a principal's ARN."""
+    return _PRINCIPAL.match(arn) is not None
 
 
 def _fitting(spec: KeySpec, usage: KeyUsage) -> frozenset[GrantOperation]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from msgspec import UNSET, UnsetType
 
@@ -22,6 +22,7 @@ from keystead.resources.vocabulary import DeletionPolicy, KeySpec
 DEFAULT_PERIOD = 365
 # The grammar of IAM needs 7 (Condition). A record must not hold what a reader with Python's default limit (1,000) cannot parse.
 MAX_POLICY_DEPTH: Final = 32
+MAX_POLICY: Final = 32 * 1024
 T = TypeVar("T")
 
 
@@ -60,10 +61,15 @@ def given(value: T | UnsetType, default: T) -> T:
 def _policy(spec: KmsKeySpec, record: KeyRecord | None) -> bytes | UnsetType:
     if spec.policy is UNSET:
         return record.policy if record else UNSET
-    if _depth(spec.policy) > MAX_POLICY_DEPTH:
+    return policy_bytes(spec.policy)
+
+
+def policy_bytes(policy: Mapping[str, Any]) -> bytes:
+    """The form that a record holds: compact JSON, keys sorted. InvalidSpecError for one that is too deep or too large."""
+    if _depth(policy) > MAX_POLICY_DEPTH:
         raise InvalidSpecError("spec.policy", f"more than {MAX_POLICY_DEPTH} levels; a key policy has at most 7")
-    data = json.dumps(spec.policy, sort_keys=True, separators=(",", ":")).encode()
-    if len(data) > 32 * 1024:
+    data = json.dumps(policy, sort_keys=True, separators=(",", ":")).encode()
+    if len(data) > MAX_POLICY:
         raise InvalidSpecError("spec.policy", f"{len(data)} bytes; a key policy has at most 32 KB as JSON")
     return data
 

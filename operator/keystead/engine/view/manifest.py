@@ -76,6 +76,7 @@ def grant_manifest(record: GrantRecord, key_name: str, annotations: Mapping[str,
         spec["granteePrincipal"] = record.grantee_principal
     members = to_builtins(record)
     for member in (
+        "grantName",
         "granteeServicePrincipal",
         "retiringPrincipal",
         "retiringServicePrincipal",

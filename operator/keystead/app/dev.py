@@ -1,0 +1,342 @@
+"""`keystead dev`: token, store, controller and door of one process. Plan, engine, records and server are those of a cluster.
+
+    Estate     what outlives a reset: folder, token, database
+    Household  what stands on it: controller, read model, door. A reset makes a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Awaitable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from keystead.app import devtoken
+from keystead.app.controller import Controller, Ports
+from keystead.app.devports import Alone, AlwaysFresh, LocalAlive, NoReviews, NoSecrets, Silent
+from keystead.app.frontdoor import House, make_door
+from keystead.app.openengine import OpenEngine
+from keystead.cli.services import AccessKey, DevRequest
+from keystead.dev.exposure import RESET_PATH, address, export_lines, may_reset
+from keystead.dev.webidentity import WebIdentity
+from keystead.engine.clock import format_time
+from keystead.engine.identifiers import RECORDS_NAMESPACE, AccountId, RecordKind, account_id, record_name
+from keystead.engine.record import InstallRecord, open_sealed, seal_record
+from keystead.errors import IdentityTokenError, KeysteadError, RecordIntegrityError
+from keystead.hsm.backend import Hsm, open_hsm
+from keystead.reconciler.workers import Workers
+from keystead.server.credentials import TokenIdentity
+from keystead.server.door import AwsDoor
+from keystead.server.http import Listen, serve
+from keystead.server.http import run as run_loop
+from keystead.server.identity import Identify, StaticKey
+from keystead.server.message import Asked, Reply
+from keystead.server.tls import Tls
+from keystead.settings import Settings
+from keystead.store.model import RecordModel
+from keystead.store.sqlite.changes import Changes, ObjectChange
+from keystead.store.sqlite.store import SqliteStore
+
+log = logging.getLogger(__name__)
+DEFAULT_REGION: Final = "us-east-1"
+DEFAULT_NAMESPACE: Final = "default"
+_INSTALL: Final = record_name(RecordKind.INSTALL)
+_WORKERS: Final = 16
+_GRACE_SECONDS: Final = 5.0
+AUDIENCE: Final = "keystead"
+_REFRESH_SECONDS: Final = 300.0
+
+
+def state_folder(request: DevRequest) -> Path:
+    """--state, or the user's own folder (XDG)."""
+    if request.state is not None:
+        return request.state.absolute()
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    return Path(home) / "keystead"
+
+
+class Estate:
+    """The folder with token and database."""
+
+    def __init__(self, request: DevRequest, stack: ExitStack) -> None:
+        if request.memory:
+            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-dev-", dir=_memory())))
+        else:
+            self.folder = state_folder(request)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.chmod(0o700)
+        self.store = SqliteStore(None if request.memory else self.folder)
+        stack.callback(self.store.close)
+        self.store.lead.acquire()
+        devtoken.ensure_token(self.folder)
+        settings = devtoken.open_copy(self.folder, "leader", lanes=1)
+        stack.callback(lambda: shutil.rmtree(settings.pin_file.parent, ignore_errors=True))
+        self.hsm = open_hsm(settings, devtoken.marker(settings))
+        stack.callback(self.hsm.close)
+
+    async def check_install(self) -> None:
+        """Token and records belong together, or the records are new."""
+        stored = await self.store.records.get(_INSTALL)
+        if stored is None:
+            await self._create_install(self.hsm)
+            return
+        try:
+            open_sealed(self.hsm.domain, stored.sealed, InstallRecord)
+        except RecordIntegrityError:
+            raise RecordIntegrityError(
+                f"the token and the records in {self.folder} do not belong together; "
+                "hint: give another --state, or put the folder back whole"
+            ) from None
+
+    async def _create_install(self, hsm: Hsm) -> None:
+        uid = await self.store.objects.ensure_namespace(RECORDS_NAMESPACE)
+        record = InstallRecord(
+            domain_generation=hsm.domain.generation,
+            domain_fingerprint=hsm.domain.fingerprint,
+            namespace_uid=uid,
+            transition=0,
+            seq=1,
+            install_id=devtoken.install_id(self.folder).hex(),
+            created=format_time(self.store.clock.now()),
+        )
+        await self.store.records.create(RecordKind.INSTALL, seal_record(hsm.domain, _INSTALL, record))
+
+
+class Household:
+    """One life between two resets."""
+
+    def __init__(self, estate: Estate, request: DevRequest, accounts: Mapping[str, str], keys: tuple[AccessKey, ...]) -> None:
+        self._estate = estate
+        self._request = request
+        self._accounts = accounts
+        self._access_keys = keys
+        self._engine = OpenEngine(estate.hsm, lambda _operation, _result: None)
+        self.model = RecordModel()
+        self.controller = Controller(_WORKERS, (), lambda _ref: None)
+        self.workers: Workers | None = None
+        self.door: AwsDoor | None = None
+
+    async def open(self, reset: Reset) -> AwsDoor:
+        """Namespaces, models, door."""
+        store = self._estate.store
+        uids = {namespace: await store.objects.ensure_namespace(namespace) for namespace in self._accounts}
+        store.changes.subscribe(self._changed)
+        ports = Ports(
+            records=store.records,
+            objects=store.objects,
+            secrets=NoSecrets(),
+            leadership=store.lead,
+            clock=store.clock,
+            engine=lambda: self._engine,
+            region=DEFAULT_REGION,
+            refresh_period=_REFRESH_SECONDS,
+            accounts={namespace: AccountId(account) for namespace, account in self._accounts.items()},
+        )
+        self.workers = self.controller.workers(ports, Silent())
+        self.door = make_door(self._house(uids, reset))
+        return self.door
+
+    def _house(self, uids: Mapping[str, str], reset: Reset) -> House:
+        store, request = self._estate.store, self._request
+        namespaces = {account: namespace for namespace, account in self._accounts.items()}
+        static = {
+            key.id: StaticKey(key.secret, key.account, namespaces[key.account], uids[namespaces[key.account]])
+            for key in self._access_keys
+        }
+        return House(
+            region=None,
+            model=self.model,
+            engine=lambda: self._engine,
+            facts=NoReviews(),
+            writer=store.writer,
+            siblings=Alone(),
+            stream=AlwaysFresh(),
+            alive=LocalAlive(),
+            identify=self._identify(uids),
+            bearer=False,
+            now=store.clock.now,
+            static=static,
+            routes={RESET_PATH: reset} if request.allow_reset else {},
+        )
+
+    def _changed(self, changes: Changes) -> None:
+        """What the store tells: records into both models, objects into the queue."""
+        domain, index = self._estate.hsm.domain, self.controller.index
+        if changes.whole:
+            names = {change.name for change in changes.changes if not isinstance(change, ObjectChange)}
+            self.model.keep(names)
+            index.keep(names)
+        for change in changes.changes:
+            if isinstance(change, ObjectChange):
+                body = change.body or _gone_body(change)
+                self.controller.feed.seen(change.ref.kind, None if change.body else "DELETED", body)
+                continue
+            indexed = change.name != _INSTALL and not change.name.startswith("account-")
+            try:
+                if change.stored is None:
+                    self.model.gone(change.name)
+                    index.gone(change.name)
+                    continue
+                self.model.take(domain, change.stored)
+                if indexed:
+                    index.take(domain, change.stored)
+            except KeysteadError as error:
+                log.error("%s", error)
+
+    def _identify(self, uids: Mapping[str, str]) -> Identify:
+        """Web identity, where the keys of an issuer were given."""
+        if self._request.jwks is None:
+            return _no_web_identity
+
+        def place(namespace: str) -> tuple[str, str]:
+            uid = uids.get(namespace) or self._estate.store.objects.namespaces().get(namespace)
+            if uid is None:
+                raise IdentityTokenError("no such namespace: a seed with a KmsKey in it makes it")
+            known = self._accounts.get(namespace) or self.model.account_of(namespace, uid)
+            return uid, known or account_id(devtoken.install_id(self._estate.folder), namespace, 0)
+
+        return WebIdentity(self._request.jwks, AUDIENCE, place, self._estate.store.clock.now).identify
+
+    def close(self) -> None:
+        """Nothing more is told to it."""
+        self._estate.store.changes.unsubscribe(self._changed)
+        self.controller.queue.close()
+
+
+async def _no_web_identity(_token: str) -> TokenIdentity:
+    raise IdentityTokenError("web identity needs --jwks FILE")
+
+
+def _gone_body(change: ObjectChange) -> dict[str, Any]:
+    return {"metadata": {"namespace": change.ref.namespace, "name": change.ref.name, "uid": change.uid}}
+
+
+def _memory() -> str | None:
+    """Where `--memory` has its token: in memory, where the machine has such a folder."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a fresh 0700 folder is made in it
+
+
+class Reset:
+    """The route of --allow-reset. One at a time; calls that are under way end as they can."""
+
+    def __init__(self, dev: Dev) -> None:
+        self._dev = dev
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, asked: Asked) -> Reply:
+        """Empty everything."""
+        if asked.method != b"POST":
+            return Reply(405, b"POST only\n", b"text/plain", ((b"allow", b"POST"),))
+        if not may_reset(asked.headers, self._dev.request.host):
+            return Reply(403, b"reset needs the header X-Keystead-Reset: yes, and a Host that is this machine\n", b"text/plain")
+        async with self._turn:
+            await self._dev.start_over()
+        return Reply(200, b"empty\n", b"text/plain")
+
+
+class Dev:
+    """The process. Implements `message.Door` by the household's."""
+
+    def __init__(self, estate: Estate, request: DevRequest, keys: tuple[AccessKey, ...]) -> None:
+        self.request = request
+        self._estate = estate
+        self._keys = keys
+        self._accounts = accounts_of(request.account, keys)
+        self._reset = Reset(self)
+        self._household: Household | None = None
+        self._door: AwsDoor | None = None
+        self._work: asyncio.Task[None] | None = None
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def handle(self, asked: Asked) -> Reply | Awaitable[Reply]:
+        """The door that is there now."""
+        assert self._door is not None
+        return self._door.handle(asked)
+
+    async def start(self) -> None:
+        """Open the door, with the seeds in it."""
+        self._household = Household(self._estate, self.request, self._accounts, self._keys)
+        self._door = await self._household.open(self._reset)
+        assert self._household.workers is not None
+        self._work = asyncio.create_task(self._household.workers.run(_WORKERS))
+        self._work.add_done_callback(self._ended)
+
+    def _ended(self, work: asyncio.Task[None]) -> None:
+        if not work.cancelled() and not self.failed.done():
+            error = work.exception() or RuntimeError("the workers ended")
+            self.failed.set_exception(error)
+
+    async def start_over(self) -> None:
+        """A reset."""
+        await self.stop()
+        self._estate.store.empty()
+        await self.start()
+
+    async def stop(self) -> None:
+        """Nothing is worked on any more."""
+        if self._household is not None:
+            self._household.close()
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+
+
+def accounts_of(account: str, keys: tuple[AccessKey, ...]) -> dict[str, str]:
+    """Namespace -> account id that was given (RECORDS, dev)."""
+    others = {key.account for key in keys} - {account}
+    return {DEFAULT_NAMESPACE: account} | {f"account-{other}": other for other in sorted(others)}
+
+
+def access_keys(request: DevRequest) -> tuple[AccessKey, ...]:
+    """Those that were given, or a random one."""
+    if not request.access_keys:
+        made = AccessKey("AKIA" + secrets.token_hex(8).upper(), secrets.token_urlsafe(30))
+        return (AccessKey(made.id, made.secret, request.account),)
+    return tuple(AccessKey(key.id, key.secret, key.account or request.account) for key in request.access_keys)
+
+
+async def _main(request: DevRequest) -> int:
+    keys = access_keys(request)
+    with ExitStack() as stack:
+        estate = Estate(request, stack)
+        await estate.check_install()
+        dev, stop = Dev(estate, request, keys), asyncio.Event()
+        await dev.start()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+        def ready(port: int) -> None:
+            url = address(request.host, port, tls=request.certificate is not None)
+            secret = None if request.access_keys else keys[0].secret
+            for line in export_lines(url, keys[0].id, secret, DEFAULT_REGION):
+                request.tell(line)
+
+        tls = None
+        if request.certificate is not None and request.private_key is not None:
+            tls = Tls(certificate=request.certificate, key=request.private_key)
+        listen = Listen(host=request.host, port=request.port, tls=tls, grace=_GRACE_SECONDS, quiet=0.0)
+        serving = asyncio.create_task(serve(dev, listen, stop, ready))
+        try:
+            await asyncio.wait({serving, asyncio.ensure_future(dev.failed)}, return_when=asyncio.FIRST_COMPLETED)
+            if dev.failed.done():
+                stop.set()
+            await serving
+            if dev.failed.done():
+                await dev.failed
+        finally:
+            await dev.stop()
+    return 0
+
+
+def run_dev(_settings: Settings, request: DevRequest) -> int:
+    """The command."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return run_loop(_main(request))

@@ -1,0 +1,98 @@
+"""The door of one worker, put together. `keystead server` and `keystead dev` serve through the same: they differ in what they bring."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from keystead.engine.ports import Domain
+from keystead.operations.control.registry import CONTROL
+from keystead.operations.registry import OPERATIONS
+from keystead.server.codec import Codec
+from keystead.server.door import AwsDoor, Parts, Stream, new_id
+from keystead.server.driver import Driver, Engine, Facts, Siblings, Writer
+from keystead.server.identity import Alive, Identify, Identities, Identity, StaticKey, caller_of
+from keystead.server.message import Asked, Reply
+from keystead.server.sts import StsEndpoint
+from keystead.server.usage import Uses
+from keystead.store.model import RecordModel, View
+
+SERVED = {**OPERATIONS, **CONTROL}
+"""Every operation of the endpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What a worker brings.
+
+    region     of the signature's scope; None: any
+    identify   whose web identity (and Bearer) token it is
+    bearer     whether Bearer tokens are taken in place of a signature
+    """
+
+    region: str | None
+    model: RecordModel
+    engine: Callable[[], Engine]
+    facts: Facts
+    writer: Writer
+    siblings: Siblings
+    stream: Stream
+    alive: Alive
+    identify: Identify
+    bearer: bool
+    now: Callable[[], datetime]
+    uses: Uses = field(default_factory=lambda: Uses(new_id))
+    static: Mapping[str, StaticKey] = field(default_factory=dict)
+    served: Callable[[str, str], None] = lambda _operation, _code: None
+    routes: Mapping[bytes, Callable[[Asked], Awaitable[Reply]]] = field(default_factory=dict)
+
+
+def make_door(house: House) -> AwsDoor:
+    """The door of a house."""
+
+    def domain() -> Domain:
+        return house.engine().domain
+
+    def identities(service: str, bearer: bool) -> Identities:
+        return Identities(
+            service=service,
+            region=house.region,
+            static=house.static,
+            domain=domain,
+            alive=house.alive,
+            identify=house.identify if bearer else None,
+        )
+
+    def keys(identity: Identity) -> View:
+        return View(house.model, {identity.caller.namespace: identity.namespace_uid}, house.uses.last_use)
+
+    sts_identities = identities("sts", bearer=False)
+    sts = StsEndpoint(
+        identify=house.identify,
+        authenticate=lambda asked, now: caller_of(sts_identities, asked, now),
+        domain=domain,
+        now=house.now,
+        entropy=os.urandom,
+    )
+    driver = Driver(
+        facts=house.facts, model=house.model, writer=house.writer, engine=house.engine, siblings=house.siblings, waiters=Counter()
+    )
+    return AwsDoor(
+        Parts(
+            authenticator=identities("kms", bearer=house.bearer),
+            wire=Codec(SERVED),
+            driver=driver,
+            token=house.engine,
+            keys=keys,
+            stream=house.stream,
+            sts=sts,
+            now=house.now,
+            tracking_since=house.now(),
+            served=house.served,
+            used=house.uses.used,
+            routes=house.routes,
+        )
+    )

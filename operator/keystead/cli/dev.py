@@ -1,0 +1,129 @@
+"""`keystead dev`: the endpoint on this machine, without a cluster. Options become a DevRequest; what runs is app/dev.py."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Final
+
+import click
+
+from keystead.cli.services import AccessKey, DevRequest, Services
+from keystead.errors import InvalidSpecError
+
+ACCOUNT: Final = "111122223333"
+"""The account of `--account` where none is given: the one of AWS's own examples."""
+PORT: Final = 4566
+"""Where LocalStack listened: what points there finds Keystead."""
+_ACCOUNT: Final = re.compile(r"[1-9]\d{11}\Z", re.ASCII)
+_KEY_ID: Final = re.compile(r"\w{16,128}\Z", re.ASCII)
+_MAX_WORKERS: Final = 64
+
+
+def read_listen(text: str) -> tuple[str, int]:
+    """HOST:PORT, or [IPv6]:PORT. Port 0: any free one."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise InvalidSpecError("--listen", f"{text!r}: give HOST:PORT, such as 127.0.0.1:{PORT}; port 0 takes a free one")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_account(option: str, text: str) -> str:
+    """12 digits that do not begin with 0: what records can hold."""
+    if not _ACCOUNT.match(text):
+        raise InvalidSpecError(option, f"{text!r}: an account id has 12 digits and does not begin with 0")
+    return text
+
+
+def read_access_key(text: str) -> AccessKey:
+    """ID:SECRET[:ACCOUNT]. The error never shows the secret."""
+    key_id, _, rest = text.partition(":")
+    secret, _, account = rest.partition(":")
+    if not _KEY_ID.match(key_id) or not 8 <= len(secret) <= 128 or not secret.isascii() or not secret.isprintable():
+        raise InvalidSpecError(
+            "--access-key", "give ID:SECRET or ID:SECRET:ACCOUNT: an id of 16 to 128 letters, digits and _, a secret of 8 to 128 characters"
+        )
+    return AccessKey(key_id, secret, read_account("--access-key", account) if account else "")
+
+
+@click.command()
+@click.option("--listen", default=f"127.0.0.1:{PORT}", show_default=True, metavar="HOST:PORT", help="Where to listen; port 0: a free one.")
+@click.option("--state", type=click.Path(path_type=Path), metavar="DIR",
+              help="Folder of token and records [default: ~/.local/state/keystead].")
+@click.option("--memory", is_flag=True, help="Keep nothing: all ends with the process.")
+@click.option("--account", default=ACCOUNT, show_default=True, metavar="ID", help="Account of the access key.")
+@click.option("--access-key", "access_keys", multiple=True, metavar="ID:SECRET[:ACCOUNT]", envvar="KEYSTEAD_DEV_ACCESS_KEYS",
+              help="An access key, root of its account; repeatable [default: one random key, printed].")
+@click.option("--seed", "seeds", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+              help="Manifests to apply at start; repeatable.")
+@click.option("--workers", type=click.IntRange(1, _MAX_WORKERS), default=1, show_default=True, help="Processes that serve.")
+@click.option("--allow-reset", is_flag=True, help="POST /_keystead/reset empties everything.")
+@click.option("--jwks", type=click.Path(path_type=Path), metavar="FILE", help="Keys of web identity tokens (AssumeRoleWithWebIdentity).")
+@click.option("--tls-cert", "certificate", type=click.Path(path_type=Path), metavar="FILE", help="PEM certificate chain.")
+@click.option("--tls-key", "private_key", type=click.Path(path_type=Path), metavar="FILE", help="PEM private key.")
+@click.option("--insecure", is_flag=True, help="Plain HTTP beyond this machine, all the same.")
+@click.pass_obj
+def dev(
+    services: Services,
+    listen: str,
+    state: Path | None,
+    memory: bool,
+    account: str,
+    access_keys: tuple[str, ...],
+    seeds: tuple[Path, ...],
+    workers: int,
+    allow_reset: bool,
+    jwks: Path | None,
+    certificate: Path | None,
+    private_key: Path | None,
+    insecure: bool,
+) -> int:
+    """An AWS KMS endpoint on this machine: a real token and records in one folder, no cluster."""
+    host, port = read_listen(listen)
+    request = DevRequest(
+        host=host,
+        port=port,
+        state=state,
+        memory=memory,
+        account=read_account("--account", account),
+        access_keys=tuple(read_access_key(text) for text in access_keys),
+        seeds=seeds,
+        workers=workers,
+        allow_reset=allow_reset,
+        jwks=jwks,
+        certificate=certificate,
+        private_key=private_key,
+        insecure=insecure,
+        tell=click.echo,
+    )
+    check(request)
+    return services.run_dev(request)
+
+
+def check(request: DevRequest) -> None:
+    """InvalidSpecError for options that do not go together (RECORDS, dev)."""
+    if request.memory and request.workers > 1:
+        raise InvalidSpecError("--memory", "goes with one worker only: give --state DIR for more")
+    if request.memory and request.state is not None:
+        raise InvalidSpecError("--memory", "keeps nothing, --state does: give one of them")
+    if (request.certificate is None) != (request.private_key is None):
+        raise InvalidSpecError("--tls-cert", "goes with --tls-key")
+    ids = [key.id for key in request.access_keys]
+    if len(set(ids)) < len(ids):
+        raise InvalidSpecError("--access-key", "each id once")
+    if is_loopback(request.host):
+        return
+    if not request.access_keys:
+        raise InvalidSpecError("--listen", f"{request.host} can be reached by others: choose the key yourself, --access-key ID:SECRET")
+    if request.certificate is None and not request.insecure:
+        raise InvalidSpecError("--listen", f"{request.host} can be reached by others: give --tls-cert and --tls-key, or --insecure")

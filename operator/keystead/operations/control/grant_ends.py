@@ -1,0 +1,149 @@
+"""RevokeGrant and RetireGrant: a grant ends with its KmsGrant, in whatever state its key is.
+
+Revoking is a right on the key. Retiring is in the grant itself: its retiring principal may, and its grantee where RetireGrant is one of the
+grant's operations; besides them who has the right on the key, as the account's root or by RBAC. No grant ever retires another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from keystead.engine.identifiers import key_arn, key_id_bytes
+from keystead.engine.record import GrantRecord, KeyRecord
+from keystead.errors import InvalidGrantIdError, ValidationError
+from keystead.operations import refusals
+from keystead.operations.control.common import admit_key
+from keystead.operations.control.grants import admit_grant, is_of_key
+from keystead.operations.effects import Await, Change, Running
+from keystead.operations.faults import operation
+from keystead.operations.grant_tokens import read_token
+from keystead.operations.validate import GRANT_TOKEN, failed
+from keystead.operations.world import ControlWorld
+from keystead.operations.writes import DeleteObject, Target
+from keystead.policy import Action, Caller
+from keystead.resources.vocabulary import GrantOperation, ObjectKind
+
+_ID_MAX: Final = 128
+_ID: Final = re.compile(r"[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeGrantRequest:
+    """AWS RevokeGrantRequest."""
+
+    key_id: str
+    grant_id: str
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeGrantResponse:
+    """AWS answers RevokeGrant with nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireGrantRequest:
+    """AWS RetireGrantRequest: a grant token, or both key and grant id."""
+
+    grant_token: str | None = field(default=None, repr=False)
+    key_id: str | None = None
+    grant_id: str | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetireGrantResponse:
+    """AWS answers RetireGrant with nothing."""
+
+
+@operation
+def revoke_grant(world: ControlWorld, caller: Caller, request: RevokeGrantRequest) -> Running[RevokeGrantResponse]:
+    """AWS RevokeGrant."""
+    check_grant_id(request.grant_id)
+    key = yield from admit_key(world, caller, Action.REVOKE_GRANT, request.key_id)
+    yield from _await_grant(world, caller, request.grant_id)
+    yield from _end(world, _grant_of(world, key, request.grant_id), request.dry_run)
+    return RevokeGrantResponse()
+
+
+@operation
+def retire_grant(world: ControlWorld, caller: Caller, request: RetireGrantRequest) -> Running[RetireGrantResponse]:
+    """AWS RetireGrant."""
+    grant_id, key_id = yield from _named(world, caller, request)
+    key = yield from admit_grant(
+        world, caller, Action.RETIRE_GRANT, key_id, lambda grants: _as_it_retires(grants, grant_id, caller)
+    )
+    yield from _end(world, _grant_of(world, key, grant_id), request.dry_run)
+    return RetireGrantResponse()
+
+
+def check_grant_id(grant_id: str, where: str = "grantId") -> None:
+    """1 to 128 characters."""
+    if not grant_id:
+        raise failed(where, "have length greater than or equal to 1", grant_id)
+    if len(grant_id) > _ID_MAX:
+        raise failed(where, f"have length less than or equal to {_ID_MAX}", grant_id)
+
+
+def _named(world: ControlWorld, caller: Caller, request: RetireGrantRequest) -> Running[tuple[str, str]]:
+    """Grant id and KeyId that a request names, once the grant is in the read model or was waited for."""
+    if request.grant_token is None:
+        if request.key_id is None or request.grant_id is None:
+            raise ValidationError("You must specify a GrantToken, or both KeyId and GrantId.")
+        check_grant_id(request.grant_id)
+        yield from _await_grant(world, caller, request.grant_id)
+        return request.grant_id, request.key_id
+    if request.key_id is not None or request.grant_id is not None:
+        raise ValidationError("You must specify a GrantToken, or both KeyId and GrantId, but not all of them.")
+    return (yield from _of_token(world, caller, request.grant_token))
+
+
+def _of_token(world: ControlWorld, caller: Caller, token: str) -> Running[tuple[str, str]]:
+    if not 1 <= len(token) <= GRANT_TOKEN:
+        raise failed("grantToken", f"have length between 1 and {GRANT_TOKEN}, inclusive")
+    named = read_token(world.domain, token)
+    if not named.is_fresh(world.now):
+        raise refusals.grant_token()
+    yield from _await_grant(world, caller, named.grant_id)
+    grant = world.keys.grant(named.grant_id)
+    if grant is None:
+        raise refusals.grant_token()
+    return grant.grant_id, key_arn(grant.region, grant.account, grant.key_id)
+
+
+def _await_grant(world: ControlWorld, caller: Caller, grant_id: str) -> Running[None]:
+    if world.keys.grant(grant_id) is None and _ID.match(grant_id):
+        yield Await(lambda: world.keys.grant(grant_id) is not None, caller.principal)
+
+
+def _as_it_retires(grants: Sequence[GrantRecord], grant_id: str, caller: Caller) -> list[GrantRecord]:
+    """The one grant that is to end, as what it says about that: its retiring principal may do it, whoever the grantee is."""
+    return [
+        replace(grant, grantee_principal=caller.principal, grantee_service_principal=UNSET, operations=[GrantOperation.RETIRE_GRANT])
+        if grant.retiring_principal == caller.principal
+        else grant
+        for grant in grants
+        if grant.grant_id == grant_id
+    ]
+
+
+def _grant_of(world: ControlWorld, key: KeyRecord, grant_id: str) -> GrantRecord:
+    for grant in world.keys.grants_of(key_id_bytes(key.key_id)):
+        if grant.grant_id == grant_id and is_of_key(grant, key):
+            return grant
+    raise InvalidGrantIdError(f"Grant {grant_id} of this key is not found.")
+
+
+def _end(world: ControlWorld, grant: GrantRecord, dry_run: bool) -> Running[None]:
+    if dry_run:
+        raise refusals.dry_run()
+    target = Target(ObjectKind.GRANT, grant.namespace, grant.name, grant.object_uid)
+    yield Change(
+        DeleteObject(target), lambda: True if world.keys.grant(grant.grant_id) is None else None, narrows=True
+    )

@@ -1,0 +1,173 @@
+"""ListGrants and ListRetirableGrants. Grant tokens are in no list: a record has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeVar
+
+from msgspec import UnsetType
+
+from keystead.engine.clock import parse_time
+from keystead.engine.identifiers import key_arn, key_id_bytes, root_arn
+from keystead.engine.record import GrantRecord
+from keystead.errors import ValidationError
+from keystead.operations import refusals
+from keystead.operations.control.common import Listing, Page, admit_key, check_paging, page
+from keystead.operations.control.grant_ends import check_grant_id
+from keystead.operations.control.grants import GrantConstraints, is_of_key, principal_of
+from keystead.operations.effects import Running
+from keystead.operations.faults import operation
+from keystead.operations.pipeline import admit_keyless
+from keystead.operations.world import ControlWorld
+from keystead.policy import Action, Caller
+from keystead.resources.vocabulary import GrantOperation
+
+Value = TypeVar("Value")
+PAGE: Final = 50
+"""AWS ListGrants: "If you do not include a value, it defaults to 50"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListGrantsRequest:
+    """AWS ListGrantsRequest."""
+
+    key_id: str
+    limit: int | None = None
+    marker: str | None = None
+    grant_id: str | None = None
+    grantee_principal: str | None = None
+    grantee_service_principal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRetirableGrantsRequest:
+    """AWS ListRetirableGrantsRequest."""
+
+    retiring_principal: str | None = None
+    retiring_service_principal: str | None = None
+    limit: int | None = None
+    marker: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantListEntry:
+    """AWS GrantListEntry; `key_id` is the key ARN, `issuing_account` the root of the key's account."""
+
+    key_id: str
+    grant_id: str
+    name: str | None
+    creation_date: datetime
+    grantee_principal: str | None
+    retiring_principal: str | None
+    issuing_account: str
+    operations: tuple[GrantOperation, ...]
+    constraints: GrantConstraints | None
+    grantee_service_principal: str | None
+    retiring_service_principal: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListGrantsResponse:
+    """AWS ListGrantsResponse, which ListRetirableGrants answers too."""
+
+    grants: tuple[GrantListEntry, ...]
+    next_marker: str | None
+    truncated: bool
+
+
+@operation
+def list_grants(world: ControlWorld, caller: Caller, request: ListGrantsRequest) -> Running[ListGrantsResponse]:
+    """AWS ListGrants: of one key, in the order of their ids; an expired one too, for as long as its object is there."""
+    check_paging(request.limit, request.marker)
+    if request.grant_id is not None:
+        check_grant_id(request.grant_id)
+    if request.grantee_principal is not None and request.grantee_service_principal is not None:
+        raise ValidationError("You can specify either GranteePrincipal or GranteeServicePrincipal, but not both.")
+    grantee = None if request.grantee_principal is None else principal_of(request.grantee_principal)
+    key = yield from admit_key(world, caller, Action.LIST_GRANTS, request.key_id)
+    service = request.grantee_service_principal
+    found = [
+        grant
+        for grant in world.keys.grants_of(key_id_bytes(key.key_id))
+        if is_of_key(grant, key)
+        and request.grant_id in (None, grant.grant_id)
+        and grantee in (None, grant.grantee_principal)
+        and service in (None, grant.grantee_service_principal)
+    ]
+    scope = "|".join((key.key_id, request.grant_id or "", grantee or "", service or ""))
+    return _answer(_page(world, Listing("ListGrants", key.account, scope, PAGE), found, request.limit, request.marker))
+
+
+@operation
+def list_retirable_grants(
+    world: ControlWorld, caller: Caller, request: ListRetirableGrantsRequest
+) -> Running[ListGrantsResponse]:
+    """AWS ListRetirableGrants: by the principal itself, or by who has the right in its account. Of the caller's account only."""
+    check_paging(request.limit, request.marker)
+    if (request.retiring_principal is None) == (request.retiring_service_principal is None):
+        raise ValidationError("You must specify either RetiringPrincipal or RetiringServicePrincipal, but not both.")
+    if request.retiring_principal is None:
+        # "This filter is only usable by callers in a service principal", and no caller here is one.
+        raise refusals.keyless(caller, Action.LIST_RETIRABLE_GRANTS)
+    principal = principal_of(request.retiring_principal)
+    if principal.split(":")[4] != caller.account:
+        raise refusals.keyless(caller, Action.LIST_RETIRABLE_GRANTS)
+    if principal != caller.principal or caller.only_grant is not None:
+        yield from admit_keyless(caller, Action.LIST_RETIRABLE_GRANTS)
+    found = [grant for grant in world.keys.grants_retirable_by(principal) if _is_here(world, caller, grant)]
+    listing = Listing("ListRetirableGrants", caller.account, principal, PAGE)
+    return _answer(_page(world, listing, found, request.limit, request.marker))
+
+
+def _is_here(world: ControlWorld, caller: Caller, grant: GrantRecord) -> bool:
+    """Of the caller's account and region, and of its namespace as it lives now."""
+    if grant.account != caller.account or grant.region != world.region:
+        return False
+    return world.keys.namespace_uid(grant.namespace) == grant.namespace_uid
+
+
+def _page(
+    world: ControlWorld, listing: Listing, found: Iterable[GrantRecord], limit: int | None, marker: str | None
+) -> Page[GrantRecord]:
+    return page(world, listing, sorted(found, key=_position), _position, limit, marker)
+
+
+def _position(grant: GrantRecord) -> str:
+    return grant.grant_id
+
+
+def _answer(part: Page[GrantRecord]) -> ListGrantsResponse:
+    entries = tuple(_entry(grant) for grant in part.items)
+    return ListGrantsResponse(grants=entries, next_marker=part.next_marker, truncated=part.truncated)
+
+
+def _entry(grant: GrantRecord) -> GrantListEntry:
+    return GrantListEntry(
+        key_id=key_arn(grant.region, grant.account, grant.key_id),
+        grant_id=grant.grant_id,
+        name=_given(grant.grant_name),
+        creation_date=parse_time(grant.created),
+        grantee_principal=_given(grant.grantee_principal),
+        retiring_principal=_given(grant.retiring_principal),
+        issuing_account=root_arn(grant.account),
+        operations=tuple(grant.operations),
+        constraints=_constraints(grant),
+        grantee_service_principal=_given(grant.grantee_service_principal),
+        retiring_service_principal=_given(grant.retiring_service_principal),
+    )
+
+
+def _constraints(grant: GrantRecord) -> GrantConstraints | None:
+    if isinstance(grant.constraints, UnsetType):
+        return None
+    return GrantConstraints(
+        encryption_context_subset=_given(grant.constraints.encryption_context_subset),
+        encryption_context_equals=_given(grant.constraints.encryption_context_equals),
+        source_arn=_given(grant.constraints.source_arn),
+    )
+
+
+def _given(value: Value | UnsetType) -> Value | None:
+    return None if isinstance(value, UnsetType) else value

@@ -1,0 +1,187 @@
+"""GetKeyPolicy, PutKeyPolicy, ListKeyPolicies. A key has one policy, `default`.
+
+Policies are stored, and not enforced yet: a key whose policy is not the default one serves nobody but these (policy.evaluate).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from keystead.engine.plan.key_settings import MAX_POLICY, default_policy, policy_bytes, without_default
+from keystead.engine.record import KeyRecord
+from keystead.errors import InvalidSpecError, MalformedPolicyDocumentError, NotFoundException
+from keystead.operations.control.common import (
+    Listing,
+    admit_change,
+    admit_key,
+    check_paging,
+    current,
+    page,
+    set_fields,
+)
+from keystead.operations.effects import Change, Running
+from keystead.operations.faults import operation
+from keystead.operations.validate import failed
+from keystead.operations.world import ControlWorld
+from keystead.policy import Action, Caller
+
+_DEFAULT: Final = "default"
+# As in the schema of spec.policy; IAM knows Version, Id and Statement.
+_MEMBERS: Final = 16
+_EXACT: Final = 2**53
+_NAME: Final = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetKeyPolicyRequest:
+    """AWS GetKeyPolicyRequest."""
+
+    key_id: str
+    policy_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetKeyPolicyResponse:
+    """AWS GetKeyPolicyResponse. `policy`: compact JSON, keys sorted."""
+
+    policy: str
+    policy_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutKeyPolicyRequest:
+    """AWS PutKeyPolicyRequest."""
+
+    key_id: str
+    policy: str
+    policy_name: str | None = None
+    bypass_policy_lockout_safety_check: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutKeyPolicyResponse:
+    """Nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListKeyPoliciesRequest:
+    """AWS ListKeyPoliciesRequest."""
+
+    key_id: str
+    limit: int | None = None
+    marker: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListKeyPoliciesResponse:
+    """AWS ListKeyPoliciesResponse."""
+
+    policy_names: tuple[str, ...]
+    next_marker: str | None
+    truncated: bool
+
+
+@operation
+def get_key_policy(world: ControlWorld, caller: Caller, request: GetKeyPolicyRequest) -> Running[GetKeyPolicyResponse]:
+    """AWS GetKeyPolicy."""
+    _check_name(request.policy_name)
+    record = yield from admit_key(world, caller, Action.GET_KEY_POLICY, request.key_id)
+    _refuse_other(request.policy_name)
+    return GetKeyPolicyResponse(policy=policy_of(record), policy_name=_DEFAULT)
+
+
+@operation
+def put_key_policy(world: ControlWorld, caller: Caller, request: PutKeyPolicyRequest) -> Running[PutKeyPolicyResponse]:
+    """AWS PutKeyPolicy. The lock-out check comes with the policy language; until then RBAC alone decides who may put the next one."""
+    _check_name(request.policy_name)
+    record = yield from admit_change(world, caller, Action.PUT_KEY_POLICY, request.key_id)
+    _refuse_other(request.policy_name)
+    policy = parse_policy(request.policy)
+    wanted = without_default(policy_bytes(policy), record.account)
+
+    def done() -> KeyRecord | None:
+        now = current(world, record)
+        return now if now is not None and now.policy == wanted else None
+
+    yield Change(set_fields(world, record, {"policy": policy}), done, narrows=True)
+    return PutKeyPolicyResponse()
+
+
+@operation
+def list_key_policies(
+    world: ControlWorld, caller: Caller, request: ListKeyPoliciesRequest
+) -> Running[ListKeyPoliciesResponse]:
+    """AWS ListKeyPolicies: always one."""
+    check_paging(request.limit, request.marker)
+    record = yield from admit_key(world, caller, Action.LIST_KEY_POLICIES, request.key_id)
+    listing = Listing("ListKeyPolicies", caller.account, record.key_id)
+    found = page(world, listing, (_DEFAULT,), str, request.limit, request.marker)
+    return ListKeyPoliciesResponse(policy_names=found.items, next_marker=found.next_marker, truncated=found.truncated)
+
+
+def policy_of(record: KeyRecord) -> str:
+    """The policy of a key as GetKeyPolicy answers it: an absent one is the default policy."""
+    if record.policy is UNSET:
+        return policy_bytes(default_policy(record.account)).decode()
+    return record.policy.decode()
+
+
+def parse_policy(text: str) -> Mapping[str, Any]:
+    """The policy document. MalformedPolicyDocumentException for what no key could hold as it was sent."""
+    if len(text.encode(errors="surrogatepass")) > MAX_POLICY:
+        raise MalformedPolicyDocumentError(f"The policy document must not be longer than {MAX_POLICY} bytes.")
+    try:
+        policy = json.loads(text, object_pairs_hook=_members, parse_int=_integer, parse_float=_number, parse_constant=_none)
+        if not isinstance(policy, dict):
+            raise MalformedPolicyDocumentError("The policy document must be a JSON object.")
+        if len(policy) > _MEMBERS:
+            raise MalformedPolicyDocumentError("The policy document has unknown members.")
+        policy_bytes(policy)
+    except (ValueError, RecursionError) as error:
+        raise MalformedPolicyDocumentError("The policy document is not valid JSON.") from error
+    except InvalidSpecError as error:
+        raise MalformedPolicyDocumentError(f"The policy document cannot be used: {error.message}.") from error
+    return policy
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Of two members of one name, readers disagree on which one counts.
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a member twice")
+    return dict(pairs)
+
+
+def _integer(text: str) -> int:
+    number = int(text)
+    if abs(number) > _EXACT:
+        raise ValueError("a number that does not survive JSON")
+    return number
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number that does not survive JSON")
+    return number
+
+
+def _none(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and not name:
+        raise failed("policyName", "have length greater than or equal to 1", "")
+    if name is not None and len(name) > _NAME:
+        raise failed("policyName", f"have length less than or equal to {_NAME}", name)
+
+
+def _refuse_other(name: str | None) -> None:
+    if name not in (None, _DEFAULT):
+        raise NotFoundException("No such policy exists")

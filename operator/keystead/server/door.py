@@ -1,0 +1,230 @@
+"""The front door: one request in, one answer out. The order of the checks is AWS's (AWS.md, Authentication errors) and is tested:
+
+    path, method    404, 405
+    target          UnknownOperationException: the name of no operation at all
+    signature       identity.py
+    operation       UnsupportedOperationException with a reason: AWS has it, this version does not
+    body            SerializationException, ValidationException: codec, from botocore's model
+    the operation   resolve, authorise, state, act: operations/
+
+Never raises. What is not a KmsError is a bland KMSInternalException here and a line in the log, without anything of the request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import CoroutineType
+from typing import Any, Final, Protocol
+
+from keystead.errors import KeysteadError, KmsError, KmsInternalError, UnsupportedOperationError
+from keystead.operations.faults import public_error
+from keystead.operations.registry import OperationRow
+from keystead.operations.world import Call, Catalogue, ControlWorld
+from keystead.server.driver import Driver, Engine
+from keystead.server.identity import Identity
+from keystead.server.message import Asked, Reply
+from keystead.server.wire_errors import error_body, status_of
+
+log = logging.getLogger(__name__)
+_TARGET: Final = b"x-amz-target"
+_PREFIX: Final = b"TrentService."
+_INVOCATION: Final = b"amz-sdk-invocation-id"
+_REQUEST_ID: Final = b"x-amzn-requestid"
+_MAX_INVOCATION: Final = 256
+_FORM: Final = b"application/x-www-form-urlencoded"
+_NO_CALL: Final = Call()
+# Their objects are named by the call (AWS.md, Creates are idempotent).
+_CREATES: Final = frozenset({"CreateKey", "CreateGrant"})
+_BLAND: Final = "The request failed because of an internal error. Try it again."
+
+
+class StaleError(KmsInternalError):
+    """The read model may not be believed now: the client finds another replica on a new connection."""
+
+
+class UnknownOperationError(KmsError):
+    """No operation of AWS KMS has this name, or none was named."""
+
+    code = "UnknownOperationException"
+
+
+class Authenticator(Protocol):
+    """identity.py. Raises KmsError; an awaitable where a fact is not known yet."""
+
+    def authenticate(self, asked: Asked, now: datetime) -> Identity | Awaitable[Identity]: ...
+
+
+class Wire(Protocol):
+    """The codec (codec.py)."""
+
+    def row(self, operation: str) -> OperationRow | None: ...
+    def unsupported(self, operation: str) -> str | None: ...
+    def decode(self, operation: str, body: bytes) -> Any: ...  # noqa: ANN401 - the operation's request
+    def encode(self, operation: str, response: Any) -> bytes: ...  # noqa: ANN401 - the operation's response
+
+
+class Stream(Protocol):
+    """Whether what the read model says may be believed now (store/heartbeat.py)."""
+
+    @property
+    def refusal(self) -> str | None:
+        """Why not; None: it may."""
+
+
+class Sts(Protocol):
+    """The STS half of the same address (sts.py)."""
+
+    def handle(self, asked: Asked, request_id: str) -> Reply | Awaitable[Reply]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a door stands on; made by app. `served(operation, code)`: one call ended, "" without an error.
+
+    `used(operation, identity, response, request_id, now)`: a cryptographic call succeeded.
+    """
+
+    authenticator: Authenticator
+    wire: Wire
+    driver: Driver
+    token: Callable[[], Engine]
+    keys: Callable[[Identity], Catalogue]
+    stream: Stream
+    sts: Sts
+    now: Callable[[], datetime]
+    tracking_since: datetime
+    served: Callable[[str, str], None]
+    used: Callable[[str, Any, str, datetime], None]
+    routes: Mapping[bytes, Callable[[Asked], Awaitable[Reply]]] = field(default_factory=dict)
+
+
+class AwsDoor:
+    """Implements `message.Door`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def handle(self, asked: Asked) -> Reply | Awaitable[Reply]:
+        """The answer, at once wherever nothing has to be awaited."""
+        request_id = new_id()
+        path = asked.target.partition(b"?")[0]
+        if path != b"/":
+            route = self._parts.routes.get(path)
+            return _plain(404, b"not found") if route is None else route(asked)
+        if asked.method != b"POST":
+            return _plain(405, b"method not allowed", ((b"allow", b"POST"),))
+        targets = [value for name, value in asked.headers if name == _TARGET]
+        if not targets and _is_form(asked):
+            return self._parts.sts.handle(asked, request_id)
+        operation = ""
+        try:
+            operation = self._operation(targets)
+            identity = self._parts.authenticator.authenticate(asked, self._parts.now())
+            if not isinstance(identity, Identity):
+                return self._later(operation, identity, asked, request_id)
+            answer = self._call(operation, identity, asked)
+            if isinstance(answer, CoroutineType):
+                return self._finish(operation, answer, request_id)
+            return self._answered(operation, answer, request_id)
+        except Exception as error:  # noqa: BLE001 - the outermost loop of a request: nothing may kill the connection
+            return self._refused(operation, error, request_id)
+
+    def _operation(self, targets: list[bytes]) -> str:
+        if len(targets) != 1 or not targets[0].startswith(_PREFIX):
+            raise UnknownOperationError
+        operation = targets[0][len(_PREFIX) :].decode("ascii", "replace")
+        wire = self._parts.wire
+        if wire.row(operation) is None and wire.unsupported(operation) is None:
+            raise UnknownOperationError
+        return operation
+
+    def _call(self, operation: str, identity: Identity, asked: Asked) -> Any:  # noqa: ANN401 - a response, or a coroutine of it
+        parts = self._parts
+        row = parts.wire.row(operation)
+        if row is None:
+            raise UnsupportedOperationError(parts.wire.unsupported(operation) or "")
+        stale = parts.stream.refusal
+        if stale is not None:
+            raise StaleError(stale)
+        request = parts.wire.decode(operation, asked.body)
+        token = parts.token()
+        world = ControlWorld(
+            domain=token.domain,
+            fast=token.fast,
+            capabilities=token.capabilities,
+            keys=parts.keys(identity),
+            region=identity.region,
+            now=parts.now(),
+            entropy=os.urandom,
+            call=_call_of(asked) if operation in _CREATES else _NO_CALL,
+            tracking_since=parts.tracking_since,
+        )
+        return parts.driver.run(row.function(world, identity.caller, request))
+
+    async def _later(self, operation: str, identity: Awaitable[Identity], asked: Asked, request_id: str) -> Reply:
+        try:
+            answer = self._call(operation, await identity, asked)
+            return self._answered(operation, await answer if isinstance(answer, CoroutineType) else answer, request_id)
+        except Exception as error:  # noqa: BLE001 - as in handle
+            return self._refused(operation, error, request_id)
+
+    async def _finish(self, operation: str, answer: Awaitable[Any], request_id: str) -> Reply:
+        try:
+            return self._answered(operation, await answer, request_id)
+        except Exception as error:  # noqa: BLE001 - as in handle
+            return self._refused(operation, error, request_id)
+
+    def _answered(self, operation: str, response: Any, request_id: str) -> Reply:  # noqa: ANN401 - the operation's response
+        parts = self._parts
+        body = parts.wire.encode(operation, response)
+        parts.used(operation, response, request_id, parts.now())
+        parts.served(operation, "")
+        return Reply(200, body, headers=((_REQUEST_ID, request_id.encode()),))
+
+    def _refused(self, operation: str, error: Exception, request_id: str) -> Reply:
+        public = public_error(error) if isinstance(error, KeysteadError) else KmsInternalError(_BLAND)
+        status = status_of(public)
+        if status >= 500:
+            _say(operation, request_id, error)
+        self._parts.served(operation, public.code)
+        return Reply(
+            status,
+            error_body(public),
+            headers=((_REQUEST_ID, request_id.encode()),),
+            close=isinstance(error, StaleError),
+        )
+
+
+def new_id() -> str:
+    """A random UUID, as text."""
+    digits = os.urandom(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def _is_form(asked: Asked) -> bool:
+    return any(name == b"content-type" and value.lower().startswith(_FORM) for name, value in asked.headers)
+
+
+def _call_of(asked: Asked) -> Call:
+    """The SDK sends one invocation id with all attempts of a call."""
+    sent = next((value for name, value in asked.headers if name == _INVOCATION), b"")
+    return Call(hashlib.sha256(asked.body).digest(), sent.decode("latin-1")[:_MAX_INVOCATION])
+
+
+def _plain(status: int, text: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
+    return Reply(status, text + b"\n", b"text/plain; charset=utf-8", headers)
+
+
+def _say(operation: str, request_id: str, error: Exception) -> None:
+    """A fault, for people: its kind and its cause's words, which carry no input (errors.py); a traceback only for what is unexpected."""
+    if isinstance(error, KeysteadError):
+        cause = error.__cause__ or error
+        notes = "; ".join(getattr(error, "__notes__", ()))
+        log.error("%s %s: %s: %s%s", operation, request_id, type(cause).__name__, cause, f" ({notes})" if notes else "")
+    else:
+        log.error("%s %s: unexpected", operation, request_id, exc_info=error)

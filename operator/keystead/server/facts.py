@@ -1,0 +1,119 @@
+"""What the front door must know besides the records, from the API server, remembered for seconds (AWS.md, Facts that need I/O).
+
+Called by the driver (RBAC) and by identity.py (who calls). `known*` answers at once or not at all; the others ask. A no of the API server
+is a no; an API server that does not answer is KMSInternalException, which clients try again. What may never enter: a token as a key of a
+table, or in a log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from keystead.errors import IdentityTokenError, IdentityTokenExpiredError
+from keystead.policy import SubjectAccessReview
+from keystead.policy.bearer import Bearer, NotBearer
+from keystead.server.factcache import MOST, FactCache
+
+_REFUSED: Final = "no web identity token of a ServiceAccount with the audience keystead"
+
+
+class ClusterFacts(Protocol):
+    """Asks the API server (store/reviews.py). StoreError where it cannot answer."""
+
+    async def review(self, question: SubjectAccessReview) -> bool: ...
+    async def namespace_uid(self, namespace: str) -> str | None: ...
+    async def service_account_uid(self, namespace: str, name: str) -> str | None: ...
+    async def token_review(self, token: str) -> Bearer | NotBearer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WebIdentity:
+    """The ServiceAccount that a token is of. `account`: "" where its namespace has none yet. A credentials.TokenIdentity."""
+
+    namespace: str
+    namespace_uid: str
+    account: str
+    service_account: str
+    uid: str
+    pod_name: str
+    pod_uid: str
+
+
+class Facts:
+    """One a worker. `account_of`: the account id of the namespace of a name and uid (store/model.py)."""
+
+    def __init__(
+        self,
+        cluster: ClusterFacts,
+        account_of: Callable[[str, str], str],
+        monotonic: Callable[[], float] = time.monotonic,
+        most: int = MOST,
+    ) -> None:
+        self._cluster = cluster
+        self._account_of = account_of
+        self._reviews: FactCache[SubjectAccessReview, bool] = FactCache(lambda allowed: allowed is True, monotonic, most)
+        self._namespaces: FactCache[str, str | None] = FactCache(_is_there, monotonic, most)
+        self._service_accounts: FactCache[tuple[str, str], str | None] = FactCache(_is_there, monotonic, most)
+        self._tokens: FactCache[bytes, Bearer | NotBearer] = FactCache(lambda who: isinstance(who, Bearer), monotonic, most)
+
+    def known(self, review: SubjectAccessReview) -> bool | None:
+        """RBAC's answer, None where it has to be asked for."""
+        fact = self._reviews.known(review, lambda: self._cluster.review(review))
+        return None if fact is None else fact.value
+
+    async def ask(self, review: SubjectAccessReview) -> bool:
+        """RBAC's answer."""
+        return await self._reviews.ask(review, lambda: self._cluster.review(review))
+
+    def known_namespace(self, namespace: str) -> str | None:
+        """The uid of the live namespace of this name, None where it has to be asked for."""
+        fact = self._namespaces.known(namespace, lambda: self._cluster.namespace_uid(namespace))
+        return None if fact is None else fact.value
+
+    async def namespace(self, namespace: str) -> str | None:
+        """The uid of the live namespace of this name."""
+        return await self._namespaces.ask(namespace, lambda: self._cluster.namespace_uid(namespace))
+
+    def known_service_account(self, namespace: str, name: str) -> str | None:
+        """The uid of the live ServiceAccount of this name, None where it has to be asked for."""
+        fact = self._service_accounts.known((namespace, name), lambda: self._cluster.service_account_uid(namespace, name))
+        return None if fact is None else fact.value
+
+    async def service_account(self, namespace: str, name: str) -> str | None:
+        """The uid of the live ServiceAccount of this name."""
+        return await self._service_accounts.ask((namespace, name), lambda: self._cluster.service_account_uid(namespace, name))
+
+    async def bearer(self, token: str) -> Bearer:
+        """Whose token it is, a person's too. IdentityTokenError where it is nobody's, or not for us."""
+        found = await self._tokens.ask(_digest(token), lambda: self._cluster.token_review(token))
+        if isinstance(found, NotBearer):
+            raise (IdentityTokenExpiredError if found.expired else IdentityTokenError)(_REFUSED)
+        return found
+
+    async def token(self, token: str) -> WebIdentity:
+        """The ServiceAccount that a token is of. IdentityTokenError where there is none, or its namespace has gone."""
+        found = await self.bearer(token)
+        namespace_uid = await self.namespace(found.namespace) if found.namespace else None
+        if namespace_uid is None:
+            raise IdentityTokenError(_REFUSED)
+        return WebIdentity(
+            namespace=found.namespace,
+            namespace_uid=namespace_uid,
+            account=self._account_of(found.namespace, namespace_uid),
+            service_account=found.name,
+            uid=found.uid,
+            pod_name=found.pod_name,
+            pod_uid=found.pod_uid,
+        )
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _is_there(uid: str | None) -> bool:
+    return uid is not None

@@ -1,0 +1,168 @@
+"""Who calls: from a request to an authenticated Caller. SigV4 with a static key (dev) or a temporary one, or a Bearer token.
+
+The order of AWS.md: the signature before everything that the body says. Whether the ServiceAccount is still the one that the credentials
+were made for, only the API server knows: that is remembered for seconds (`Alive`), and only where it is not is there anything to await.
+
+A Bearer token is a ServiceAccount token with our audience, for clients that are no AWS SDKs (RECORDS, Identity). Never on plain HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Protocol
+
+from keystead.engine.ports import Domain
+from keystead.errors import IdentityTokenError, InvalidRequestSignatureError, UnrecognizedClientError
+from keystead.policy import Caller, root_caller, service_account_caller
+from keystead.server.credentials import Session, SessionCache, TokenIdentity, unrecognized
+from keystead.server.message import Asked
+from keystead.server.sigv4 import Signed, Verifier, parse
+
+_AUTHORIZATION: Final = b"authorization"
+_BEARER: Final = re.compile(rb"bearer +([!-~]{1,16384})", re.IGNORECASE)
+_REGION: Final = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?\Z")
+# Identities are the same for all calls of a session: made once.
+_IDENTITIES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StaticKey:
+    """An access key of `keystead dev`: the root of one account."""
+
+    secret: str = field(repr=False)
+    account: str
+    namespace: str
+    namespace_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An authenticated call. `namespace_uid`: of the caller's live namespace, the only one whose keys the call can reach."""
+
+    caller: Caller
+    region: str
+    namespace_uid: str
+    access_key_id: str = ""
+
+
+class Alive(Protocol):
+    """Is a session's ServiceAccount, with its uid, in its namespace, with its uid? `known` answers None where it has to be asked for."""
+
+    def known(self, who: TokenIdentity) -> bool | None: ...
+    async def ask(self, who: TokenIdentity) -> bool: ...
+
+
+Identify = Callable[[str], Awaitable[TokenIdentity]]
+"""Whose ServiceAccount token it is. IdentityTokenError, IdentityTokenExpiredError."""
+
+
+class Identities:
+    """Implements `door.Authenticator`, for one service of the scope: `kms`, or `sts` for GetCallerIdentity.
+
+    region     the only one there is; None: any (dev)
+    identify   whose Bearer token it is; None: Bearer is refused here (dev)
+    """
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        region: str | None,
+        static: Mapping[str, StaticKey],
+        domain: Callable[[], Domain],
+        alive: Alive,
+        identify: Identify | None,
+    ) -> None:
+        self._verifier = Verifier(region=region, service=service)
+        self._region = region
+        self._static = static
+        self._domain = domain
+        self._alive = alive
+        self._identify = identify
+        self._sessions = SessionCache()
+        self._made: dict[tuple[str, str], Identity] = {}
+
+    def authenticate(self, asked: Asked, now: datetime) -> Identity | Awaitable[Identity]:
+        """Who signed. KmsError by AWS.md's table; an awaitable where the API server has to be asked."""
+        if self._identify is not None and self._region is not None:
+            bearer = _bearer(asked)
+            if bearer is not None:
+                return self._by_token(asked, bearer, self._identify, self._region)
+        signed = parse(asked)
+        static = self._static.get(signed.access_key_id)
+        if static is not None:
+            self._verifier.check(asked, signed, static.secret, now)
+            return self._root(signed, static)
+        token = signed.session_token
+        if token is None:
+            raise unrecognized()
+        session = self._sessions.open(self._domain(), token, signed.access_key_id, now)
+        self._verifier.check(asked, signed, session.secret_access_key, now)
+        known = self._alive.known(session)
+        if known is None:
+            return self._when_alive(session, signed)
+        if not known:
+            raise unrecognized()
+        return self._of(session, signed)
+
+    async def _when_alive(self, session: Session, signed: Signed) -> Identity:
+        if not await self._alive.ask(session):
+            raise unrecognized()
+        return self._of(session, signed)
+
+    async def _by_token(self, asked: Asked, token: str, identify: Identify, region: str) -> Identity:
+        if not asked.secure:
+            raise UnrecognizedClientError("A Bearer token is refused on plain HTTP.")
+        try:
+            who = await identify(token)
+        except IdentityTokenError:
+            raise unrecognized() from None
+        caller = service_account_caller(who.account, who.namespace, who.service_account, uid=who.uid)
+        return Identity(caller, region, who.namespace_uid)
+
+    def _root(self, signed: Signed, static: StaticKey) -> Identity:
+        region = _checked(signed.scope.region)
+        made = self._made.get((signed.access_key_id, region))
+        if made is None:
+            caller = root_caller(static.account, static.namespace)
+            made = self._keep(Identity(caller, region, static.namespace_uid, signed.access_key_id))
+        return made
+
+    def _of(self, session: Session, signed: Signed) -> Identity:
+        region = _checked(signed.scope.region)
+        made = self._made.get((session.access_key_id, region))
+        if made is None:
+            caller = service_account_caller(
+                session.account, session.namespace, session.service_account, uid=session.uid, session=session.session_name
+            )
+            made = self._keep(Identity(caller, region, session.namespace_uid, session.access_key_id))
+        return made
+
+    def _keep(self, identity: Identity) -> Identity:
+        if len(self._made) >= _IDENTITIES:
+            self._made.clear()
+        self._made[identity.access_key_id, identity.region] = identity
+        return identity
+
+
+def _checked(region: str) -> str:
+    if not _REGION.match(region):
+        raise InvalidRequestSignatureError("Credential should be scoped to a valid region.")
+    return region
+
+
+def _bearer(asked: Asked) -> str | None:
+    sent = [value for name, value in asked.headers if name == _AUTHORIZATION]
+    match = _BEARER.fullmatch(sent[0]) if len(sent) == 1 else None
+    return None if match is None else match[1].decode()
+
+
+async def caller_of(identities: Identities, asked: Asked, now: datetime) -> Caller:
+    """For GetCallerIdentity."""
+    found = identities.authenticate(asked, now)
+    identity = found if isinstance(found, Identity) else await found
+    return identity.caller
+

@@ -1,0 +1,58 @@
+"""Running one operation up to the change that it asks for, over records of tests.builders: for matrices of rights, states and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from tests.builders import Hsm, Rbac, an_app
+
+from keystead.errors import KmsError
+from keystead.operations import OPERATIONS
+from keystead.operations.control.registry import CONTROL
+from keystead.operations.effects import Await, Change, Need
+from keystead.operations.world import ControlWorld
+from keystead.policy import Caller
+
+_FUNCTIONS = {row.request: row.function for row in [*OPERATIONS.values(), *CONTROL.values()]}
+
+
+@dataclass
+class Run:
+    """How operations are run; `waits` happens at an Await whose `ready` does not hold, as if another replica's record came in."""
+
+    hsm: Hsm
+    world: ControlWorld
+    rbac: Rbac = field(default_factory=Rbac)
+    waits: Callable[[], None] = lambda: None
+    awaited: list[Await] = field(default_factory=list)
+
+    def __call__(self, request: Any, caller: Caller | None = None) -> Any:
+        """The first Change, or the answer of an operation that changes nothing."""
+        running = _FUNCTIONS[type(request)](self.world, caller or an_app(), request)
+        try:
+            effect = next(running)
+            while True:
+                match effect:
+                    case Change():
+                        running.close()
+                        return effect
+                    case Need(review):
+                        effect = running.send(self.rbac(review))
+                    case Await(ready):
+                        self.awaited.append(effect)
+                        if not ready():
+                            self.waits()
+                        effect = running.send(None)
+                    case _:
+                        raise AssertionError(effect)
+        except StopIteration as stop:
+            return stop.value
+
+    def refusal(self, request: Any, caller: Caller | None = None) -> KmsError:
+        """The error that this call ends in."""
+        with pytest.raises(KmsError) as caught:
+            self(request, caller)
+        return caught.value
