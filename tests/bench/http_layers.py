@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from keystead.server.http import Limits, Listen, run, serve
+from keystead.server.http import Listen, run, serve
 from keystead.server.message import Asked, Reply
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -56,7 +56,8 @@ def uvicorn_ours(port: int) -> None:
     """Our protocol as the protocol class of uvicorn's server."""
     import uvicorn
 
-    from keystead.server.connection import Connection, Shared
+    from keystead.server.connection import Connection
+    from keystead.server.shared import Limits, Shared
 
     shared: list[Shared] = []
 

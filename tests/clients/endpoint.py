@@ -88,7 +88,7 @@ class Endpoint:
     def environment(self) -> dict[str, str]:
         """For a client of this endpoint. The instance metadata service is switched off: a client without credentials would look there."""
         regions = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true"}
-        return {"AWS_ENDPOINT_URL_STS": self.url} | regions | self.exports | self.trust
+        return {"AWS_ENDPOINT_URL_STS": self.url} | self.exports | regions | self.trust
 
     def admin(self, service: str = "kms") -> Any:
         """A boto3 client of the tests' own environment, with the printed access key."""

@@ -6,9 +6,15 @@ The commands are those of the section "Run", unchanged, in a copy of the example
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,21 +60,72 @@ def shape(output: str) -> str:
     return "\n".join(line.rstrip() for line in output.strip().splitlines())
 
 
+class Running:
+    """A client that waits for its user (--wait). Reads end with the process: `started` kills one that takes too long."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def until(self, beginning: str) -> list[str]:
+        """The lines before the one that begins so."""
+        assert self._process.stdout is not None
+        lines = []
+        for line in self._process.stdout:
+            if line.startswith(beginning):
+                return lines
+            lines.append(line.rstrip("\n"))
+        raise AssertionError(f"ended before {beginning!r}: {lines}")
+
+    def enter(self) -> None:
+        """Press Enter."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def rest(self) -> tuple[int, list[str]]:
+        """The exit code and the remaining lines."""
+        assert self._process.stdout is not None
+        lines = [line.rstrip("\n") for line in self._process.stdout]
+        return self._process.wait(SECONDS), lines
+
+
+@contextmanager
+def started(
+    name: str, clients: Clients, environment: dict[str, str], folder: Path, *arguments: str
+) -> Iterator[Running]:
+    """The section's last command with more arguments, running. What it says on stderr is shown with a failure."""
+    command = shlex.join((*shlex.split(section(name)[0][-1]), *arguments))
+    with (folder / "stderr").open("w+") as log:
+        process = subprocess.Popen(
+            ["bash", "-euc", f"exec {command}"],
+            cwd=_copy(name, clients, folder),
+            env=_environment(name, clients, folder) | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+        limit = threading.Timer(SECONDS, _end, (process,))
+        limit.start()
+        try:
+            yield Running(process)
+        except AssertionError as error:
+            _end(process)
+            log.seek(0)
+            raise AssertionError(f"{error}\n{log.read()[-2000:]}") from error
+        finally:
+            limit.cancel()
+            _end(process)
+            process.communicate()
+
+
 def run(name: str, clients: Clients, environment: dict[str, str], folder: Path) -> Ran:
     """Run the section's commands one after another; the first that fails ends it."""
-    copy = folder / name
-    shutil.copytree(EXAMPLES / name, copy, ignore=shutil.ignore_patterns("node_modules"))
-    if name == "javascript":
-        (copy / "node_modules").symlink_to(clients.node_modules)
-    own = without_aws()
-    own |= {"PATH": ":".join((*map(str, clients.path), own["PATH"])), "HOME": str(folder), "TMPDIR": str(folder)}
-    if name == "go":
-        own |= go_settings()
-    commands, _ = section(name)
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(commands)],
-        cwd=copy,
-        env=own | environment,
+        ["bash", "-euo", "pipefail", "-c", "\n".join(section(name)[0])],
+        cwd=_copy(name, clients, folder),
+        env=_environment(name, clients, folder) | environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -76,6 +133,28 @@ def run(name: str, clients: Clients, environment: dict[str, str], folder: Path) 
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """`go run` has a child: the whole session that was started here."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _copy(name: str, clients: Clients, folder: Path) -> Path:
+    """The example's folder, where it may leave files."""
+    copy = folder / name
+    shutil.copytree(EXAMPLES / name, copy, ignore=shutil.ignore_patterns("node_modules"))
+    if name == "javascript":
+        (copy / "node_modules").symlink_to(clients.node_modules)
+    return copy
+
+
+def _environment(name: str, clients: Clients, folder: Path) -> dict[str, str]:
+    """This process's own, without what would reach another cloud; the pinned clients first on PATH."""
+    own = without_aws()
+    own |= {"PATH": ":".join((*map(str, clients.path), own["PATH"])), "HOME": str(folder), "TMPDIR": str(folder)}
+    return own | go_settings() if name == "go" else own
 
 
 def go_settings() -> dict[str, str]:

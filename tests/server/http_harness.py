@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from keystead.server.connection import Limits
 from keystead.server.http import Listen, run, serve
 from keystead.server.message import Asked, Reply
+from keystead.server.shared import Limits
 
 WAIT = 10.0  # seconds until a test that waits for the other side fails
 

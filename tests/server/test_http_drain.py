@@ -7,9 +7,9 @@ import threading
 import time
 
 import pytest
+from tests.server.http_harness import WAIT, Client, a_server, post
 
 from keystead.server.http import Listen
-from tests.server.http_harness import WAIT, Client, a_server, post
 
 
 def listening(**changes: float) -> Listen:
@@ -36,7 +36,7 @@ def test_a_request_under_way_is_answered_and_told_to_close():
         client = server.connect().send(post("/later", b"precious"))
         assert server.door.waiting.acquire(timeout=5)
         server.stop()
-        with pytest.raises(OSError):  # noqa: PT011, PT012 - refused once the listener is closed
+        with pytest.raises(OSError):
             while True:
                 socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
         server.door.open_gate()
@@ -52,7 +52,7 @@ def test_a_request_that_arrives_during_the_drain_is_answered_and_told_to_close()
         other.send(post("/later"))
         assert server.door.waiting.acquire(timeout=5)
         server.stop()
-        with pytest.raises(OSError):  # noqa: PT011, PT012
+        with pytest.raises(OSError):
             while True:
                 socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
         answer = client.ask("/now", b"late")

@@ -160,7 +160,7 @@ class Household:
             stream=AlwaysFresh(),
             alive=LocalAlive(),
             identify=self._identify(uids),
-            bearer=False,
+            recognise=None,
             now=store.clock.now,
             static=static,
             routes={RESET_PATH: reset} if request.allow_reset else {},

@@ -14,7 +14,7 @@ from keystead.operations.registry import OPERATIONS
 from keystead.server.codec import Codec
 from keystead.server.door import AwsDoor, Parts, Stream, new_id
 from keystead.server.driver import Driver, Engine, Facts, Siblings, Writer
-from keystead.server.identity import Alive, Identify, Identities, Identity, StaticKey, caller_of
+from keystead.server.identity import Alive, Identify, Identities, Identity, Recognise, StaticKey, caller_of
 from keystead.server.message import Asked, Reply
 from keystead.server.sts import StsEndpoint
 from keystead.server.usage import Uses
@@ -29,8 +29,8 @@ class House:
     """What a worker brings.
 
     region     of the signature's scope; None: any
-    identify   whose web identity (and Bearer) token it is
-    bearer     whether Bearer tokens are taken in place of a signature
+    identify   whose web identity token it is
+    recognise  whose Bearer token it is; None: they are refused
     """
 
     region: str | None
@@ -42,7 +42,7 @@ class House:
     stream: Stream
     alive: Alive
     identify: Identify
-    bearer: bool
+    recognise: Recognise | None
     now: Callable[[], datetime]
     uses: Uses = field(default_factory=lambda: Uses(new_id))
     static: Mapping[str, StaticKey] = field(default_factory=dict)
@@ -56,20 +56,20 @@ def make_door(house: House) -> AwsDoor:
     def domain() -> Domain:
         return house.engine().domain
 
-    def identities(service: str, bearer: bool) -> Identities:
+    def identities(service: str, recognise: Recognise | None) -> Identities:
         return Identities(
             service=service,
             region=house.region,
             static=house.static,
             domain=domain,
             alive=house.alive,
-            identify=house.identify if bearer else None,
+            recognise=recognise,
         )
 
     def keys(identity: Identity) -> View:
         return View(house.model, {identity.caller.namespace: identity.namespace_uid}, house.uses.last_use)
 
-    sts_identities = identities("sts", bearer=False)
+    sts_identities = identities("sts", None)
     sts = StsEndpoint(
         identify=house.identify,
         authenticate=lambda asked, now: caller_of(sts_identities, asked, now),
@@ -82,7 +82,7 @@ def make_door(house: House) -> AwsDoor:
     )
     return AwsDoor(
         Parts(
-            authenticator=identities("kms", bearer=house.bearer),
+            authenticator=identities("kms", house.recognise),
             wire=Codec(SERVED),
             driver=driver,
             token=house.engine,

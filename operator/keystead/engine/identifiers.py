@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import NewType
+from urllib.parse import quote
 
 KeyId = NewType("KeyId", str)
 KeyArn = NewType("KeyArn", str)
@@ -106,6 +107,11 @@ def root_arn(account: str) -> str:
 def role_arn(account: str, service_account: str) -> str:
     """The principal of a ServiceAccount."""
     return f"arn:{PARTITION}:iam::{account}:role/{service_account}"
+
+
+def user_arn(account: str, name: str) -> str:
+    """The principal of a person; what an ARN cannot hold of the name is percent-encoded."""
+    return f"arn:{PARTITION}:iam::{account}:user/{quote(name, safe='+=,.@-_')}"
 
 
 def canonical_principal(arn: str) -> str:

@@ -93,11 +93,9 @@ def arn_of(record: KeyRecord) -> KeyArn:
 
 def check_state(rule: Rule, record: KeyRecord) -> None:
     """Key state first (an orphan keeps its state), then what an orphan refuses."""
-    state = shown_state(record)
-    if state is not KeyState.ENABLED:
-        error = state_error(rule.operation, state, arn_of(record))
-        if error is not None:
-            raise error
+    error = state_error(rule.operation, shown_state(record), arn_of(record))
+    if error is not None:
+        raise error
     if not record.bound and not rule.orphan:
         raise refusals.orphan(arn_of(record))
 

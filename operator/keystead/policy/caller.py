@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from keystead.engine.identifiers import SESSION_ARN, GrantId, canonical_principal, role_arn, root_arn
+from keystead.engine.identifiers import SESSION_ARN, GrantId, canonical_principal, role_arn, root_arn, user_arn
 from keystead.errors import InvalidSpecError
 
 _ROLE: Final = re.compile(r"arn:aws:iam::(\d{12}):role/([\w+=,.@%-]+)\Z", re.ASCII)
@@ -61,6 +61,12 @@ def service_account_caller(
     role = role_arn(account, name)
     arn = f"arn:aws:sts::{account}:assumed-role/{name}/{session}" if session else role
     return Caller(CallerKind.SERVICE_ACCOUNT, account, namespace, arn, role, name, uid)
+
+
+def user_caller(account: str, namespace: str, name: str, uid: str = "") -> Caller:
+    """A person, by the name that RBAC knows; of the install's own account."""
+    arn = user_arn(account, name)
+    return Caller(CallerKind.USER, account, namespace, arn, arn, name, uid)
 
 
 def account_of(arn: str) -> str:

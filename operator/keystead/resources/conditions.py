@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -118,3 +118,11 @@ def merge_conditions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> 
 def find_condition(conditions: tuple[Condition, ...], kind: str) -> Condition | None:
     """The condition of that type, or None."""
     return next((condition for condition in conditions if condition.type == kind), None)
+
+def stalled_of(body: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Reason and message of an object's condition Stalled, where it is True and speaks of the spec as it is now. `body`: as JSON."""
+    for condition in (body.get("status") or {}).get("conditions", ()):
+        if (condition["type"], condition["status"]) == (ConditionType.STALLED, ConditionStatus.TRUE):
+            now = condition.get("observedGeneration") == body["metadata"]["generation"]
+            return (condition["reason"], condition.get("message", "")) if now else None
+    return None

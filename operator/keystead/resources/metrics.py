@@ -33,6 +33,10 @@ class Metric(StrEnum):
     CRD_ABSENT = "keystead_crd_absent"
     LEASE_AGE = "keystead_lease_age_seconds"
     LEADER = "keystead_leader"
+    SERVER_REQUESTS = "keystead_server_requests_total"
+    SERVER_STREAM_AGE = "keystead_server_stream_age_seconds"
+    SERVER_RECORDS = "keystead_server_records"
+    SERVER_RECORDS_REFUSED = "keystead_server_records_refused"
 
 
 class MetricRow(NamedTuple):
@@ -84,6 +88,32 @@ METRICS: Final[Mapping[Metric, MetricRow]] = MappingProxyType(
             _G, (), "Seconds since the Lease was renewed, as this replica saw it. Over 30: nobody leads, nothing is carried out."
         ),
         Metric.LEADER: MetricRow(_G, (), "1 while this process holds the Lease, else 0."),
+        Metric.SERVER_REQUESTS: MetricRow(
+            MetricType.COUNTER,
+            ("operation", "code"),
+            "Calls of the KMS API that were answered. code: OK, or AWS's name of the error. operation: empty where none was named.",
+        ),
+        Metric.SERVER_STREAM_AGE: MetricRow(
+            _G, (), "Seconds since the stream of records showed a sign of life. Over 3: the worker is unready."
+        ),
+        Metric.SERVER_RECORDS: MetricRow(_G, (), "Records in the read model."),
+        Metric.SERVER_RECORDS_REFUSED: MetricRow(
+            _G, (), "Records that do not verify, or are older than what was seen: they are left out, and the log names them."
+        ),
     }
 )
 """Metric -> type, labels, meaning. The registry and the reference page are made from it."""
+
+SERVER: Final = frozenset(
+    {
+        Metric.ENGINE_REQUESTS,
+        Metric.HSM_SESSIONS,
+        Metric.SERVER_REQUESTS,
+        Metric.SERVER_STREAM_AGE,
+        Metric.SERVER_RECORDS,
+        Metric.SERVER_RECORDS_REFUSED,
+    }
+)
+"""What `keystead server` tells."""
+OPERATOR: Final = frozenset(METRICS) - SERVER | {Metric.ENGINE_REQUESTS, Metric.HSM_SESSIONS}
+"""What `keystead operator` tells."""

@@ -57,13 +57,15 @@ class Alive(Protocol):
 
 Identify = Callable[[str], Awaitable[TokenIdentity]]
 """Whose ServiceAccount token it is. IdentityTokenError, IdentityTokenExpiredError."""
+Recognise = Callable[[str], Awaitable[tuple[Caller, str]]]
+"""Whose Bearer token it is: the caller, and the uid of the namespace that its account stands for. IdentityTokenError."""
 
 
 class Identities:
     """Implements `door.Authenticator`, for one service of the scope: `kms`, or `sts` for GetCallerIdentity.
 
     region     the only one there is; None: any (dev)
-    identify   whose Bearer token it is; None: Bearer is refused here (dev)
+    recognise  whose Bearer token it is; None: Bearer is refused here (dev)
     """
 
     def __init__(
@@ -74,23 +76,23 @@ class Identities:
         static: Mapping[str, StaticKey],
         domain: Callable[[], Domain],
         alive: Alive,
-        identify: Identify | None,
+        recognise: Recognise | None,
     ) -> None:
         self._verifier = Verifier(region=region, service=service)
         self._region = region
         self._static = static
         self._domain = domain
         self._alive = alive
-        self._identify = identify
+        self._recognise = recognise
         self._sessions = SessionCache()
         self._made: dict[tuple[str, str], Identity] = {}
 
     def authenticate(self, asked: Asked, now: datetime) -> Identity | Awaitable[Identity]:
         """Who signed. KmsError by AWS.md's table; an awaitable where the API server has to be asked."""
-        if self._identify is not None and self._region is not None:
+        if self._recognise is not None and self._region is not None:
             bearer = _bearer(asked)
             if bearer is not None:
-                return self._by_token(asked, bearer, self._identify, self._region)
+                return _by_token(asked, bearer, self._recognise, self._region)
         signed = parse(asked)
         static = self._static.get(signed.access_key_id)
         if static is not None:
@@ -112,16 +114,6 @@ class Identities:
         if not await self._alive.ask(session):
             raise unrecognized()
         return self._of(session, signed)
-
-    async def _by_token(self, asked: Asked, token: str, identify: Identify, region: str) -> Identity:
-        if not asked.secure:
-            raise UnrecognizedClientError("A Bearer token is refused on plain HTTP.")
-        try:
-            who = await identify(token)
-        except IdentityTokenError:
-            raise unrecognized() from None
-        caller = service_account_caller(who.account, who.namespace, who.service_account, uid=who.uid)
-        return Identity(caller, region, who.namespace_uid)
 
     def _root(self, signed: Signed, static: StaticKey) -> Identity:
         region = _checked(signed.scope.region)
@@ -146,6 +138,16 @@ class Identities:
             self._made.clear()
         self._made[identity.access_key_id, identity.region] = identity
         return identity
+
+
+async def _by_token(asked: Asked, token: str, recognise: Recognise, region: str) -> Identity:
+    if not asked.secure:
+        raise UnrecognizedClientError("A Bearer token is refused on plain HTTP.")
+    try:
+        caller, namespace_uid = await recognise(token)
+    except IdentityTokenError:
+        raise unrecognized() from None
+    return Identity(caller, region, namespace_uid)
 
 
 def _checked(region: str) -> str:

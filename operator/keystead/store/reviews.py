@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 from urllib.parse import quote
 
-from keystead.errors import NotFoundError, RefusedError
+from keystead.errors import NotFoundError
 from keystead.policy import SubjectAccessReview
 from keystead.policy.bearer import Bearer, NotBearer
 from keystead.store.kube import Kube
 
 AUDIENCE: Final = "keystead"
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
+_ANONYMOUS: Final = "system:unauthenticated"
+# RFC 6750, b64token, and no more. The API server puts a token into a header: of one with a blank it reads a part, or nothing at all,
+# and of nothing it says "authenticated: system:anonymous".
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]+\Z")
 _POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
 
@@ -39,15 +44,14 @@ class KubeFacts:
 
     async def token_review(self, token: str) -> Bearer | NotBearer:
         """Whose token it is."""
+        if _TOKEN.match(token) is None:
+            return NotBearer()
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [AUDIENCE]},
         }
-        try:
-            answer = await self._kube.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body=body)
-        except RefusedError:  # not even a question: an empty token
-            return NotBearer()
+        answer = await self._kube.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body=body)
         return bearer_of(answer.get("status") or {})
 
     async def _uid(self, *path: str) -> str | None:
@@ -68,7 +72,7 @@ def bearer_of(status: dict[str, Any]) -> Bearer | NotBearer:
     user: dict[str, Any] = status.get("user") or {}
     name, uid = str(user.get("username") or ""), str(user.get("uid") or "")
     groups = tuple(str(group) for group in user.get("groups") or ())
-    if not name:
+    if not name or _ANONYMOUS in groups:
         return NotBearer()
     if not name.startswith(_SERVICE_ACCOUNT):
         return Bearer(name, uid, groups)

@@ -12,7 +12,7 @@ from tests.builders import Hsm, Rbac, an_app
 from keystead.errors import KmsError
 from keystead.operations import OPERATIONS
 from keystead.operations.control.registry import CONTROL
-from keystead.operations.effects import Await, Change, Need
+from keystead.operations.effects import Await, Change, Need, Slow
 from keystead.operations.world import ControlWorld
 from keystead.policy import Caller
 
@@ -46,6 +46,8 @@ class Run:
                         if not ready():
                             self.waits()
                         effect = running.send(None)
+                    case Slow(call):
+                        effect = running.send(self.hsm.slow(call))
                     case _:
                         raise AssertionError(effect)
         except StopIteration as stop:

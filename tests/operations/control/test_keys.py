@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tests.builders import NAMESPACE, OTHER_UID, REGION
-from tests.hsm.fake import LIKE_SOFTHSM, FakeHsm
+from tests.hsm.fake import FakeHsm
 
 from keystead.engine.identifiers import key_arn
 from keystead.engine.plan.common import NamespaceFacts
@@ -16,6 +16,7 @@ from keystead.operations.control.keys import (
     CreateKeyRequest,
     ListKeysRequest,
     UpdateKeyDescriptionRequest,
+    create_key,
 )
 from keystead.operations.control.state import DisableKeyRequest
 from keystead.operations.control.tags import Tag
@@ -136,7 +137,7 @@ def test_multi_region_false_and_origin_aws_kms_are_what_there_is(desk):
 
 
 def test_a_spec_that_the_key_store_cannot_do_is_refused_before_anything_is_written(desk):
-    desk.world.engine.hsm = FakeHsm(unsupported=frozenset({KeySpec.RSA_4096}))
+    desk.world.engine.hsm = FakeHsm(protections={KeySpec.RSA_4096: None})
     error = refusal(desk, CreateKeyRequest(key_spec=KeySpec.RSA_4096, key_usage=KeyUsage.SIGN_VERIFY))
     assert (error.code, error.message) == (
         "UnsupportedOperationException",
@@ -212,7 +213,7 @@ def test_rbac_is_asked_for_createkey_in_the_callers_namespace_without_a_name(des
 
 def test_who_may_not_create_learns_nothing_of_the_key_store(desk):
     desk.rbac.answer = False
-    desk.world.engine.hsm = FakeHsm(unsupported=frozenset(KeySpec))
+    desk.world.engine.hsm = FakeHsm(protections=dict.fromkeys(KeySpec))
     error = refusal(desk, CreateKeyRequest())
     assert (error.code, error.message) == (
         "AccessDeniedException",
@@ -233,8 +234,6 @@ def test_the_key_is_of_the_region_that_was_called(desk):
 
 
 def test_the_probe_comes_last_and_the_write_after_it(desk):
-    from keystead.operations.control.keys import create_key
-
     running = create_key(desk.control_world(), desk.root, CreateKeyRequest())
     assert isinstance(next(running), Probe)
     assert isinstance(running.send(desk.world.engine.hsm.protection(KeySpec.SYMMETRIC_DEFAULT)), Change)

@@ -123,14 +123,19 @@ def _await_grant(world: ControlWorld, caller: Caller, grant_id: str) -> Running[
 
 
 def _as_it_retires(grants: Sequence[GrantRecord], grant_id: str, caller: Caller) -> list[GrantRecord]:
-    """The one grant that is to end, as what it says about that: its retiring principal may do it, whoever the grantee is."""
-    return [
-        replace(grant, grantee_principal=caller.principal, grantee_service_principal=UNSET, operations=[GrantOperation.RETIRE_GRANT])
-        if grant.retiring_principal == caller.principal
-        else grant
-        for grant in grants
-        if grant.grant_id == grant_id
-    ]
+    """The one grant that is to end, as what it says about that: its retiring principal may do it, whoever the grantee, however late."""
+    mine = [grant for grant in grants if grant.grant_id == grant_id]
+    return [_to_retire(grant, caller) if grant.retiring_principal == caller.principal else grant for grant in mine]
+
+
+def _to_retire(grant: GrantRecord, caller: Caller) -> GrantRecord:
+    return replace(
+        grant,
+        grantee_principal=caller.principal,
+        grantee_service_principal=UNSET,
+        operations=[GrantOperation.RETIRE_GRANT],
+        expires_at=UNSET,
+    )
 
 
 def _grant_of(world: ControlWorld, key: KeyRecord, grant_id: str) -> GrantRecord:

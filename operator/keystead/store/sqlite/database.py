@@ -173,9 +173,9 @@ class Database:
             if outcomes is None:  # another process is writing: it is waited for in the thread
                 return await loop.run_in_executor(self._thread, self._commit, works, now)
             await loop.run_in_executor(self._thread, self._finish)
-            return outcomes
         except StoreError as error:
             return [_Raised(error)] * len(works)
+        return outcomes
 
     def _commit(self, works: list[Work[Any]], now: datetime) -> list[Any]:
         """The answer or the error of each, after one fsync for all. StoreUnavailableError: nothing of it was written."""

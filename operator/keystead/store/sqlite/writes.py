@@ -14,7 +14,7 @@ from keystead.errors import ConflictError, NotFoundError, RefusedError
 from keystead.operations.writes import Annotate, CreateObject, DeleteObject, SetFields, SetTags, Target, Write
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources import names
-from keystead.resources.conditions import ConditionStatus, ConditionType
+from keystead.resources.conditions import stalled_of
 from keystead.store.sqlite import lifecycle
 from keystead.store.sqlite.admission import MAX_OBJECT, admitted
 from keystead.store.sqlite.database import Database, Transaction
@@ -43,15 +43,6 @@ class SqliteWriter:
         """Reason and message, where the object says at its current generation that somebody must act."""
         body = lifecycle.find(self._database.view, ObjectRef(kind, namespace, name))
         return None if body is None else stalled_of(body)
-
-
-def stalled_of(body: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Reason and message of the condition Stalled, where it is True and speaks of the spec as it is now."""
-    for condition in body.get("status", {}).get("conditions", ()):
-        if (condition["type"], condition["status"]) == (ConditionType.STALLED, ConditionStatus.TRUE):
-            now = condition.get("observedGeneration") == body["metadata"]["generation"]
-            return (condition["reason"], condition.get("message", "")) if now else None
-    return None
 
 
 def _carry_out(transaction: Transaction, write: Write) -> None:
