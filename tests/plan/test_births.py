@@ -78,6 +78,20 @@ def test_the_chain_of_records_is_unbroken(hsm: FakeHsm) -> None:
     assert record.n_versions == 4
 
 
+def test_versions_that_were_made_on_demand_are_noted(hsm: FakeHsm) -> None:
+    record = a_settled_key(hsm)
+    for request in ("one", None, "two"):
+        record = rotated(record, record_material(hsm), NOW, request)
+    assert on_demand_versions(record) == {2, 4}
+    assert decode(encode(record), KeyRecord) == record
+
+
+@pytest.mark.parametrize(("on_demand", "told"), [(0, frozenset()), (2, {2, 3}), (1, frozenset())])
+def test_a_record_from_before_the_note_tells_only_where_all_were(hsm: FakeHsm, on_demand: int, told: set[int]) -> None:
+    record = replace(a_settled_key(hsm, n_versions=3), on_demand_rotations=on_demand)
+    assert on_demand_versions(record) == told
+
+
 ISSUED = IssuedDataKey(b"blob", "arn:aws:kms:x", "11" * 32, None)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from tests.builders import ACCOUNT, APP, CREATED, NOW, OTHER_UID, UID, a_grant
 from tests.hsm.fake import FakeHsm
 from tests.plan.facts import DIGEST, a_kms_grant, a_settled_key, at, grant_facts
@@ -20,7 +20,9 @@ from keystead.engine.plan.common import CrdFacts, NamespaceFacts
 from keystead.engine.plan.grant import DropGrant, GrantPlan, MakeGrant, WriteGrant, next_change, plan_grant
 from keystead.engine.plan.grant_terms import GrantTerms, _fitting, terms_of
 from keystead.engine.record import GrantConstraints, GrantRecord
+from keystead.engine.view.manifest import grant_manifest
 from keystead.resources import names
+from keystead.resources.kms_grant import parse_grant
 from keystead.resources.reasons import Reason
 from keystead.resources.vocabulary import USAGES, GrantOperation, KeySpec, KeyState, KeyUsage
 
@@ -82,6 +84,14 @@ def test_a_ttl_counts_from_the_record_and_an_end_is_absolute() -> None:
 def test_constraints_are_those_of_the_spec() -> None:
     given_terms = terms(constraints={"encryptionContextSubset": {"a": "b"}})
     assert given_terms.constraints == GrantConstraints(encryption_context_subset={"a": "b"})
+
+
+def test_a_grant_made_again_of_its_record_is_the_same_grant(hsm: FakeHsm) -> None:
+    key = a_settled_key(hsm)
+    named = a_grant(key, GrantOperation.DECRYPT, grant_name="IT/app", retiring_principal=APP, subset={"a": "b"})
+    again = parse_grant(grant_manifest(named, key.name, {}))
+    assert again.spec.grant_name == "IT/app"
+    assert replace(named, **asdict(terms_of(again.spec, ACCOUNT, at(CREATED)))) == named
 
 
 # Birth

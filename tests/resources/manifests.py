@@ -245,6 +245,7 @@ GRANT_ROWS = (
     grant(SCHEMA, "spec.operations", {"operations": ["Decrypt"]}, {"operations": ["decrypt"]}),
     grant(UNIQUE, "spec.operations", {"operations": ["Sign"]}, {"operations": ["Sign", "Sign"]}),
     grant(SCHEMA, "spec.retiringPrincipal", {"retiringPrincipal": PRINCIPAL}, {"retiringPrincipal": "a b"}),
+    grant(SCHEMA, "spec.grantName", {"grantName": "IT/app:1_-"}, {"grantName": "a b"}),
 )
 
 

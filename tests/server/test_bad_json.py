@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keystead.operations import OPERATIONS
 from keystead.operations.datakeys import GenerateRandomRequest
 from keystead.server.codec import Codec
-from keystead.server.strictjson import parse_object
+from keystead.server.strictjson import DEPTH, parse_object
 from keystead.server.wire_errors import SerializationError
 
 CODEC = Codec(OPERATIONS)
@@ -70,6 +70,13 @@ def test_a_body_that_is_no_json_object_is_refused(operation, body):
     assert len(refused.value.message) < 100
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+def test_a_body_nests_to_its_bound_and_no_deeper():
+    deep = b"[" * (DEPTH - 1) + b"]" * (DEPTH - 1)
+    assert parse_object(b'{"a": ' + deep + b"}")
+    with pytest.raises(SerializationError, match="too deeply"):
+        parse_object(b'{"a": [' + deep + b"]}")
 
 
 def test_an_empty_body_counts_as_an_empty_object():

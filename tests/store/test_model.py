@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import tracemalloc
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.builders import ACCOUNT, APP, NAMESPACE, NOW, OTHER_UID, REGION, UID, a_grant, a_key, an_alias
+from tests.builders import ACCOUNT, APP, NAMESPACE, NOW, OTHER_UID, REGION, UID, a_grant, a_key, a_key_id, an_alias
 from tests.engine.records import KINDS, NAMES, a_record
 from tests.hsm.fake import FakeHsm
 
@@ -273,6 +274,24 @@ def test_a_token_that_is_away_says_nothing_about_a_record(feed: Feed) -> None:
         feed.model.take(Away(), StoredRecord(sealed, "1"))
     assert feed.model.by_id(raw(key)) == key
     assert not feed.model.refused
+
+
+def test_what_is_held_of_a_key_is_small(hsm: FakeHsm) -> None:
+    """Ten thousand keys in 200 MB a worker, with all else: 4 kB of each is more than enough."""
+    key, model, count = a_key(hsm), RecordModel(), 300
+    stored = []
+    for n in range(count):
+        record = replace(key, key_id=a_key_id(n), name=f"key-{n}")
+        stored.append(StoredRecord(seal_record(hsm, name_of(record), record), "1"))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for item in stored:
+            model.take(hsm, item)
+        assert len(model.keys_of(ACCOUNT, REGION)) == count
+        assert (tracemalloc.get_traced_memory()[0] - before) / count < 4000
+    finally:
+        tracemalloc.stop()
 
 
 async def test_who_waits_is_woken_by_the_change(feed: Feed) -> None:

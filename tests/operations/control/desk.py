@@ -28,6 +28,7 @@ from keystead.store.model import RecordModel, View
 
 _FUNCTIONS = {row.request: row.function for row in [*OPERATIONS.values(), *CONTROL.values()]}
 _PASSES = 4
+_NO_CALL = Call()
 
 
 class Desk:
@@ -66,7 +67,7 @@ class Desk:
         finally:
             running.close()
 
-    def control_world(self, call: Call = Call(), region: str = REGION) -> ControlWorld:
+    def control_world(self, call: Call = _NO_CALL, region: str = REGION) -> ControlWorld:
         """What an operation looks at, at this moment."""
         hsm = self.world.engine.hsm
         uids = {name: facts.uid for name, facts in self.world.objects.namespaces.items()}

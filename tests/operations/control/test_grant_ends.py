@@ -1,28 +1,22 @@
-"""RevokeGrant, RetireGrant, both lists, and what a grant token is worth on the way of every operation that takes one."""
+"""RevokeGrant and RetireGrant: who may end which grant, and what is gone then."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from msgspec import UNSET
 from tests.builders import (
     ACCOUNT,
     APP,
     BEFORE,
     NOW,
-    OTHER_ACCOUNT,
-    OTHER_NAMESPACE,
     OTHER_UID,
-    REGION,
     Rbac,
     a_control_world,
     a_grant,
     a_key,
-    an_app,
     another_tenants_key,
 )
 from tests.operations.control.steps import Run
@@ -30,21 +24,18 @@ from tests.operations.control.steps import Run
 from keystead.engine.identifiers import key_arn
 from keystead.errors import (
     AccessDeniedError,
-    InvalidArnError,
     InvalidGrantIdError,
     InvalidGrantTokenError,
-    InvalidMarkerError,
-    KmsError,
     NotFoundException,
     ValidationError,
 )
 from keystead.operations import DryRunError
 from keystead.operations.control.grant_ends import RetireGrantRequest, RevokeGrantRequest
-from keystead.operations.control.grant_lists import ListGrantsRequest, ListRetirableGrantsRequest
+from keystead.operations.control.grant_lists import ListGrantsRequest
 from keystead.operations.control.grants import CreateGrantRequest
 from keystead.operations.describe import DescribeKeyRequest
 from keystead.operations.encryption import DecryptRequest, EncryptRequest
-from keystead.operations.grant_tokens import LIFE, make_token
+from keystead.operations.grant_tokens import make_token
 from keystead.operations.writes import DeleteObject, Target
 from keystead.policy import root_caller, service_account_caller
 from keystead.resources.vocabulary import GrantOperation, KeyState, ObjectKind
@@ -264,229 +255,6 @@ def test_a_token_of_another_tenants_grant_ends_nothing(hsm):
     error = run(hsm, theirs, grant).refusal(by_token(hsm, grant))
     assert type(error) is AccessDeniedError
     assert "the resource does not exist in this Region" in error.message
-
-
-# -- what a token is worth
-
-
-@pytest.mark.parametrize("request_of", ["describe", "encrypt", "create", "retire"])
-def test_a_token_is_worth_a_wait_for_its_grant(hsm, request_of):
-    key = a_key(hsm)
-    grant = a_grant(key, G.DESCRIBE_KEY, G.ENCRYPT, G.CREATE_GRANT, retiring_principal=APP)
-    token = make_token(hsm.domain, grant.grant_id, NOW)
-    request = {
-        "describe": DescribeKeyRequest(key_id=key.key_id, grant_tokens=(token,)),
-        "encrypt": EncryptRequest(key_id=key.key_id, plaintext=b"x", grant_tokens=(token,)),
-        "create": CreateGrantRequest(key_id=key.key_id, operations=("Encrypt",), grantee_principal=READER, grant_tokens=(token,)),
-        "retire": RetireGrantRequest(grant_token=token),
-    }[request_of]
-    go = denied(hsm, key)
-    go.waits = lambda: go.world.keys.add(grant)
-    go(request)
-    assert [wait.by for wait in go.awaited] == [APP]
-    assert go.rbac.asked == []
-    # Without it the same caller is refused: the grant is not here yet.
-    bare = RetireGrantRequest(key_id=key.key_id, grant_id=grant.grant_id) if request_of == "retire" else replace(request, grant_tokens=())
-    assert type(denied(hsm, key).refusal(bare)) is AccessDeniedError
-
-
-@pytest.mark.parametrize("late", [False, True])
-def test_a_token_whose_grant_is_gone_is_refused(hsm, late):
-    key = a_key(hsm)
-    made = NOW - (LIFE + timedelta(seconds=1) if late else timedelta(0))
-    token = make_token(hsm.domain, UNKNOWN, made)
-    for request in (DescribeKeyRequest(key_id=key.key_id, grant_tokens=(token,)), RetireGrantRequest(grant_token=token)):
-        go = run(hsm, key)
-        assert type(go.refusal(request, ROOT)) is InvalidGrantTokenError
-        # An old token is not even worth the wait: every replica would have its grant.
-        assert len(go.awaited) == (not late)
-
-
-@pytest.mark.parametrize(("age", "worth"), [(0, True), (300, True), (301, False), (-300, True), (-301, False)])
-def test_a_token_is_worth_nothing_after_five_minutes(hsm, age, worth):
-    key = a_key(hsm)
-    grant = a_grant(key, G.DESCRIBE_KEY, retiring_principal=APP)
-    token = make_token(hsm.domain, grant.grant_id, NOW - timedelta(seconds=age))
-    go = denied(hsm, key)
-    go.waits = lambda: go.world.keys.add(grant)
-    requests = [DescribeKeyRequest(key_id=key.key_id, grant_tokens=(token,)), RetireGrantRequest(grant_token=token)]
-    for request in requests:
-        go.world.keys.grants.clear()
-        if worth:
-            go(request)
-        else:
-            assert type(go.refusal(request)) is InvalidGrantTokenError
-
-
-def test_an_old_token_of_a_grant_that_is_here_does_no_harm_and_no_good(hsm):
-    key = a_key(hsm)
-    grant, other = a_grant(key, G.DESCRIBE_KEY), a_grant(key, G.DESCRIBE_KEY, to=READER, name="grant-2")
-    old = NOW - timedelta(hours=1)
-    mine, theirs = (make_token(hsm.domain, each.grant_id, old) for each in (grant, other))
-    denied(hsm, key, grant)(DescribeKeyRequest(key_id=key.key_id, grant_tokens=(mine,)))
-    error = denied(hsm, key, other).refusal(DescribeKeyRequest(key_id=key.key_id, grant_tokens=(theirs,)))
-    assert type(error) is AccessDeniedError
-
-
-def test_a_token_never_widens_its_grant(hsm):
-    key = a_key(hsm)
-    grant = a_grant(key, G.DECRYPT, equals={"App": "x"})
-    token = make_token(hsm.domain, grant.grant_id, NOW)
-    go = denied(hsm, key, grant)
-    asked = EncryptRequest(key_id=key.key_id, plaintext=b"x", encryption_context={"App": "x"}, grant_tokens=(token,))
-    assert type(go.refusal(asked)) is AccessDeniedError
-    for_reader = a_grant(key, G.ENCRYPT, to=READER)
-    go = denied(hsm, key, for_reader)
-    token = make_token(hsm.domain, for_reader.grant_id, NOW)
-    assert type(go.refusal(EncryptRequest(key_id=key.key_id, plaintext=b"x", grant_tokens=(token,)))) is AccessDeniedError
-
-
-# -- lists
-
-
-def ids(answer) -> list[str]:
-    return [entry.grant_id for entry in answer.grants]
-
-
-def several(key, count: int, **changes):
-    return [a_grant(key, G.DECRYPT, name=f"g{n}", grant_id=f"{n:064x}", **changes) for n in range(count)]
-
-
-def test_a_list_has_the_grants_of_one_key(hsm):
-    key, other = a_key(hsm), a_key(hsm, n=2)
-    stale = a_grant(key, G.SIGN, namespace_uid=OTHER_UID)
-    go = run(hsm, key, other, *several(key, 3), a_grant(other, G.DECRYPT), stale)
-    answer = go(ListGrantsRequest(key_id=arn(key)))
-    assert (ids(answer), answer.truncated, answer.next_marker) == ([f"{n:064x}" for n in range(3)], False, None)
-    assert {entry.key_id for entry in answer.grants} == {arn(key)}
-    assert [(review.verb, review.name) for review in go.rbac.asked] == [("listgrants", "key-1")]
-
-
-def test_a_list_is_narrowed_by_its_filters(hsm):
-    key = a_key(hsm)
-    one, two = a_grant(key, G.DECRYPT), a_grant(key, G.ENCRYPT, to=READER, name="g2")
-    service = a_grant(key, G.DECRYPT, G.ENCRYPT, name="g3", grantee_principal=UNSET, grantee_service_principal="a.b.c")
-    go = run(hsm, key, one, two, service)
-
-    def found(**how):
-        return ids(go(ListGrantsRequest(key_id=key.key_id, **how)))
-
-    assert found(grant_id=one.grant_id) == [one.grant_id]
-    assert found(grant_id=UNKNOWN) == []
-    assert found(grantee_principal=READER) == [two.grant_id]
-    assert found(grantee_principal=f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/s-7") == [two.grant_id]
-    assert found(grantee_service_principal="a.b.c") == [service.grant_id]
-    assert found(grant_id=one.grant_id, grantee_principal=READER) == []
-
-
-@pytest.mark.parametrize(
-    ("members", "kind"),
-    [
-        ({"grantee_principal": READER, "grantee_service_principal": "a.b.c"}, ValidationError),
-        ({"grantee_principal": "reader"}, InvalidArnError),
-        ({"grant_id": ""}, ValidationError),
-        ({"limit": 0}, ValidationError),
-        ({"limit": 1001}, ValidationError),
-        ({"marker": ""}, ValidationError),
-        ({"marker": "AAAA"}, InvalidMarkerError),
-    ],
-)
-def test_a_list_that_cannot_be_is_refused(hsm, members: dict, kind: type[KmsError]):
-    key = a_key(hsm)
-    assert type(run(hsm, key).refusal(ListGrantsRequest(key_id=key.key_id, **members))) is kind
-
-
-def test_pages_give_every_grant_once_and_50_if_nothing_is_said(hsm):
-    key = a_key(hsm)
-    go = run(hsm, key, *several(key, 120))
-    found, marker = [], None
-    for size in (50, 50, 20):
-        answer = go(ListGrantsRequest(key_id=key.key_id, marker=marker))
-        assert (len(answer.grants), answer.truncated) == (size, answer.next_marker is not None)
-        found, marker = found + ids(answer), answer.next_marker
-    assert (marker, found) == (None, [f"{n:064x}" for n in range(120)])
-    assert len(go(ListGrantsRequest(key_id=key.key_id, limit=7)).grants) == 7
-
-
-def test_a_marker_is_of_one_key_and_one_filter(hsm):
-    key, other = a_key(hsm), a_key(hsm, n=2)
-    go = run(hsm, key, other, *several(key, 3), *several(other, 3))
-    marker = go(ListGrantsRequest(key_id=key.key_id, limit=1)).next_marker
-    assert ids(go(ListGrantsRequest(key_id=arn(key), limit=1, marker=marker))) == [f"{1:064x}"]
-    for request in (ListGrantsRequest(key_id=other.key_id), ListGrantsRequest(key_id=key.key_id, grantee_principal=APP)):
-        assert type(go.refusal(replace(request, marker=marker))) is InvalidMarkerError
-
-
-def test_a_grant_does_not_list(hsm):
-    key = a_key(hsm)
-    assert type(denied(hsm, key, a_grant(key, *GrantOperation)).refusal(ListGrantsRequest(key_id=key.key_id))) is AccessDeniedError
-
-
-# -- ListRetirableGrants
-
-
-def retirable(principal=APP, **how) -> ListRetirableGrantsRequest:
-    return ListRetirableGrantsRequest(retiring_principal=principal, **how)
-
-
-def test_a_principal_lists_what_it_may_retire_in_its_own_account_and_region(hsm):
-    key, theirs, elsewhere = a_key(hsm), another_tenants_key(hsm), a_key(hsm, n=3, region="cluster-2")
-    grants = several(key, 2, to=READER, retiring_principal=APP)
-    others = [
-        a_grant(key, G.SIGN, name="x", retiring_principal=READER),
-        a_grant(theirs, G.DECRYPT, retiring_principal=APP),
-        a_grant(elsewhere, G.DECRYPT, name="y", retiring_principal=APP),
-        a_grant(key, G.VERIFY, name="z", retiring_principal=APP, namespace_uid=OTHER_UID),
-    ]
-    go = denied(hsm, key, theirs, elsewhere, *grants, *others)
-    assert ids(go(retirable())) == [grant.grant_id for grant in grants]
-    assert ids(go(retirable(f"arn:aws:sts::{ACCOUNT}:assumed-role/app/other-session"))) == [grant.grant_id for grant in grants]
-    assert go.rbac.asked == []
-    assert go.world.region == REGION
-
-
-def test_of_another_principal_it_takes_the_right_of_the_account(hsm):
-    key = a_key(hsm)
-    grant = a_grant(key, G.DECRYPT, retiring_principal=READER)
-    assert type(denied(hsm, key, grant).refusal(retirable(READER))) is AccessDeniedError
-    assert ids(denied(hsm, key, grant)(retirable(READER), ROOT)) == [grant.grant_id]
-    go = run(hsm, key, grant)
-    assert ids(go(retirable(READER))) == [grant.grant_id]
-    assert [(review.verb, review.namespace, review.name) for review in go.rbac.asked] == [("listretirablegrants", "team-a", "")]
-
-
-def test_nobody_lists_for_a_principal_of_another_account(hsm):
-    theirs = another_tenants_key(hsm)
-    foreign = f"arn:aws:iam::{OTHER_ACCOUNT}:role/app"
-    go = run(hsm, theirs, a_grant(theirs, G.DECRYPT, retiring_principal=foreign))
-    for caller in (ROOT, an_app()):
-        assert type(go.refusal(retirable(foreign), caller)) is AccessDeniedError
-    assert len(go(retirable(foreign), an_app(account=OTHER_ACCOUNT, namespace=OTHER_NAMESPACE)).grants) == 1
-
-
-@pytest.mark.parametrize(
-    ("members", "kind"),
-    [
-        ({}, ValidationError),
-        ({"retiring_principal": APP, "retiring_service_principal": "a.b.c"}, ValidationError),
-        ({"retiring_service_principal": "a.b.c"}, AccessDeniedError),
-        ({"retiring_principal": "app"}, InvalidArnError),
-        ({"retiring_principal": APP, "limit": 0}, ValidationError),
-        ({"retiring_principal": APP, "marker": "x"}, InvalidMarkerError),
-    ],
-)
-def test_a_retirable_list_that_cannot_be_is_refused(hsm, members: dict, kind: type[KmsError]):
-    assert type(run(hsm).refusal(ListRetirableGrantsRequest(**members))) is kind
-
-
-def test_retirable_grants_come_in_pages(hsm):
-    key = a_key(hsm)
-    go = run(hsm, key, *several(key, 5, retiring_principal=APP))
-    first = go(retirable(limit=3))
-    second = go(retirable(limit=3, marker=first.next_marker))
-    assert (ids(first) + ids(second), second.truncated) == ([f"{n:064x}" for n in range(5)], False)
-    other = go(ListGrantsRequest(key_id=key.key_id, limit=3)).next_marker
-    assert type(go.refusal(retirable(marker=other))) is InvalidMarkerError
 
 
 # -- the whole way: writer, operator, read model
