@@ -1,3 +1,3 @@
-"""Fixtures that every suite shares. The cluster's fixture and its powers: tests/cluster/plugin.py."""
+"""Fixtures that every suite shares: the cluster and its powers (tests/cluster/plugin.py), Keystead in it (tests/operator/plugin.py)."""
 
-pytest_plugins = ["tests.cluster.plugin"]
+pytest_plugins = ["tests.cluster.plugin", "tests.operator.plugin"]

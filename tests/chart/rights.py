@@ -157,6 +157,54 @@ OPERATOR: tuple[Right, ...] = (
     ),
 )
 
+SERVER: tuple[Right, ...] = (
+    *_rows(
+        {
+            "get": "the live object is read before a change: its uid is the fence",
+            "list": "RECORDS, Rights",
+            "create": "CreateKey, CreateAlias, CreateGrant; an orphan's KmsKey is written again",
+            "patch": "fields of spec and two annotations; an admission policy narrows it",
+            "delete": "DeleteAlias, RetireGrant, RevokeGrant; an admission policy refuses it for keys",
+        },
+        KMS,
+        API_MADE_KINDS,
+        Where.SERVED,
+    ),
+    *_rows({"get": "the caller's uids: callers live in any namespace"}, CORE, ["namespaces", "serviceaccounts"], Where.CLUSTER),
+    *_rows({"create": "whose token it is"}, "authentication.k8s.io", ["tokenreviews"], Where.CLUSTER),
+    *_rows({"create": "what the caller may"}, "authorization.k8s.io", ["subjectaccessreviews"], Where.CLUSTER),
+    *_rows(
+        {
+            "get": "the install record, before the token is believed",
+            "list": "the stream of records begins with a list",
+            "watch": "the stream of records",
+        },
+        CORE,
+        ["secrets"],
+        Where.RECORDS,
+    ),
+    *_rows({"update": "a sign of life that comes back through the stream"}, CORE, ["secrets"], Where.RECORDS, ["heartbeat"]),
+    *_rows(
+        {"get": "the PIN Secret's resourceVersion, which the marker names"},
+        CORE,
+        ["secrets"],
+        Where.RELEASE,
+        ["keystead-pin"],
+    ),
+    *_rows(
+        {
+            "get": "the PIN marker, and what a replica knew of the use of keys",
+            "list": "the last use of a key is merged over the replicas",
+            "create": "keystead-usage-<replica>; RBAC knows no prefix, an admission policy does",
+            "update": "keystead-usage-<replica>",
+            "patch": "a refused PIN is marked",
+        },
+        CORE,
+        ["configmaps"],
+        Where.RELEASE,
+    ),
+)
+
 HSM_INIT: tuple[Right, ...] = (
     *_rows({"create": "token, PIN and, if accepted, recovery key"}, CORE, ["secrets"], Where.RELEASE),
     *_rows({"create": "the install record and the sealed domain backup"}, CORE, ["secrets"], Where.RECORDS),

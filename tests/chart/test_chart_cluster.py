@@ -269,6 +269,39 @@ def test_the_api_server_grants_the_table_and_denies_what_is_beside_it(ground: Cl
     assert allowed(ground, "keystead-operator", DENIED) == []
 
 
+SERVER_DENIED = [
+    *(Grant("", "secrets", verb, OTHER, "some") for verb in ("get", "list", "watch", "create", "update", "patch", "delete")),
+    *(Grant("", "secrets", verb, TARGET, "some") for verb in ("get", "create", "patch")),
+    *(Grant("", "secrets", verb, RELEASE, "keystead-pin") for verb in ("list", "watch", "create", "update", "patch", "delete")),
+    *(Grant("", "secrets", "get", RELEASE, name) for name in ("keystead-token", "keystead-recovery-key", "keystead-server-tls")),
+    *(Grant("", "secrets", verb, RECORDS, "key-0") for verb in ("create", "update", "patch", "delete", "deletecollection")),
+    *(Grant("", "secrets", verb, RECORDS, "heartbeat") for verb in ("create", "patch", "delete")),
+    *(Grant(rights.KMS, f"{kind}/status", verb, TARGET, "some") for kind in rights.KINDS for verb in ("get", "update", "patch")),
+    *(Grant(rights.KMS, kind, verb, TARGET, "some") for kind in rights.API_MADE_KINDS for verb in ("watch", "update", "deletecollection")),
+    *(Grant(rights.KMS, "kmsdatakeys", verb, TARGET, "some") for verb in ("get", "list", "create", "patch", "delete")),
+    *(Grant(rights.KMS, "kmskeys", verb, TARGET, "some") for verb in ("decrypt", "createkey", "hold", "adopt")),
+    *(Grant("", "configmaps", verb, RELEASE, "keystead-usage-0") for verb in ("delete", "deletecollection", "watch")),
+    *(Grant("", "configmaps", verb, where, "some") for verb in ("get", "create") for where in (RECORDS, TARGET, "kube-system")),
+    *(Grant("", kind, "list", ANY, ANY) for kind in ("namespaces", "serviceaccounts")),
+    Grant("", "serviceaccounts/token", "create", TARGET, "some"),
+    *(Grant("", "serviceaccounts", verb, TARGET, "some") for verb in ("create", "patch", "impersonate")),
+    *(Grant("", kind, "impersonate", ANY, ANY) for kind in ("users", "groups")),
+    *(Grant("coordination.k8s.io", "leases", verb, RELEASE, "keystead-operator") for verb in ("get", "update", "create")),
+    Grant("", "events", "create", TARGET, "some"),
+    Grant("", "pods", "list", RELEASE, "some"),
+    Grant("apiextensions.k8s.io", "customresourcedefinitions", "get", ANY, "kmskeys.kms.keystead.io"),
+    Grant("rbac.authorization.k8s.io", "clusterroles", "bind", ANY, "keystead-key-user"),
+]
+
+
+def test_the_api_server_grants_the_server_its_table_and_denies_what_is_beside_it(ground: Cluster) -> None:
+    """One SubjectAccessReview for each right; and `use` of a key it has none, so it can act for nobody but its callers."""
+    install(ground, *INSTALL)
+    granted = sorted(rights.grants(rights.SERVER))
+    assert allowed(ground, "keystead-server", granted) == granted
+    assert allowed(ground, "keystead-server", SERVER_DENIED) == []
+
+
 # How Kubernetes' own roles build on each other, and ours with them.
 ROLES = {"view": ("view",), "edit": ("view", "edit"), "admin": ("view", "edit", "admin")}
 # One thing each that somebody could wrongly be allowed; the whole lists are compared too.

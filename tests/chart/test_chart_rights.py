@@ -11,9 +11,10 @@ from tests.chart.rights import ANY, RECORDS, RELEASE, Grant
 
 pytestmark = pytest.mark.helm
 
-ACCOUNTS = ("keystead-operator", "keystead-hsm-init", "keystead-uninstall")
+ACCOUNTS = ("keystead-operator", "keystead-server", "keystead-hsm-init", "keystead-uninstall")
 SERVED = ("operator.namespaces={team-a,team-b}",)
 ONE_TARGET = ("dataKeys.namespaces={team-a}",)
+POLICIES = {"keystead-server-objects", "keystead-server-configmaps"}  # they stay on: nobody may be exempt and not fenced
 SETUPS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     ((), {}),
     (ONE_TARGET, {"data_keys": ("team-a",)}),
@@ -28,6 +29,26 @@ def test_the_operator_has_exactly_the_rights_of_the_table(
     render: Renderer, sets: tuple[str, ...], facts: dict[str, Any]
 ) -> None:
     assert granted(render(*EXTERNAL, *sets), "keystead-operator") == rights.grants(rights.OPERATOR, **facts)
+
+
+@pytest.mark.parametrize("served", [(), ("team-a", "team-b")], ids=["everywhere", "namespaces"])
+def test_the_server_has_exactly_the_rights_of_the_table(render: Renderer, served: tuple[str, ...]) -> None:
+    objects = render(*EXTERNAL, *(SERVED if served else ()))
+    assert granted(objects, "keystead-server") == rights.grants(rights.SERVER, served=served)
+
+
+def test_the_server_writes_no_status_and_of_the_records_its_sign_of_life_alone(render: Renderer) -> None:
+    has = granted(render(*EXTERNAL, "dataKeys.allNamespaces=true"), "keystead-server")
+    assert not {grant.resource for grant in has if "/" in grant.resource or grant.resource == "kmsdatakeys"}
+    secrets = {(g.verb, g.namespace, g.name) for g in has if g.resource == "secrets"}
+    read = {(verb, RECORDS, ANY) for verb in ("get", "list", "watch")}
+    assert secrets == read | {("update", RECORDS, "heartbeat"), ("get", RELEASE, "keystead-pin")}
+
+
+def test_a_server_that_is_left_out_has_no_account_and_no_right(render: Renderer) -> None:
+    assert "keystead-server" in {each["metadata"]["name"] for each in render(*EXTERNAL)}
+    left = {each["metadata"]["name"] for each in render(*EXTERNAL, "server.enabled=false")}
+    assert {name for name in left if name.startswith("keystead-server")} <= POLICIES
 
 
 def test_the_ceremony_has_exactly_the_rights_of_the_table(render: Renderer) -> None:
@@ -49,6 +70,7 @@ def test_every_binding_is_to_an_account_of_the_table(render: Renderer) -> None:
     bound = [s for b in of_kind(render(*JOB, *ONE_TARGET), "RoleBinding", "ClusterRoleBinding") for s in b["subjects"]]
     assert {(s["kind"], s["namespace"], s["name"]) for s in bound} == {
         ("ServiceAccount", RELEASE, "keystead-operator"),
+        ("ServiceAccount", RELEASE, "keystead-server"),
         ("ServiceAccount", RELEASE, "keystead-hsm-init"),
         ("ServiceAccount", RELEASE, "keystead-uninstall"),
     }
@@ -86,7 +108,7 @@ def test_secrets_are_listed_and_watched_in_the_records_namespace_only(render: Re
     assert found == {RECORDS}
 
 
-def test_only_the_operator_deletes_and_only_records_and_what_the_api_made(render: Renderer) -> None:
+def test_only_operator_and_server_delete_and_only_records_and_kinds_that_the_api_makes(render: Renderer) -> None:
     """Which of them, RBAC cannot say: the admission policies do."""
     objects = render(*JOB, "dataKeys.allNamespaces=true")
     deletes = {
@@ -95,8 +117,8 @@ def test_only_the_operator_deletes_and_only_records_and_what_the_api_made(render
         for grant in granted(objects, name)
         if grant.verb.startswith("delete")
     }
-    operator = {("keystead-operator", kind, ANY) for kind in rights.API_MADE_KINDS}
-    assert deletes == operator | {("keystead-operator", "secrets", RECORDS)}
+    kinds = {(name, kind, ANY) for name in ("keystead-operator", "keystead-server") for kind in rights.API_MADE_KINDS}
+    assert deletes == kinds | {("keystead-operator", "secrets", RECORDS)}
 
 
 def test_only_keys_are_patched_for_their_finalizer_and_nothing_else_of_a_kind_but_its_status(render: Renderer) -> None:
@@ -104,6 +126,7 @@ def test_only_keys_are_patched_for_their_finalizer_and_nothing_else_of_a_kind_bu
     writes = {
         (name, grant.resource, grant.verb)
         for name in ACCOUNTS
+        if name != "keystead-server"  # it writes specs, for its callers
         for grant in granted(objects, name)
         if grant.group == rights.KMS and grant.verb not in ("get", "list", "watch", "delete")
     }

@@ -51,7 +51,7 @@ def test_chart_passes_lint(render: Renderer) -> None:
 
 
 def test_roots_are_those_of_records() -> None:
-    assert set(schema()["properties"]) - {"global"} == {"hsm", "records", "operator", "dataKeys", "policies", "crds"}
+    assert set(schema()["properties"]) - {"global"} == {"hsm", "records", "operator", "server", "dataKeys", "policies", "crds"}
 
 
 def test_schema_and_values_name_the_same(render: Renderer) -> None:
@@ -88,7 +88,8 @@ def test_schema_is_closed_everywhere_but_where_kubernetes_decides() -> None:
 
 BAD = [
     ("nonsense=1", "nonsense"),
-    ("server.enabled=true", "server"),
+    ("webhook.enabled=true", "webhook"),
+    ("server.enabled=yes", "/server/enabled"),
     ("hsm.softhsm.acceptrisk=true", "acceptrisk"),
     ("hsm.softhsm.acceptRisk=yes", "/hsm/softhsm/acceptRisk"),
     ("hsm.kind=Hardware", "/hsm/kind"),

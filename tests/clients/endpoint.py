@@ -63,9 +63,9 @@ class Endpoint:
                 command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
             )
         self._lines: queue.Queue[str | None] = queue.Queue()
-        stdout = self._process.stdout
-        assert stdout is not None
-        threading.Thread(target=_pass_on, args=(stdout, self._lines), daemon=True).start()
+        self._clients: dict[str, Any] = {}
+        self._reader = threading.Thread(target=_pass_on, args=(self._process.stdout, self._lines), daemon=True)
+        self._reader.start()
         try:
             self.exports = self._read_exports()
         except BaseException:
@@ -92,14 +92,16 @@ class Endpoint:
 
     def admin(self, service: str = "kms") -> Any:
         """A boto3 client of the tests' own environment, with the printed access key."""
-        return boto3.client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.url,
-            verify=self.trust.get("AWS_CA_BUNDLE"),
-            aws_access_key_id=self.exports["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.exports["AWS_SECRET_ACCESS_KEY"],
-        )
+        if service not in self._clients:
+            self._clients[service] = boto3.client(
+                service,
+                region_name=REGION,
+                endpoint_url=self.url,
+                verify=self.trust.get("AWS_CA_BUNDLE"),
+                aws_access_key_id=self.exports["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=self.exports["AWS_SECRET_ACCESS_KEY"],
+            )
+        return self._clients[service]
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for one that does not end."""
@@ -109,6 +111,9 @@ class Endpoint:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._reader.join()
+        for client in self._clients.values():
+            client.close()
 
     def _read_exports(self) -> dict[str, str]:
         """The `export NAME=VALUE` lines, until all that are needed are there."""
@@ -134,8 +139,9 @@ class Endpoint:
 
 def _pass_on(stdout: IO[bytes], lines: queue.Queue[str | None]) -> None:
     """Reads for ever, so that the process never waits for a full pipe; None at its end."""
-    for line in stdout:
-        lines.put(line.decode(errors="replace").strip())
+    with stdout:
+        for line in stdout:
+            lines.put(line.decode(errors="replace").strip())
     lines.put(None)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 from tests.builders import ACCOUNT, NOW, REGION, UID, a_key_id
 from tests.hsm.fake import FakeHsm
 from tests.plan.facts import a_data_key, a_kms_key, a_settled_key, key_facts
@@ -16,6 +18,7 @@ from keystead.engine.births import (
     issued_again,
     new_data_key_record,
     new_key_record,
+    on_demand_versions,
     rewrapped,
     rotated,
     successor,
@@ -81,7 +84,7 @@ def test_the_chain_of_records_is_unbroken(hsm: FakeHsm) -> None:
 def test_versions_that_were_made_on_demand_are_noted(hsm: FakeHsm) -> None:
     record = a_settled_key(hsm)
     for request in ("one", None, "two"):
-        record = rotated(record, record_material(hsm), NOW, request)
+        record = rotated(record, generated(hsm), NOW, request)
     assert on_demand_versions(record) == {2, 4}
     assert decode(encode(record), KeyRecord) == record
 

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from keystead.errors import ForbiddenError, IdentityTokenError, IdentityTokenExpiredError, KmsInternalError, StoreUnavailableError
+from keystead.errors import (
+    ForbiddenError,
+    IdentityTokenError,
+    IdentityTokenExpiredError,
+    KmsInternalError,
+    StoreUnavailableError,
+)
 from keystead.policy import SubjectAccessReview
 from keystead.policy.bearer import Bearer, NotBearer
 from keystead.server.facts import Facts

@@ -181,7 +181,8 @@ async def test_a_record_that_is_written_is_in_the_model_at_once(place: Place) ->
 async def test_a_heartbeat_keeps_what_the_chart_wrote_and_is_about_one_a_second(place: Place) -> None:
     async with a_worker(place) as first, a_worker(place) as second:
         place.proxy.clear()
-        await asyncio.gather(*(worker.until(lambda end=time.monotonic() + 5: time.monotonic() > end, 9) for worker in (first, second)))
+        end = time.monotonic() + 5
+        await asyncio.gather(*(worker.until(lambda: time.monotonic() > end, 9) for worker in (first, second)))
         writes = place.proxy.writes(lambda write: write.status is not None)  # one may be on its way
         assert first.state is second.state is State.FRESH
     assert 4 <= len(writes) <= 14

@@ -47,7 +47,7 @@ class Connection(asyncio.Protocol):
     """See the module. The parser calls the `on_` methods, the loop the others."""
 
     __slots__ = (
-        "_begun", "_ended", "_eof", "_fed", "_follows", "_headed", "_headers", "_held", "_last", "_old", "_owes_continue",
+        "_begun", "_ended", "_fed", "_follows", "_headed", "_headers", "_held", "_last", "_old", "_owes_continue",
         "_parser", "_parts", "_paused", "_peer", "_refusal", "_shared", "_special", "_target", "_task",
         "_transport", "_waiting", "deadline",
     )  # fmt: skip
@@ -61,7 +61,6 @@ class Connection(asyncio.Protocol):
         self._begun = False  # a request has begun and is not whole yet
         self._headed = False  # its head is whole
         self._ended = False  # nothing more is read or answered
-        self._eof = False  # the client sends no more
         self._last = False  # no further byte is parsed; what waits is still answered
         self._paused = False  # the client does not read
         self._waiting: deque[_Turn] = deque()
@@ -119,11 +118,6 @@ class Connection(asyncio.Protocol):
         for start in range(0, len(data), SLICE):
             if not self._feed(data[start : start + SLICE]):
                 return
-
-    def eof_received(self) -> bool:
-        """The client sends no more; what it asked is still answered. TLS has no half-closed connections."""
-        self._eof = True
-        return bool(self._task or self._waiting) and not self._shared.secure
 
     def pause_writing(self) -> None:
         """The client does not read its answers."""
@@ -356,9 +350,6 @@ class Connection(asyncio.Protocol):
                 self._end(linger=True)
         if self._ended or self._busy() or self._transport is None:
             return
-        if self._eof:
-            self._end()
-            return
         limits = self._shared.limits
         self.deadline = self._shared.loop.time() + (limits.request if self._begun else limits.keep_alive)
         if self._owes_continue:
@@ -401,7 +392,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self.deadline = self._shared.loop.time() + self._shared.limits.linger
-        if not linger or self._eof:
+        if not linger:
             self._transport.close()
             return
         self._transport.resume_reading()

@@ -141,7 +141,7 @@ class Kube:
 
     async def pages(self, path: str, query: Mapping[str, str] | None = None) -> AsyncIterator[Any]:
         """A list, a page of 500 at a time: ten thousand objects at once would cost hundreds of megabytes."""
-        asked = {**(query or {}), "limit": PAGE}
+        asked = {"limit": PAGE, **(query or {})}
         while True:
             page = await self.request("GET", path, asked)
             yield page

@@ -19,6 +19,7 @@ from keystead.resources import names
 from keystead.store.kube import Kube
 
 log = logging.getLogger(__name__)
+_SMALL_PAGE: Final = "200"
 TYPE: Final = names.RECORD_SECRET_TYPE
 
 
@@ -56,8 +57,11 @@ class KubeRecords:
             return
 
     async def pages(self, kinds: tuple[str, ...]) -> AsyncIterator[tuple[list[Any], str]]:
-        """All Secrets of these kinds as they are, a page in memory at a time, each with the resourceVersion to watch from."""
-        async for page in self._kube.pages(self._path, {"labelSelector": _selector(kinds)}):
+        """All Secrets of these kinds as they are, a page in memory at a time, each with the resourceVersion to watch from.
+
+        The JSON of a page is read in one piece: a small one holds nobody up.
+        """
+        async for page in self._kube.pages(self._path, {"labelSelector": _selector(kinds), "limit": _SMALL_PAGE}):
             yield page["items"], page["metadata"]["resourceVersion"]
 
     async def list_all(self, kinds: tuple[RecordKind, ...]) -> tuple[list[StoredRecord], str]:

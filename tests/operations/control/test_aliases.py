@@ -39,8 +39,10 @@ from keystead.operations.control.aliases import (
     NotAuthorizedError,
     UpdateAliasRequest,
     alias_object_name,
+    create_alias,
 )
 from keystead.operations.describe import DescribeKeyRequest
+from keystead.operations.effects import Change
 from keystead.operations.writes import CreateObject, DeleteObject, SetFields, Target
 from keystead.policy import caller_of, root_caller
 from keystead.reconciler.ports import Kind, ObjectRef
@@ -173,6 +175,20 @@ def test_a_name_that_is_taken_is_said_so(hsm, whose):
     held = {"this key": an_alias(key), "another key": an_alias(other)}.get(whose) or an_alias(key, namespace_uid=OTHER_UID)
     error = run(hsm, key, other, held).refusal(create(key))
     assert (type(error), error.message) == (AlreadyExistsError, f"An alias with the name {ARN} already exists")
+
+
+def test_a_name_that_another_object_claimed_meanwhile_is_taken(hsm):
+    key, other = a_key(hsm), a_key(hsm, n=2)
+    own = alias_object_name(REGION, NAME)
+    for claimed in (an_alias(key, name="by-hand"), an_alias(other, name=own), an_alias(key, name=own)):
+        running = create_alias(run(hsm, key, other).world, ROOT, create(key))
+        assert isinstance(next(running), Change)
+        if claimed.name == own and claimed.key_id == key.key_id:
+            with pytest.raises(StopIteration):
+                running.send(claimed)
+        else:
+            with pytest.raises(AlreadyExistsError):
+                running.send(claimed)
 
 
 def test_the_same_name_of_another_account_or_region_is_free(hsm):

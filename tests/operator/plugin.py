@@ -1,4 +1,4 @@
-"""One installation for the whole suite; tests use namespaces of their own within it."""
+"""The fixture `installation`: one for all cluster tests, in tests/operator and tests/serving; they use namespaces of their own in it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from tests.cluster.cluster import Cluster
 from tests.operator.harness import Installation, install
 
 NAMESPACES = ("team-a", "team-b", "team-c", "data-keys", "canary", "bad-input", "replicas", "aliases", "grants", "key-life", "crash-life")
+SERVING = ("serve-a", "serve-b", "serve-c", "serve-grants", "serve-orphans", "serve-life", "serve-people")
 
 
 @pytest.fixture(scope="session")
 def installation(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Keystead installed by Helm, with a domain."""
-    yield install(cluster, Path(tmp_path_factory.mktemp("install")), NAMESPACES)
+    yield install(cluster, Path(tmp_path_factory.mktemp("install")), (*NAMESPACES, *SERVING))
