@@ -23,7 +23,7 @@ from tests.cluster.certificates import Authority
 PROGRAM = Path(sys.executable).with_name("keystead")
 NEEDED = ("AWS_ENDPOINT_URL_KMS", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 REGION = "eu-central-1"
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 EXPORT = "export "
 

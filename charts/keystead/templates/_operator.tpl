@@ -15,19 +15,7 @@
 {{/* Variables that only the operator reads (settings.py). */}}
 {{- define "keystead.operatorEnvironment" -}}
 {{- with .Values.operator }}
-{{- if $.Values.hsm.softhsm.enabled }}
-# Written by unpack-token, beside the token that it names.
-- name: SOFTHSM2_CONF
-  value: /run/keystead/token/softhsm2.conf
-{{- end }}
-- name: KEYSTEAD_HSM_PIN_FILE
-  value: /run/keystead/pin/pin
-- name: KEYSTEAD_HSM_SOFTWARE_PROTECTION
-  value: {{ $.Values.hsm.softwareProtection | quote }}
-- name: KEYSTEAD_HSM_SLOW_LANES
-  value: {{ $.Values.hsm.slowLanes | quote }}
-- name: KEYSTEAD_REGION
-  value: {{ .region | quote }}
+{{ include "keystead.engineEnvironment" $ }}
 - name: KEYSTEAD_WORKERS
   value: {{ .workers | quote }}
 - name: KEYSTEAD_REFRESH_PERIOD

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from keystead.engine.algorithms import MacAlgorithm
-from keystead.engine.ports import Agree, DecryptRsa, FastLane, Generate, MakePair, Material, SignDigest, SlowCall
+from keystead.engine.ports import Agree, DecryptRsa, FastLane, Generate, Import, MakePair, Material, SignDigest, SlowCall
 from keystead.errors import (
     HsmAuthError,
     HsmDataError,
@@ -25,6 +25,7 @@ Called = Callable[[str, str], None]
 SLOW: Final[Mapping[type[SlowCall], str]] = MappingProxyType(
     {
         Generate: "generate",
+        Import: "import",
         MakePair: "make_pair",
         SignDigest: "sign_digest",
         DecryptRsa: "decrypt_rsa",

@@ -6,7 +6,7 @@ driver runs in another process (ARCHITECTURE 6): wrapped material travels, handl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from keystead.engine.algorithms import KeyAgreementAlgorithm, MacAlgorithm, RsaPadding, SigningAlgorithm
@@ -81,6 +81,22 @@ class Generate:
 
 
 @dataclass(frozen=True, slots=True)
+class Import:
+    """Make a key of material that was made elsewhere (seeds of `keystead dev`). Answers GeneratedMaterial.
+
+    plaintext   a secret's bytes, or PKCS#8 in DER; SYMMETRIC_DEFAULT of 32 bytes is padded with zeros. HsmDataError for what does not fit
+
+    It travels to a slow lane in the clear, and this process's memory has held it: no key of a cluster is made so.
+    """
+
+    key_id: bytes
+    spec: KeySpec
+    protection: Protection
+    usage: KeyUsage
+    plaintext: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratedMaterial:
     """New material, wrapped. It exists nowhere else: it dies unless a record is made of it."""
 
@@ -132,5 +148,5 @@ class NewPair:
     public_spki: bytes
 
 
-SlowCall: TypeAlias = Generate | SignDigest | DecryptRsa | Agree | MakePair
+SlowCall: TypeAlias = Generate | Import | SignDigest | DecryptRsa | Agree | MakePair
 SlowResult: TypeAlias = GeneratedMaterial | NewPair | bytes

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from keystead.engine.imported import spki_of
 from keystead.engine.keyspec import row
-from keystead.engine.ports import Agree, DecryptRsa, Generate, MakePair, NewPair, SignDigest, SlowCall, SlowResult
+from keystead.engine.ports import Agree, DecryptRsa, Generate, Import, MakePair, NewPair, SignDigest, SlowCall, SlowResult
 from keystead.errors import HsmUnsupportedError
 from keystead.hsm.domain import TokenDomain
 from keystead.hsm.generate import TokenGenerator
 from keystead.hsm.private import TokenPrivateKeys
-from keystead.hsm.software import SoftwareKeys, new_private_key, pkcs8, spki_of
+from keystead.hsm.software import SoftwareKeys, new_private_key, pkcs8
 from keystead.hsm.vault import Vault
 from keystead.resources.vocabulary import KeySpec, Protection
 
@@ -29,7 +30,7 @@ class Executor:
         """The result of a call. HsmDataError, HsmUnsupportedError or HsmUnavailableError as the call's page says."""
         self.generator.domain.token.check_thread()
         match call:
-            case Generate():
+            case Generate() | Import():
                 maker = self.software if call.protection is Protection.SOFTWARE else self.generator
                 return maker.generate(call, self.random(32))
             case MakePair():
@@ -55,4 +56,4 @@ def make_executor(domain: TokenDomain, vault: Vault, random: Callable[[int], byt
 
 def is_quick(call: SlowCall) -> bool:
     """New secrets take 0.3 ms: not worth a trip to another process."""
-    return isinstance(call, Generate) and row(call.spec).secret_length > 0
+    return isinstance(call, (Generate, Import)) and row(call.spec).secret_length > 0

@@ -1,5 +1,7 @@
 """Making new material in the token: generate as a session object, wrap, destroy, unwrap, prove; then hand it over.
 
+Imported material goes the same way: a session object is made of it instead (importing.py).
+
 The material dies with the process unless a record is made of it, so creating a key stays one atomic create of one
 object (ARCHITECTURE 4). The proof is done in software: a token's CKR_OK is not believed (SoftHSM answers it to an
 Ed25519ph request that it does not honour, HSM.md A5).
@@ -15,12 +17,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pkcs11 import Attribute, KeyType, Mechanism
 from pkcs11.constants import DEFAULT
 
+from keystead.engine.imported import PrivateKey, read_imported, spki_of
 from keystead.engine.keyspec import Family, row, wrapped_length_fits
 from keystead.engine.material import public_material_id, symmetric_material_id
-from keystead.engine.ports import Generate, GeneratedMaterial, Material
+from keystead.engine.ports import Generate, GeneratedMaterial, Import, Material
 from keystead.engine.publickey import CURVES
-from keystead.errors import HsmDataError, HsmUnavailableError, HsmUnsupportedError
+from keystead.errors import FormatError, HsmDataError, HsmUnavailableError, HsmUnsupportedError
 from keystead.hsm.domain import TokenDomain
+from keystead.hsm.importing import private_object, secret_object
 from keystead.hsm.mechanisms import MECHANISMS
 from keystead.hsm.private import TokenPrivateKeys
 from keystead.hsm.proof import prove
@@ -37,10 +41,18 @@ class TokenGenerator:
     vault: Vault
     private: TokenPrivateKeys
 
-    def generate(self, call: Generate, random32: bytes) -> GeneratedMaterial:
-        """New material, wrapped and proven. HsmUnsupportedError where the token cannot generate, wrap or unwrap it."""
+    def generate(self, call: Generate | Import, random32: bytes) -> GeneratedMaterial:
+        """New material, wrapped and proven. HsmUnsupportedError where the token cannot generate, wrap or unwrap it.
+
+        HsmDataError where what is to be imported is not of the spec: the token has seen nothing then.
+        """
+        given = _given(call)
         try:
-            made = self._secret(call, random32) if row(call.spec).secret_length else self._pair(call)
+            made = (
+                self._pair(call, given)
+                if not row(call.spec).secret_length
+                else self._secret(call, given, random32)
+            )
             self._prove(call, made)
         except pkcs11.PKCS11Error as error:
             self._raise(call, error)
@@ -48,10 +60,10 @@ class TokenGenerator:
             raise HsmUnsupportedError(f"this token cannot hold {call.spec} keys: {error}") from None
         return made
 
-    def _raise(self, call: Generate, error: pkcs11.PKCS11Error) -> None:
+    def _raise(self, call: Generate | Import, error: pkcs11.PKCS11Error) -> None:
         word = type(error).__name__
         if self.domain.known_answer():
-            raise HsmUnsupportedError(f"this token cannot generate and wrap {call.spec} keys ({word})") from None
+            raise HsmUnsupportedError(f"this token cannot make and wrap {call.spec} keys ({word})") from None
         raise HsmUnavailableError(f"the token does not work: {word}") from None
 
     def _secret(self, call: Generate, random32: bytes) -> GeneratedMaterial:
@@ -107,7 +119,7 @@ class TokenGenerator:
         )
         return pair
 
-    def _prove(self, call: Generate, made: GeneratedMaterial) -> None:
+    def _prove(self, call: Generate | Import, made: GeneratedMaterial) -> None:
         material = Material(
             key_id=call.key_id,
             spec=call.spec,

@@ -14,14 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from keystead.engine.algorithms import DIGESTS, SigningAlgorithm
 from keystead.engine.blob import open_software_key, seal_software_key
+from keystead.engine.imported import PrivateKey, read_private_key, spki_of
 from keystead.engine.keyspec import Family, row
 from keystead.engine.material import public_material_id
-from keystead.engine.ports import Agree, DecryptRsa, Domain, Generate, GeneratedMaterial, Material, SignDigest
+from keystead.engine.ports import Agree, DecryptRsa, Domain, Generate, GeneratedMaterial, Import, Material, SignDigest
 from keystead.engine.publickey import CURVES, HASHES, oaep, rsa_padding
-from keystead.errors import BlobError, HsmDataError, HsmUnsupportedError
+from keystead.errors import BlobError, FormatError, HsmDataError, HsmUnsupportedError
 from keystead.resources.vocabulary import KeySpec
-
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +29,9 @@ class SoftwareKeys:
 
     domain: Domain
 
-    def generate(self, call: Generate, random32: bytes) -> GeneratedMaterial:
-        """A new pair; the private half as PKCS#8 in a suite-1 blob."""
-        key = new_private_key(call.spec)
+    def generate(self, call: Generate | Import, random32: bytes) -> GeneratedMaterial:
+        """A new pair, or the one that is imported; the private half as PKCS#8 in a suite-1 blob."""
+        key = imported_private_key(call) if isinstance(call, Import) else new_private_key(call.spec)
         secret, spki = pkcs8(key), spki_of(key)
         material_id = public_material_id(call.key_id, spki)
         sealed = seal_software_key(self.domain.mac, call.key_id + material_id, random32, secret)
@@ -95,13 +94,16 @@ def new_private_key(spec: KeySpec) -> PrivateKey:
     raise HsmUnsupportedError(f"{spec} is not a key pair")
 
 
+def imported_private_key(call: Import) -> PrivateKey:
+    """What is to be imported. HsmDataError where it is not a key of the spec."""
+    try:
+        return read_private_key(call.spec, call.plaintext)
+    except FormatError as error:
+        raise HsmDataError(str(error)) from None
+
+
 def pkcs8(key: PrivateKey) -> bytes:
     """PKCS#8 DER."""
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def spki_of(key: PrivateKey) -> bytes:
-    """SubjectPublicKeyInfo DER of a private key."""
-    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

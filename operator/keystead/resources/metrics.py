@@ -73,7 +73,7 @@ METRICS: Final[Mapping[Metric, MetricRow]] = MappingProxyType(
         Metric.ENGINE_REQUESTS: MetricRow(
             MetricType.COUNTER,
             ("operation", "result"),
-            "Calls of the engine. operation: derive, generate_mac, verify_mac (inline), generate, make_pair, sign_digest, "
+            "Calls of the engine. operation: derive, generate_mac, verify_mac (inline), generate, import, make_pair, sign_digest, "
             "decrypt_rsa, agree (slow lanes). result: ok, data (this input was refused), session (lost), unavailable, auth, setup, "
             "unsupported, throttled, error.",
         ),

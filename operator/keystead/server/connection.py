@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -183,7 +183,7 @@ class Connection(asyncio.Protocol):
         return None
 
     def _head_size(self) -> int:
-        return len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+        return len(self._target) + _size_of(self._headers)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body; the parser gives no more than Content-Length says."""
@@ -193,7 +193,6 @@ class Connection(asyncio.Protocol):
         """A whole request."""
         if self._ended or self._parser is None:
             return
-        size = self._fed
         asked = Asked(
             self._parser.get_method(),
             self._target,
@@ -211,7 +210,7 @@ class Connection(asyncio.Protocol):
             self._held = 0
         self._reset()
         if self._busy():
-            self._wait(_Turn(asked, keep, self._old, size))
+            self._wait(_Turn(asked, keep, self._old, _size(asked)))
         else:
             self._answer(asked, keep, self._old)
 
@@ -398,6 +397,14 @@ class Connection(asyncio.Protocol):
         self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
+
+
+def _size_of(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+def _size(asked: Asked) -> int:
+    return len(asked.body) + len(asked.target) + _size_of(asked.headers)
 
 
 def _where(error: BaseException | None) -> str:

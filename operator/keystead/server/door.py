@@ -38,8 +38,8 @@ _REQUEST_ID: Final = b"x-amzn-requestid"
 _MAX_INVOCATION: Final = 256
 _FORM: Final = b"application/x-www-form-urlencoded"
 _NO_CALL: Final = Call()
-# Their objects are named by the call (AWS.md, Creates are idempotent).
-_CREATES: Final = frozenset({"CreateKey", "CreateGrant"})
+# What they write is named by the call (AWS.md, Creates are idempotent): an object, or the request to rotate.
+_CREATES: Final = frozenset({"CreateKey", "CreateGrant", "RotateKeyOnDemand"})
 _BLAND: Final = "The request failed because of an internal error. Try it again."
 
 

@@ -69,11 +69,14 @@ class KubeWriter:
             await self._write_again(ref, write)
             return
         _check_uid(ref, found, write.target)
-        for field in write.fields:
+        fields = {field: value for field, value in write.fields.items() if found["spec"].get(field) != value}
+        if not fields:
+            return  # it is so already, whoever said it
+        for field in fields:
             _refuse_foreign(ref, found, field, _owners(found, field))
-        (field, value), *others = write.fields.items()
+        (field, value), *others = fields.items()
         if others or value is None:
-            await self._merge(ref, found, MANAGER, {"spec": dict(write.fields)})
+            await self._merge(ref, found, MANAGER, {"spec": fields})
             return
         body = _body(ref, {"uid": found["metadata"]["uid"]}, {field: value})
         query = {"fieldManager": f"{MANAGER}.{field}", "force": "true"}
@@ -91,7 +94,8 @@ class KubeWriter:
         for key in (*write.put, *write.drop):
             _refuse_foreign(ref, found, f"tags[{key}]", _tag_owners(found, key))
         gone = {*write.put, *write.drop}
-        kept = [tag for tag in found["spec"].get("tags", []) if tag["key"] not in gone]
+        said = found["spec"].get("tags", [{"key": key, "value": value} for key, value in write.recorded.items()])
+        kept = [tag for tag in said if tag["key"] not in gone]
         tags = [*kept, *({"key": key, "value": value} for key, value in write.put.items())]
         await self._merge(ref, found, f"{MANAGER}.tags", {"spec": {"tags": tags}})
 
