@@ -1,4 +1,4 @@
-"""`keystead dev` as a process of its own, for clients that are processes too. Called by conftest.py.
+"""`keystead dev` as a process of its own, for clients that are processes too. Called by conftest.py, here and in tests/protocol.
 
 Everything is random or temporary: port, access key, token. The process is ended by its id. What a client may know is in `environment`:
 nothing but the variables that `keystead dev` printed, and a private authority where it speaks TLS.
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -47,13 +48,24 @@ def certificates(folder: Path) -> Certificates:
 
 
 class Endpoint:
-    """A running `keystead dev`."""
+    """A running `keystead dev`. `options`: where it keeps its state. `access_keys`: (id, secret, account), where it is told which."""
 
-    def __init__(self, folder: Path, *, tls: Certificates | None = None, jwks: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        tls: Certificates | None = None,
+        jwks: Path | None = None,
+        options: Sequence[str] = ("--memory",),
+        access_keys: Sequence[tuple[str, str, str]] = (),
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._tls = tls
         self._log = folder / "keystead.log"
-        command = [str(PROGRAM), "dev", "--listen", "127.0.0.1:0", "--memory"]
+        self._known = {"AWS_SECRET_ACCESS_KEY": access_keys[0][1]} if access_keys else {}
+        command = [str(PROGRAM), "dev", "--listen", "127.0.0.1:0", *options]
+        for access_key in access_keys:
+            command += ["--access-key", ":".join(access_key)]
         if tls is not None:
             command += ["--tls-cert", str(tls.certificate), "--tls-key", str(tls.key)]
         if jwks is not None:
@@ -63,8 +75,9 @@ class Endpoint:
                 command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
             )
         self._lines: queue.Queue[str | None] = queue.Queue()
+        self.told: list[str] = []
         self._clients: dict[str, Any] = {}
-        self._reader = threading.Thread(target=_pass_on, args=(self._process.stdout, self._lines), daemon=True)
+        self._reader = threading.Thread(target=_pass_on, args=(self._process.stdout, self._lines, self.told), daemon=True)
         self._reader.start()
         try:
             self.exports = self._read_exports()
@@ -103,6 +116,22 @@ class Endpoint:
             )
         return self._clients[service]
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """All that it has said so far."""
+        return "\n".join(self.told) + "\n" + self._log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._process.kill()
+        self._process.wait()
+        self._close()
+
     def stop(self) -> None:
         """SIGTERM, and SIGKILL for one that does not end."""
         self._process.terminate()
@@ -111,13 +140,16 @@ class Endpoint:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
         self._reader.join()
         for client in self._clients.values():
             client.close()
 
     def _read_exports(self) -> dict[str, str]:
         """The `export NAME=VALUE` lines, until all that are needed are there."""
-        found: dict[str, str] = {}
+        found = dict(self._known)
         end = time.monotonic() + START_SECONDS
         while not found.keys() >= set(NEEDED):
             try:
@@ -137,11 +169,12 @@ class Endpoint:
         return self._log.read_text(errors="replace")[-2000:]
 
 
-def _pass_on(stdout: IO[bytes], lines: queue.Queue[str | None]) -> None:
+def _pass_on(stdout: IO[bytes], lines: queue.Queue[str | None], told: list[str]) -> None:
     """Reads for ever, so that the process never waits for a full pipe; None at its end."""
     with stdout:
         for line in stdout:
-            lines.put(line.decode(errors="replace").strip())
+            told.append(line.decode(errors="replace").strip())
+            lines.put(told[-1])
     lines.put(None)
 
 

@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.serialization import (
 from keystead.engine.algorithms import DIGESTS, MacAlgorithm, SigningAlgorithm
 from keystead.engine.backup import FINGERPRINT_PROBE, fingerprint
 from keystead.engine.blob import open_software_key, seal_software_key
+from keystead.engine.imported import read_imported
 from keystead.engine.keyspec import Family, row, wrapped_length_fits
 from keystead.engine.material import public_material_id, symmetric_material_id
 from keystead.engine.ports import (
@@ -40,6 +41,7 @@ from keystead.engine.ports import (
     DecryptRsa,
     Generate,
     GeneratedMaterial,
+    Import,
     MakePair,
     Material,
     NewPair,
@@ -48,7 +50,7 @@ from keystead.engine.ports import (
     SlowResult,
 )
 from keystead.engine.publickey import CURVES, HASHES, oaep, rsa_padding
-from keystead.errors import BlobError, HsmDataError, HsmUnavailableError, HsmUnsupportedError
+from keystead.errors import BlobError, FormatError, HsmDataError, HsmUnavailableError, HsmUnsupportedError
 from keystead.resources.vocabulary import KeySpec, KeyUsage, Protection
 
 # As SoftHSM 2.6.1 with softwareProtection: Allowed (HSM.md A5).
@@ -124,7 +126,7 @@ class FakeHsm:
     def slow(self, call: SlowCall) -> SlowResult:
         self._check_up()
         match call:
-            case Generate():
+            case Generate() | Import():
                 return self._generate(call)
             case SignDigest():
                 return self._sign(call)
@@ -140,21 +142,21 @@ class FakeHsm:
                 key = self._new_private(KeySpec(spec.value))
                 return NewPair(_pkcs8(key), _spki(key))
 
-    def _generate(self, call: Generate) -> GeneratedMaterial:
+    def _generate(self, call: Generate | Import) -> GeneratedMaterial:
         if self._protections[call.spec] is not call.protection:
             raise HsmUnsupportedError(f"{call.spec} is not {call.protection} here")
         family, length = row(call.spec).family, row(call.spec).secret_length
         if length:
-            secret = self.entropy(length)
+            secret = _given(call) or self.entropy(length)
             if family is Family.HMAC:
                 return self._wrapped(call, self.entropy(32), secret, None)
             material_id = symmetric_material_id(lambda m: hmac.digest(secret, m, "sha512"), call.key_id)
             return self._wrapped(call, material_id, secret, None)
-        key = self._new_private(call.spec)
+        key = _given(call) or self._new_private(call.spec)
         spki = _spki(key)
         return self._wrapped(call, public_material_id(call.key_id, spki), _pkcs8(key), spki)
 
-    def _wrapped(self, call: Generate, material_id: bytes, plain: bytes, spki: bytes | None) -> GeneratedMaterial:
+    def _wrapped(self, call: Generate | Import, material_id: bytes, plain: bytes, spki: bytes | None) -> GeneratedMaterial:
         if call.protection is Protection.SOFTWARE:
             wrapped = seal_software_key(self.mac, call.key_id + material_id, self.entropy(32), plain)
         else:
@@ -219,6 +221,15 @@ class FakeHsm:
     def _check_up(self) -> None:
         if self.down:
             raise HsmUnavailableError("the fake is down")
+
+
+def _given(call: Generate | Import) -> Any:
+    if not isinstance(call, Import):
+        return None
+    try:
+        return read_imported(call.spec, call.plaintext)
+    except FormatError as error:
+        raise HsmDataError(str(error)) from None
 
 
 def _pkcs8(key: Any) -> bytes:

@@ -1,4 +1,4 @@
-{{/* What the operator's Pods and the Job have in common. */}}
+{{/* What the Pods of the operator, of the server and of the Jobs have in common. */}}
 
 {{- define "keystead.podSecurityContext" -}}
 runAsNonRoot: true
@@ -76,16 +76,39 @@ mount would give it to the init containers too.
 {{- end }}
 
 {{- define "keystead.scheduling" -}}
-{{- with .Values.operator.imagePullSecrets }}
+{{- include "keystead.schedulingOf" (dict "root" . "of" .Values.operator) }}
+{{- end }}
+
+{{/* Where Pods may run: (dict "root" $ "of" .Values.server). */}}
+{{- define "keystead.schedulingOf" -}}
+{{- with .root.Values.operator.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.operator.nodeSelector }}
+{{- with .of.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.operator.tolerations }}
+{{- with .of.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.operator.priorityClassName }}
+{{- with .of.priorityClassName }}
 priorityClassName: {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Where our Pods reach: DNS, the API server, and what operator.networkPolicy adds. */}}
+{{- define "keystead.egress" -}}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+# No address: the API server's endpoints are outside the Pod network, and not known to a chart.
+- ports:
+    {{- range .Values.operator.networkPolicy.apiServerPorts }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+{{- with .Values.operator.networkPolicy.extraEgress }}
+{{- toYaml . | nindent 0 }}
 {{- end }}
 {{- end }}

@@ -15,6 +15,7 @@
 {{- include "keystead.validateJob" . -}}
 {{- end -}}
 {{- include "keystead.validateNamespaces" . -}}
+{{- include "keystead.validateServer" . -}}
 {{- with .Values.operator.lease -}}
 {{- if not (and (lt (int .retryPeriodSeconds) (int .renewDeadlineSeconds)) (lt (int .renewDeadlineSeconds) (int .durationSeconds))) -}}
 {{- fail "operator.lease: retryPeriodSeconds < renewDeadlineSeconds < durationSeconds must hold, or two replicas could lead at once" -}}

@@ -69,10 +69,10 @@ def imported_id(spec: KeySpec, key_id: bytes, plaintext: bytes) -> bytes | None:
 def _name(key: PrivateKey) -> str:
     if isinstance(key, rsa.RSAPrivateKey):
         return f"RSA of {key.key_size} bits"
-    return key.curve.name if isinstance(key, ec.EllipticCurvePrivateKey) else "Ed25519"
+    return str(key.curve.name) if isinstance(key, ec.EllipticCurvePrivateKey) else "Ed25519"
 
 
 def _wanted(spec: KeySpec) -> str:
     if row(spec).family is Family.RSA:
         return f"RSA of {row(spec).size} bits"
-    return CURVES[spec].name if spec in CURVES else "Ed25519"
+    return str(CURVES[spec].name) if spec in CURVES else "Ed25519"

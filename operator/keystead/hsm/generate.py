@@ -66,16 +66,9 @@ class TokenGenerator:
             raise HsmUnsupportedError(f"this token cannot make and wrap {call.spec} keys ({word})") from None
         raise HsmUnavailableError(f"the token does not work: {word}") from None
 
-    def _secret(self, call: Generate, random32: bytes) -> GeneratedMaterial:
-        length = row(call.spec).secret_length
-        key = self.domain.token.session.generate_key(
-            KeyType.GENERIC_SECRET,
-            length * 8,
-            store=False,
-            capabilities=pkcs11.MechanismFlag(0),
-            mechanism=Mechanism.GENERIC_SECRET_KEY_GEN,
-            template=extractable_secret(),
-        )
+    def _secret(self, call: Generate | Import, given: bytes | PrivateKey | None, random32: bytes) -> GeneratedMaterial:
+        length, session = row(call.spec).secret_length, self.domain.token.session
+        key = secret_object(session, given) if isinstance(given, bytes) else _new_secret(session, length)
         try:
             material_id = random32
             if row(call.spec).family is Family.SYMMETRIC:
@@ -87,21 +80,36 @@ class TokenGenerator:
             key.destroy()
         return GeneratedMaterial(material_id, wrapped, length, None)
 
-    def _pair(self, call: Generate) -> GeneratedMaterial:
-        public, private = self._key_pair(call)
-        try:
-            spki = read_spki(call.spec, public)
-            wrapped = self.domain.wrap(private)
-        finally:
-            public.destroy()
-            private.destroy()
+    def _pair(self, call: Generate | Import, given: bytes | PrivateKey | None) -> GeneratedMaterial:
+        if given is None:
+            spki, wrapped = self._new_pair(call)
+        else:
+            assert not isinstance(given, bytes)
+            spki, wrapped = spki_of(given), self._imported_pair(call, given)
         # The plaintext is PKCS#8; how long it was is not to be learned from a token. The wrapped length tells within 8.
         plain_len = len(wrapped) - 8
         if not wrapped_length_fits(call.spec, len(wrapped), plain_len):
             raise HsmDataError(f"wrapped to {len(wrapped)} bytes")
         return GeneratedMaterial(public_material_id(call.key_id, spki), wrapped, plain_len, spki)
 
-    def _key_pair(self, call: Generate) -> tuple[pkcs11.PublicKey, pkcs11.PrivateKey]:
+    def _new_pair(self, call: Generate | Import) -> tuple[bytes, bytes]:
+        """(SPKI, wrapped private half)."""
+        public, private = self._key_pair(call)
+        try:
+            return read_spki(call.spec, public), self.domain.wrap(private)
+        finally:
+            public.destroy()
+            private.destroy()
+
+    def _imported_pair(self, call: Generate | Import, given: PrivateKey) -> bytes:
+        """The wrapped private half. Its public half comes from the same bytes; the proof tells whether the token has that key."""
+        private = private_object(self.domain.token.session, call.spec, given, _private_template(call.usage))
+        try:
+            return self.domain.wrap(private)
+        finally:
+            private.destroy()
+
+    def _key_pair(self, call: Generate | Import) -> tuple[pkcs11.PublicKey, pkcs11.PrivateKey]:
         session, mechanism = self.domain.token.session, MECHANISMS[call.spec]
         private = _private_template(call.usage)
         public: Template = {Attribute.TOKEN: False, Attribute.PRIVATE: False}
@@ -133,6 +141,28 @@ class TokenGenerator:
         self.vault.handle(material)
         if made.spki is not None:
             prove(self.private, material)
+
+
+def _given(call: Generate | Import) -> bytes | PrivateKey | None:
+    if not isinstance(call, Import):
+        return None
+    try:
+        return read_imported(call.spec, call.plaintext)
+    except FormatError as error:
+        raise HsmDataError(str(error)) from None
+
+
+def _new_secret(session: pkcs11.Session, length: int) -> pkcs11.SecretKey:
+    key = session.generate_key(
+        KeyType.GENERIC_SECRET,
+        length * 8,
+        store=False,
+        capabilities=pkcs11.MechanismFlag(0),
+        mechanism=Mechanism.GENERIC_SECRET_KEY_GEN,
+        template=extractable_secret(),
+    )
+    assert isinstance(key, pkcs11.SecretKey)
+    return key
 
 
 def _private_template(usage: KeyUsage) -> Template:
