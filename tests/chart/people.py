@@ -20,7 +20,7 @@ from tests.cluster.cluster import Cluster
 from tests.operator.chaos import server_of
 
 KMS = "kms.keystead.io"
-GROUPS = {"secrets": "", "namespaces": "", "deployments": "apps", "statefulsets": "apps", "daemonsets": "apps"}
+GROUPS = {"secrets": "", "configmaps": "", "namespaces": "", "deployments": "apps", "statefulsets": "apps", "daemonsets": "apps"}
 EVERYWHERE = "everywhere"
 MASTER = "system:masters"  # past RBAC: what then refuses is a policy or a schema
 _RIGHT = re.compile(r"(?P<verb>\S+) (?P<resource>[a-z+]+)(?:/(?P<name>[a-z0-9.-]+))?(?: in (?P<where>\S+)| (?P<all>everywhere))?\Z")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 from tests.chart import rights
 from tests.chart.leftovers import delete_namespaces, remove_kept
-from tests.chart.rendering import CHART, EXTERNAL, JOB, Object, Renderer, containers, of_kind, pod_templates
+from tests.chart.rendering import CHART, EXTERNAL, JOB, Object, Renderer, containers, of_kind, one, pod_templates
 from tests.chart.rights import ANY, RECORDS, RELEASE, Grant
 from tests.cluster.cluster import Cluster, CommandError
 
@@ -106,7 +107,7 @@ def test_the_pods_themselves_are_admitted_as_restricted(ground: Cluster, render:
 def test_the_dry_run_would_show_a_warning(ground: Cluster, render: Renderer) -> None:
     """The test above bites: the same Deployment without its security context is warned of."""
     ground.apply(namespace(RELEASE, RESTRICTED))
-    (deployment,) = of_kind(render(*EXTERNAL), "Deployment")
+    deployment = one(render(*EXTERNAL), "Deployment", "keystead-server")
     pod = deployment["spec"]["template"]["spec"]
     for each in (pod, *containers(pod)):
         each.pop("securityContext")
@@ -122,7 +123,7 @@ def test_uninstall_keeps_crds_and_records_and_install_takes_them_back(fresh: Clu
     before = [uid(fresh, *what) for what in kept]
     uninstall(fresh)
     assert [uid(fresh, *what) for what in kept] == before
-    for gone in (("deployment", "keystead-operator"), ("configmap", "keystead-pin-refused")):
+    for gone in (("deployment", "keystead-operator"), ("deployment", "keystead-server"), ("configmap", "keystead-pin-refused")):
         with pytest.raises(CommandError, match="NotFound"):
             fresh.get(*gone, "--namespace", RELEASE)
     with pytest.raises(CommandError, match="NotFound"):
@@ -145,6 +146,38 @@ def test_the_heartbeat_keeps_what_is_written_into_it(ground: Cluster) -> None:
         again()
         secret = ground.get(*where)
         assert (secret["metadata"]["uid"], secret["data"]) == (before, {"seq": "Nw=="})
+
+
+def test_a_self_made_certificate_is_made_once(ground: Cluster) -> None:
+    """Through upgrades, an uninstall and a new installation: a client that trusts keystead-ca goes on. And later revisions hold no key."""
+    install(ground, *INSTALL)
+    tls = ("secret", "keystead-server-tls", "--namespace", RELEASE)
+    made = ground.get(*tls)
+    authority = base64.b64decode(made["data"]["ca.crt"]).decode()
+    for again in (
+        lambda: upgrade(ground, *INSTALL, "server.replicas=3"),
+        lambda: upgrade(ground, *INSTALL),
+        lambda: uninstall(ground),
+        lambda: install(ground, *INSTALL),
+    ):
+        again()
+        now = ground.get(*tls)
+        assert (now["metadata"]["uid"], now["data"]) == (made["metadata"]["uid"], made["data"])
+    assert ground.get("configmap", "keystead-ca", "--namespace", RELEASE)["data"]["ca.crt"].strip() == authority.strip()
+    assert "tls.key:" not in ground.helm("get", "manifest", "keystead", "--namespace", RELEASE)
+
+
+def test_a_self_made_certificate_that_was_deleted_is_made_again_with_its_ca(ground: Cluster) -> None:
+    install(ground, *INSTALL)
+    tls = ("secret", "keystead-server-tls", "--namespace", RELEASE)
+    before = ground.get(*tls)["data"]
+    upgrade(ground, *INSTALL)
+    ground.kubectl("delete", *tls)
+    upgrade(ground, *INSTALL)
+    after = ground.get(*tls)["data"]
+    assert not before.items() & after.items()
+    trusted = ground.get("configmap", "keystead-ca", "--namespace", RELEASE)["data"]["ca.crt"]
+    assert trusted.strip() == base64.b64decode(after["ca.crt"]).decode().strip()
 
 
 def test_install_again_into_a_new_release_namespace_of_the_same_name(ground: Cluster) -> None:

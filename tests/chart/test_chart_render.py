@@ -61,7 +61,8 @@ def test_crds_can_be_left_out(render: Renderer) -> None:
 
 
 def test_every_object_says_its_namespace_and_its_chart(render: Renderer) -> None:
-    for each in render(*JOB, "operator.serviceMonitor.enabled=true", "dataKeys.namespaces={team-a}", ALERTS):
+    monitors = ("operator.serviceMonitor.enabled=true", "server.serviceMonitor.enabled=true", "server.prometheusRule.enabled=true")
+    for each in render(*JOB, *monitors, "dataKeys.namespaces={team-a}", ALERTS):
         name = f"{each['kind']}/{each['metadata']['name']}"
         assert ("namespace" in each["metadata"]) == (each["kind"] not in CLUSTER_SCOPED), name
         if each["kind"] != "CustomResourceDefinition":
@@ -300,7 +301,8 @@ def test_a_job_is_no_pod_of_the_operator(render: Renderer, job: str) -> None:
 
 
 def test_one_replica_has_no_disruption_budget(render: Renderer) -> None:
-    assert not of_kind(render(*EXTERNAL, "operator.replicas=1"), "PodDisruptionBudget")
+    left = of_kind(render(*EXTERNAL, "operator.replicas=1"), "PodDisruptionBudget")
+    assert [each["metadata"]["name"] for each in left] == ["keystead-server"]
 
 
 def test_the_network_policy_lets_only_probes_in(render: Renderer) -> None:
@@ -319,8 +321,9 @@ def test_a_digest_wins_over_a_tag(render: Renderer) -> None:
 
 
 @pytest.mark.parametrize("setup", [EXTERNAL, JOB], ids=["external", "job"])
-def test_the_only_secret_of_the_chart_is_an_empty_heartbeat(render: Renderer, setup: tuple[str, ...]) -> None:
-    (secret,) = of_kind(render(*setup), "Secret")
+def test_the_only_secret_of_the_chart_besides_tls_is_an_empty_heartbeat(render: Renderer, setup: tuple[str, ...]) -> None:
+    found = of_kind(render(*setup), "Secret")
+    (secret,) = (each for each in found if each["metadata"]["name"] != "keystead-server-tls")
     assert not {"data", "stringData", "immutable"} & set(secret)
     assert (secret["metadata"]["namespace"], secret["metadata"]["name"]) == (RECORDS, "heartbeat")
     assert secret["type"] == "kms.keystead.io/heartbeat"

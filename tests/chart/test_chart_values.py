@@ -21,6 +21,12 @@ FREE = {
     "operator.serviceMonitor.labels",
     "operator.prometheusRule.labels",
     "operator.resources",
+    "server.nodeSelector",
+    "server.podAnnotations",
+    "server.service.annotations",
+    "server.serviceMonitor.labels",
+    "server.prometheusRule.labels",
+    "server.resources",
 }
 
 
@@ -81,15 +87,25 @@ def objects_of(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict
 
 def test_schema_is_closed_everywhere_but_where_kubernetes_decides() -> None:
     found = {path for path, node in objects_of(schema()) if node.get("additionalProperties") is not False}
-    free = {".operator.nodeSelector", ".operator.podAnnotations"}
-    free |= {".operator.serviceMonitor.labels", ".operator.prometheusRule.labels"}
-    assert found == free | {".global", ".operator.networkPolicy.extraEgress[]"}
+    names = ("nodeSelector", "podAnnotations", "serviceMonitor.labels", "prometheusRule.labels")
+    free = {f".{root}.{name}" for root in ("operator", "server") for name in names} | {".server.service.annotations"}
+    assert found == free | {".global", ".operator.networkPolicy.extraEgress[]", ".server.networkPolicy.from[]"}
 
 
 BAD = [
     ("nonsense=1", "nonsense"),
     ("webhook.enabled=true", "webhook"),
     ("server.enabled=yes", "/server/enabled"),
+    ("server.replicas=0", "/server/replicas"),
+    ("server.workers=65", "/server/workers"),
+    ("server.maxStaleSeconds=-1", "/server/maxStaleSeconds"),
+    ("server.lameDuckSeconds=61", "/server/lameDuckSeconds"),
+    ("server.drainSeconds=1.5", "/server/drainSeconds"),
+    ("server.tls.mode=none", "/server/tls/mode"),
+    ("server.tls.dnsNames={https://kms}", "/server/tls/dnsNames/0"),
+    ("server.tls.issuerRef.kind=issuer", "/server/tls/issuerRef/kind"),
+    ("server.service.type=ExternalName", "/server/service/type"),
+    ("server.networkPolicy.from={everybody}", "/server/networkPolicy/from/0"),
     ("hsm.softhsm.acceptrisk=true", "acceptrisk"),
     ("hsm.softhsm.acceptRisk=yes", "/hsm/softhsm/acceptRisk"),
     ("hsm.kind=Hardware", "/hsm/kind"),
@@ -159,6 +175,10 @@ REFUSED = [
     (("operator.namespaces={a}", "dataKeys.allNamespaces=true"), "rights outside operator.namespaces"),
     (("operator.lease.renewDeadlineSeconds=15",), "two replicas could lead"),
     (("operator.lease.retryPeriodSeconds=10",), "two replicas could lead"),
+    (("server.tls.mode=existingSecret",), "needs server.tls.existingSecret"),
+    (("server.tls.existingSecret=mine",), "server.tls.mode is selfMade"),
+    (("server.tls.mode=certManager",), "needs server.tls.issuerRef.name"),
+    (("server.tls.mode=existingSecret", "server.tls.existingSecret=keystead-pin"), "Keystead's own Secret"),
 ]
 
 
@@ -178,3 +198,5 @@ def test_a_hardware_token_needs_no_accepted_risk(render: Renderer) -> None:
     pod = one(objects, "Deployment", "keystead-operator")["spec"]["template"]["spec"]
     assert {volume["name"] for volume in pod["volumes"]} == {"account", "pin-secret", "pin", "tmp"}
     assert [each["name"] for each in pod["initContainers"]] == ["copy-pin"]
+    server = one(objects, "Deployment", "keystead-server")["spec"]["template"]["spec"]
+    assert {volume["name"] for volume in server["volumes"]} == {"account", "pin-secret", "pin", "tmp", "tls"}

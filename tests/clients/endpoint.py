@@ -77,7 +77,9 @@ class Endpoint:
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.told: list[str] = []
         self._clients: dict[str, Any] = {}
-        self._reader = threading.Thread(target=_pass_on, args=(self._process.stdout, self._lines, self.told), daemon=True)
+        self._reader = threading.Thread(
+            target=_pass_on, args=(self._process.stdout, self._lines, self.told), daemon=True
+        )
         self._reader.start()
         try:
             self.exports = self._read_exports()

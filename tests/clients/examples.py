@@ -26,6 +26,7 @@ NAMES = ("boto3", "aws-cli", "javascript", "go", "encryption-sdk", "sops", "open
 SECTION = re.compile(
     r"^## Run\n.*?^```console\n(?P<commands>.*?)^```\n.*?^```text\n(?P<output>.*?)^```", re.MULTILINE | re.DOTALL
 )
+RESTORE = re.compile(r"^## Restore\n.*?^```console\n(?P<commands>.*?)^```", re.MULTILINE | re.DOTALL)
 SECONDS = 180
 # What differs from run to run, in the order in which it is put away.
 VARIABLE = ((re.compile(r"arn:aws:[\w:/.@+=,-]*[\w/]"), "ARN"), (re.compile(r"\d+"), "N"))
@@ -47,10 +48,21 @@ def section(name: str) -> tuple[list[str], str]:
     """The commands of the README's section "Run", and what it says that they print."""
     found = SECTION.search((EXAMPLES / name / "README.md").read_text())
     assert found is not None, f"{name}: no section Run with commands and their output"
+    return _commands(found), found["output"]
+
+
+def restore(name: str) -> list[str]:
+    """The commands of the README's section "Restore"."""
+    found = RESTORE.search((EXAMPLES / name / "README.md").read_text())
+    assert found is not None, f"{name}: no section Restore"
+    return _commands(found)
+
+
+def _commands(found: re.Match[str]) -> list[str]:
     lines = found["commands"].splitlines()
-    assert lines, name
+    assert lines
     assert all(line.startswith("$ ") for line in lines), lines
-    return [line.removeprefix("$ ") for line in lines], found["output"]
+    return [line.removeprefix("$ ") for line in lines]
 
 
 def shape(output: str) -> str:
@@ -120,10 +132,10 @@ def started(
             process.communicate()
 
 
-def run(name: str, clients: Clients, environment: dict[str, str], folder: Path) -> Ran:
-    """Run the section's commands one after another; the first that fails ends it."""
+def run(name: str, clients: Clients, environment: dict[str, str], folder: Path, *more: str) -> Ran:
+    """Run the section's commands, and `more`, one after another; the first that fails ends it."""
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(section(name)[0])],
+        ["bash", "-euo", "pipefail", "-c", "\n".join((*section(name)[0], *more))],
         cwd=_copy(name, clients, folder),
         env=_environment(name, clients, folder) | environment,
         stdin=subprocess.DEVNULL,

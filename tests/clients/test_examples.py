@@ -34,6 +34,15 @@ def test_client_works_is_refused_while_its_key_is_disabled_and_works_again(
     assert endpoint.admin().describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Enabled"
 
 
+def test_a_large_file_is_restored_as_its_page_says(clients: Clients, environment: dict[str, str], folder: Path) -> None:
+    ran = examples.run(
+        "openssl", clients, environment, folder, *examples.restore("openssl"), "cmp backup.img restored.img"
+    )
+    assert ran.code == 0, ran
+    left = {path.name for path in (folder / "openssl").iterdir()}
+    assert left == {"README.md", "example.sh", "backup.img", "backup.img.enc", "backup.img.key", "restored.img"}
+
+
 @every_client
 def test_client_with_a_wrong_secret_is_refused(
     name: str, clients: Clients, environment: dict[str, str], folder: Path

@@ -24,7 +24,7 @@ from keystead.reconciler.feed import Feed
 from keystead.reconciler.grant import GrantLife
 from keystead.reconciler.index import Entry, RecordIndex
 from keystead.reconciler.key import KeyLife
-from keystead.reconciler.ports import Clock, Engine, Kind, Leadership, ObjectRef, Objects, Records, Secrets
+from keystead.reconciler.ports import Clock, Engine, Kind, Leadership, ObjectRef, Objects, Records, Secrets, Seed
 from keystead.reconciler.queue import Class, WorkQueue
 from keystead.reconciler.windows import Windows
 from keystead.reconciler.workers import Observer, Reconciler, Workers
@@ -32,7 +32,11 @@ from keystead.reconciler.workers import Observer, Reconciler, Workers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What a controller stands on. `accounts`: account ids that are given, by namespace (dev); all others are derived."""
+    """What a controller stands on.
+
+    accounts   account ids that are given, by namespace (dev); all others are derived
+    seeds      what is given of a key before it is made (dev); of all others nothing is
+    """
 
     records: Records
     objects: Objects
@@ -43,6 +47,7 @@ class Ports:
     region: str
     refresh_period: float
     accounts: Mapping[str, AccountId] | None = None
+    seeds: Callable[[ObjectRef], Seed | None] = lambda _ref: None
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -71,6 +76,7 @@ class Controller:
             announce=self.feed.will_write,
             region=ports.region,
             refresh_period=ports.refresh_period,
+            seeds=ports.seeds,
         )
         keys = Driver(context, KeyLife(context, Accounts(context.book, ports.accounts)))
         reconcilers: dict[Kind, Reconciler] = {

@@ -8,7 +8,17 @@ from types import MappingProxyType
 from typing import Final
 
 from keystead.engine.algorithms import MacAlgorithm
-from keystead.engine.ports import Agree, DecryptRsa, FastLane, Generate, Import, MakePair, Material, SignDigest, SlowCall
+from keystead.engine.ports import (
+    Agree,
+    DecryptRsa,
+    FastLane,
+    Generate,
+    Import,
+    MakePair,
+    Material,
+    SignDigest,
+    SlowCall,
+)
 from keystead.errors import (
     HsmAuthError,
     HsmDataError,

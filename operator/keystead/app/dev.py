@@ -21,10 +21,12 @@ from typing import Any, Final
 from keystead.app import devtoken
 from keystead.app.controller import Controller, Ports
 from keystead.app.devports import Alone, AlwaysFresh, LocalAlive, NoReviews, NoSecrets, Silent
+from keystead.app.devseeds import load_seeds, plant
 from keystead.app.frontdoor import House, make_door
 from keystead.app.openengine import OpenEngine
 from keystead.cli.services import AccessKey, DevRequest
 from keystead.dev.exposure import RESET_PATH, address, export_lines, may_reset
+from keystead.dev.seeds import DEFAULT_NAMESPACE, Seeds
 from keystead.dev.webidentity import WebIdentity
 from keystead.engine.clock import format_time
 from keystead.engine.identifiers import RECORDS_NAMESPACE, AccountId, RecordKind, account_id, record_name
@@ -46,7 +48,6 @@ from keystead.store.sqlite.store import SqliteStore
 
 log = logging.getLogger(__name__)
 DEFAULT_REGION: Final = "us-east-1"
-DEFAULT_NAMESPACE: Final = "default"
 _INSTALL: Final = record_name(RecordKind.INSTALL)
 _WORKERS: Final = 16
 _GRACE_SECONDS: Final = 5.0
@@ -112,8 +113,11 @@ class Estate:
 class Household:
     """One life between two resets."""
 
-    def __init__(self, estate: Estate, request: DevRequest, accounts: Mapping[str, str], keys: tuple[AccessKey, ...]) -> None:
+    def __init__(
+        self, estate: Estate, request: DevRequest, accounts: Mapping[str, str], keys: tuple[AccessKey, ...], seeds: Seeds
+    ) -> None:
         self._estate = estate
+        self._seeds = seeds
         self._request = request
         self._accounts = accounts
         self._access_keys = keys
@@ -138,10 +142,15 @@ class Household:
             region=DEFAULT_REGION,
             refresh_period=_REFRESH_SECONDS,
             accounts={namespace: AccountId(account) for namespace, account in self._accounts.items()},
+            seeds=self._seeds.of,
         )
         self.workers = self.controller.workers(ports, Silent())
         self.door = make_door(self._house(uids, reset))
         return self.door
+
+    async def plant(self) -> None:
+        """The seeds, while the workers run."""
+        await plant(self._seeds, self._estate.store, self.model)
 
     def _house(self, uids: Mapping[str, str], reset: Reset) -> House:
         store, request = self._estate.store, self._request
@@ -244,8 +253,9 @@ class Reset:
 class Dev:
     """The process. Implements `message.Door` by the household's."""
 
-    def __init__(self, estate: Estate, request: DevRequest, keys: tuple[AccessKey, ...]) -> None:
+    def __init__(self, estate: Estate, request: DevRequest, keys: tuple[AccessKey, ...], seeds: Seeds) -> None:
         self.request = request
+        self._seeds = seeds
         self._estate = estate
         self._keys = keys
         self._accounts = accounts_of(request.account, keys)
@@ -262,11 +272,16 @@ class Dev:
 
     async def start(self) -> None:
         """Open the door, with the seeds in it."""
-        self._household = Household(self._estate, self.request, self._accounts, self._keys)
+        self._household = Household(self._estate, self.request, self._accounts, self._keys, self._seeds)
         self._door = await self._household.open(self._reset)
         assert self._household.workers is not None
         self._work = asyncio.create_task(self._household.workers.run(_WORKERS))
         self._work.add_done_callback(self._ended)
+        try:
+            await self._household.plant()
+        except BaseException:
+            await self.stop()
+            raise
 
     def _ended(self, work: asyncio.Task[None]) -> None:
         if not work.cancelled() and not self.failed.done():
@@ -277,7 +292,12 @@ class Dev:
         """A reset."""
         await self.stop()
         self._estate.store.empty()
-        await self.start()
+        try:
+            await self.start()
+        except KeysteadError as error:  # there is nothing to go back to
+            if not self.failed.done():
+                self.failed.set_exception(error)
+            raise
 
     async def stop(self) -> None:
         """Nothing is worked on any more."""
@@ -303,11 +323,11 @@ def access_keys(request: DevRequest) -> tuple[AccessKey, ...]:
 
 
 async def _main(request: DevRequest) -> int:
-    keys = access_keys(request)
+    keys, seeds = access_keys(request), load_seeds(request.seeds)
     with ExitStack() as stack:
         estate = Estate(request, stack)
         await estate.check_install()
-        dev, stop = Dev(estate, request, keys), asyncio.Event()
+        dev, stop = Dev(estate, request, keys, seeds), asyncio.Event()
         await dev.start()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

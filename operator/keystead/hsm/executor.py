@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from keystead.engine.imported import spki_of
 from keystead.engine.keyspec import row
-from keystead.engine.ports import Agree, DecryptRsa, Generate, Import, MakePair, NewPair, SignDigest, SlowCall, SlowResult
+from keystead.engine.ports import (
+    Agree,
+    DecryptRsa,
+    Generate,
+    Import,
+    MakePair,
+    NewPair,
+    SignDigest,
+    SlowCall,
+    SlowResult,
+)
 from keystead.errors import HsmUnsupportedError
 from keystead.hsm.domain import TokenDomain
 from keystead.hsm.generate import TokenGenerator

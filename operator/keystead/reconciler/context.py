@@ -8,7 +8,7 @@ from typing import Any
 
 from keystead.errors import InvalidSpecError
 from keystead.reconciler.book import RecordBook
-from keystead.reconciler.ports import Clock, Engine, Index, Leadership, ObjectRef, Objects, Secrets
+from keystead.reconciler.ports import Clock, Engine, Index, Leadership, ObjectRef, Objects, Secrets, Seed
 from keystead.reconciler.windows import Windows
 from keystead.resources.conditions import kstatus, merge_conditions
 from keystead.resources.model import to_wire
@@ -20,7 +20,7 @@ from keystead.resources.status import CommonStatus
 class Context:
     """`engine()` answers the open token, or raises HsmAuthError or HsmUnavailableError. `entropy(n)`: n random bytes.
 
-    `announce` is told of each status before it is written (feed.will_write).
+    `announce` is told of each status before it is written (feed.will_write). `seeds`: what is given of a key that is to be made.
     """
 
     book: RecordBook
@@ -35,6 +35,7 @@ class Context:
     announce: Callable[[ObjectRef, Mapping[str, Any]], None]
     region: str
     refresh_period: float
+    seeds: Callable[[ObjectRef], Seed | None]
 
     async def write_status(self, ref: ObjectRef, uid: str, status: Mapping[str, Any]) -> None:
         """Announce and apply a status. FencedError while not leading."""

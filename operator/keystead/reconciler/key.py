@@ -30,7 +30,7 @@ from keystead.engine.plan.key import (
     plan_key,
 )
 from keystead.engine.plan.key_life import set_aside, tombstone, waits_for
-from keystead.engine.ports import Generate, GeneratedMaterial
+from keystead.engine.ports import Generate, GeneratedMaterial, Import
 from keystead.engine.record import KeyRecord
 from keystead.engine.view.common import Notice
 from keystead.engine.view.key import key_notices, key_status
@@ -39,10 +39,10 @@ from keystead.reconciler.accounts import Accounts
 from keystead.reconciler.aside import end_copy
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
-from keystead.reconciler.ports import Kind, ObjectRef
+from keystead.reconciler.ports import Kind, ObjectRef, Seed
 from keystead.resources import names
 from keystead.resources.kms_key import KmsKey, KmsKeyStatus, parse_key
-from keystead.resources.vocabulary import KeyState
+from keystead.resources.vocabulary import KeyState, Protection
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,9 @@ class KeyLife:
         account = await self._accounts.claim(
             engine.domain, ref.namespace, facts.namespace.uid, context.leadership.transition, facts.now
         )
-        key_id = new_key_id(context.entropy(16))
+        # A seed is of the first key of a name: one that takes the place of another must not have its id.
+        seed = None if step.aside else context.seeds(ref)
+        key_id = seed.key_id if seed and seed.key_id else new_key_id(context.entropy(16))
         birth = Birth(
             domain=engine.domain,
             namespace_uid=facts.namespace.uid,
@@ -195,8 +197,7 @@ class KeyLife:
             transition=context.leadership.transition,
             now=facts.now,
         )
-        spec = facts.key.spec
-        made = await engine.slow(Generate(key_id_bytes(key_id), spec.key_spec, step.protection, spec.key_usage))
+        made = await engine.slow(_birth_call(facts.key, key_id, step.protection, seed))
         assert isinstance(made, GeneratedMaterial)
         record = new_key_record(birth, facts.key, key_id, step.draft, step.protection, made)
         if step.aside:
@@ -254,6 +255,13 @@ class KeyLife:
         if record is not None and record.deletion_date is not UNSET:
             return self._context.windows.next_look(record.key_id, parse_time(record.deletion_date), now)
         return next_change(found, record, now)
+
+
+def _birth_call(key: KmsKey, key_id: str, protection: Protection, seed: Seed | None) -> Generate | Import:
+    spec = key.spec
+    if seed is None or seed.material is None:
+        return Generate(key_id_bytes(key_id), spec.key_spec, protection, spec.key_usage)
+    return Import(key_id_bytes(key_id), spec.key_spec, protection, spec.key_usage, seed.material)
 
 
 def _may_be_remade(key: KmsKey) -> bool:

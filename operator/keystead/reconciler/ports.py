@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from keystead.engine.identifiers import RecordKind
+from keystead.engine.identifiers import KeyId, RecordKind
 from keystead.engine.plan.common import CrdFacts, Dependants, NamespaceFacts
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts
 from keystead.engine.ports import Domain, FastLane, SlowCall, SlowResult
@@ -30,6 +30,17 @@ class ObjectRef:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What is given of a key before it is made (`keystead dev --seed`). None: as for every other key.
+
+    material   as engine.ports.Import takes it
+    """
+
+    key_id: KeyId | None = None
+    material: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,31 @@
+"""One `keystead dev` for the whole suite: two accounts, no seed, everything in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.protocol.harness import House, open_house
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The process."""
+    opened = open_house(tmp_path_factory.mktemp("protocol"))
+    yield opened
+    for client in opened.clients.values():
+        client.close()
+    opened.endpoint.stop()
+
+
+@pytest.fixture(scope="session")
+def kms(house: House) -> Any:
+    """boto3 of the first account."""
+    return house.client()
+
+
+@pytest.fixture(scope="session")
+def other(house: House) -> Any:
+    """boto3 of the second account."""
+    return house.client(house.second)
