@@ -28,7 +28,7 @@ binaries: setup
 kryoptic: setup
 	@$(STEP) "kryoptic, the second PKCS#11 token (cold: 4 minutes; then nothing)" $(PY) -m tests.hsm.kryoptic.build
 clients: setup
-	@$(STEP) "the clients of others: SOPS, AWS SDKs (cold: 4 minutes; then nothing)" $(PY) -m tests.clients.build
+	@$(STEP) "the clients of others: SOPS, AWS SDKs (cold: 3 minutes; then nothing)" $(PY) -m tests.clients.build
 
 lint: setup  ## ruff, mypy, import-linter
 	@$(STEP) "ruff" .venv/bin/ruff check --quiet .

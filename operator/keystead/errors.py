@@ -45,6 +45,10 @@ class InvalidSpecError(KeysteadError):
         self.field = field
         self.message = message
 
+    def __reduce__(self) -> tuple[type[InvalidSpecError], tuple[str, str]]:
+        """It is told by a worker process, too."""
+        return type(self), (self.field, self.message)
+
 
 class FormatError(KeysteadError):
     """Bytes without the layout that they must have."""

@@ -193,15 +193,20 @@ SERVER: tuple[Right, ...] = (
     ),
     *_rows(
         {
-            "get": "the PIN marker, and what a replica knew of the use of keys",
             "list": "the last use of a key is merged over the replicas",
-            "create": "keystead-usage-<replica>; RBAC knows no prefix, an admission policy does",
-            "update": "keystead-usage-<replica>",
-            "patch": "a refused PIN is marked",
+            "create": "keystead-usage-<n>; RBAC knows no prefix, an admission policy does",
+            "update": "keystead-usage-<n>",
         },
         CORE,
         ["configmaps"],
         Where.RELEASE,
+    ),
+    *_rows(
+        {"get": "every worker reads the marker before it logs in", "patch": "a refused PIN is marked"},
+        CORE,
+        ["configmaps"],
+        Where.RELEASE,
+        ["keystead-pin-refused"],
     ),
 )
 
@@ -289,6 +294,7 @@ _ADMIN = (
 _LOOK = (
     "describekey",
     "getkeypolicy",
+    "getkeylastusage",
     "getkeyrotationstatus",
     "getpublickey",
     "listaliases",
@@ -333,7 +339,7 @@ PEOPLE: dict[str, tuple[str | None, dict[tuple[str, str, str], tuple[str, ...]]]
             ("rbac.authorization.k8s.io", "clusterroles", "keystead-key-user"): ("bind",),
         },
     ),
-    "keystead-key-user": (None, {(KMS, "kmskeys", ANY): (*USE, *_ISSUE, "getpublickey", "describekey")}),
+    "keystead-key-user": (None, {(KMS, "kmskeys", ANY): (*USE, *_ISSUE, "generaterandom", "getpublickey", "describekey")}),
     "keystead-key-admin": (
         None,
         {

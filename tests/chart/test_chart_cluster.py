@@ -313,7 +313,7 @@ SERVER_DENIED = [
     *(Grant(rights.KMS, kind, verb, TARGET, "some") for kind in rights.API_MADE_KINDS for verb in ("watch", "update", "deletecollection")),
     *(Grant(rights.KMS, "kmsdatakeys", verb, TARGET, "some") for verb in ("get", "list", "create", "patch", "delete")),
     *(Grant(rights.KMS, "kmskeys", verb, TARGET, "some") for verb in ("decrypt", "createkey", "hold", "adopt")),
-    *(Grant("", "configmaps", verb, RELEASE, "keystead-usage-0") for verb in ("delete", "deletecollection", "watch")),
+    *(Grant("", "configmaps", verb, RELEASE, "keystead-usage-0") for verb in ("get", "patch", "delete", "deletecollection", "watch")),
     *(Grant("", "configmaps", verb, where, "some") for verb in ("get", "create") for where in (RECORDS, TARGET, "kube-system")),
     *(Grant("", kind, "list", ANY, ANY) for kind in ("namespaces", "serviceaccounts")),
     Grant("", "serviceaccounts/token", "create", TARGET, "some"),

@@ -9,6 +9,8 @@ from tests.chart import rights
 from tests.chart.rendering import EXTERNAL, JOB, Renderer, granted, of_kind, one, rules
 from tests.chart.rights import ANY, RECORDS, RELEASE, Grant
 
+from keystead.policy.actions import Action
+
 pytestmark = pytest.mark.helm
 
 ACCOUNTS = ("keystead-operator", "keystead-server", "keystead-hsm-init", "keystead-uninstall")
@@ -188,3 +190,10 @@ def test_a_request_of_the_audit_log_ticks_off_its_row() -> None:
     assert rights.used_by(granted_rights, event) == {Grant(rights.KMS, "kmskeys/status", "patch", ANY, ANY)}
     other: dict[str, object] = {"verb": "list", "objectRef": {"resource": "secrets", "namespace": "a"}}
     assert rights.used_by(granted_rights, other) == set()
+
+
+def test_every_action_of_the_api_is_in_a_role_for_people_but_retiring(render: Renderer) -> None:
+    """Who may retire a grant, the grant says: no role needs to."""
+    objects = render(*EXTERNAL)
+    verbs = {grant.verb for name in rights.PEOPLE for grant in rules(one(objects, "ClusterRole", name))}
+    assert {action.value for action in Action if action.value.lower() not in verbs} == {"RetireGrant"}

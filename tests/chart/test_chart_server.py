@@ -1,4 +1,4 @@
-"""What the chart renders of `keystead server`: its Pods, its Service, who reaches it, its certificate. What NetworkPolicies stop, no test sees."""
+"""What the chart renders of `keystead server`: Pods, Service, NetworkPolicy (what it stops, no test sees), certificate."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,13 @@ from tests.chart.admission import CASES, CREATE, KEY, KINDS, POLICY, TEAM, Case,
 from tests.chart.people import KMS, MASTER, Answer, People, path_of
 from tests.chart.policed import Object, attempt, patch_of, release, standing
 from tests.chart.rights import RECORDS, RELEASE
+
+from keystead.errors import ForbiddenError
+from keystead.operations.writes import Annotate, CreateObject, DeleteObject, SetFields, SetTags, Target
+from keystead.resources import names
+from keystead.resources.vocabulary import ObjectKind
+from keystead.store.kube import connect
+from keystead.store.writes import KubeWriter
 
 pytestmark = [pytest.mark.helm, pytest.mark.cluster]
 
@@ -98,7 +106,7 @@ def test_the_server_changes_of_a_key_what_the_api_can_change(people: People, bef
 
 NOTES = (
     ("a rotation is asked for", {}, {"rotate-requested-at": "now"}, True),
-    ("another rotation is asked for", {"rotate-requested-at": "then", "hold": "true"}, {"rotate-requested-at": "now", "hold": "true"}, True),
+    ("another rotation, under a hold", {"rotate-requested-at": "1", "hold": "true"}, {"rotate-requested-at": "2", "hold": "true"}, True),
     ("a hold is set", {}, {"hold": "true"}, False),
     ("a hold is released", {"hold": "true"}, {"hold": "released"}, False),
     ("a hold is taken away", {"hold": "true"}, {}, False),
@@ -162,6 +170,44 @@ def test_a_write_of_the_server_asks_nothing_of_its_own_account(people: People) -
         check(people.ask(rights, "POST", path_of(resource, TEAM), made(resource), user=SERVER), True, resource)
     case = next(each for each in CASES if each.resource == "kmsgrants" and each.verb == CREATE)
     assert attempt(people, case, rights).by_policy, "anybody else is asked"
+
+
+def target(people: People, kind: ObjectKind, name: str) -> Target:
+    (resource,) = (resource for resource, named in KINDS.items() if named == kind.value)
+    found = people.must("GET", path_of(resource, TEAM, name))
+    return Target(kind, TEAM, name, found["metadata"]["uid"])
+
+
+async def test_every_write_of_the_api_passes_fence_and_rbac_under_the_servers_own_account(people: People) -> None:
+    """By the writer that the server has. What it then has of rights is the chart's, not a test's."""
+    kubeconfig: Path = people.cluster.service_account_kubeconfig(RELEASE, "keystead-server")
+    kube = await connect(kubeconfig, "server")
+    writer = KubeWriter(kube)
+    try:
+        spec = {"region": "cluster-1", "keySpec": "SYMMETRIC_DEFAULT", "keyUsage": "ENCRYPT_DECRYPT", "policy": POLICY}
+        await writer.write(CreateObject(ObjectKind.KEY, TEAM, "key-api", spec))
+        key = target(people, ObjectKind.KEY, "key-api")
+        for name, value in FULL.items():
+            if name != "tags":
+                await writer.write(SetFields(key, {name: value}))
+        await writer.write(SetFields(key, {"scheduledDeletion": None, "enabled": False}))
+        await writer.write(SetTags(key, {"a": "1", "b": "2"}))
+        await writer.write(SetTags(key, {}, frozenset({"a"})))
+        await writer.write(Annotate(key, {names.ROTATE_REQUESTED_AT: "now"}))
+        orphan = made("kmskeys", {"keySpec": "RSA_2048", "keyUsage": "SIGN_VERIFY", "enabled": False}, "orphan", labels={})
+        await writer.write(SetFields(Target(ObjectKind.KEY, TEAM, "orphan", ""), {"enabled": False}, orphan))
+        alias = {"aliasName": "alias/api", "keyRef": {"name": "key-api"}}
+        await writer.write(CreateObject(ObjectKind.ALIAS, TEAM, "alias-api", alias))
+        await writer.write(SetFields(target(people, ObjectKind.ALIAS, "alias-api"), {"keyRef": {"name": "orphan"}}))
+        await writer.write(CreateObject(ObjectKind.GRANT, TEAM, "grant-api", made("kmsgrants")["spec"]))
+        for kind, name in ((ObjectKind.ALIAS, "alias-api"), (ObjectKind.GRANT, "grant-api")):
+            await writer.write(DeleteObject(target(people, kind, name)))
+        with pytest.raises(ForbiddenError, match="deletes no KmsKey"):
+            await writer.write(DeleteObject(key))
+    finally:
+        await kube.close()
+        for name in ("key-api", "orphan"):
+            release(people, path_of("kmskeys", TEAM, name))
 
 
 MAPS = (

@@ -34,7 +34,7 @@ from keystead.reconciler.grant import GrantLife
 from keystead.reconciler.index import RecordIndex
 from keystead.reconciler.key import KeyLife
 from keystead.reconciler.outcome import Outcome
-from keystead.reconciler.ports import EventType, Kind, ObjectRef, StoredRecord
+from keystead.reconciler.ports import EventType, Kind, ObjectRef, Seed, StoredRecord
 from keystead.reconciler.windows import Windows
 from keystead.reconciler.workers import Reconciler
 from keystead.resources import names
@@ -304,6 +304,7 @@ class World:
         self.engine = engine or FakeEngine()
         self.engine_error: KeysteadError | None = None
         self.announced: list[ObjectRef] = []
+        self.seeds: dict[ObjectRef, Seed] = {}
         self.memory = Memory()
         self._uids = itertools.count(1)
         self.restart()

@@ -192,7 +192,7 @@ def test_parameters_in_any_order_and_a_charset(hsm):
     ],
 )
 def test_another_role_than_the_tokens_is_denied(hsm, arn):
-    expected = (403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")
+    expected = (403, "AccessDenied", f"Not authorized to perform sts:AssumeRoleWithWebIdentity: the token is that of {ROLE}")
     assert refusal(hsm, {**ASSUME, "RoleArn": arn}) == expected
 
 

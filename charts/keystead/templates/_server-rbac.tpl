@@ -39,8 +39,12 @@ for that caller. Never a status, never a record. tests/chart/rights.py says why 
   resources: [secrets]
   resourceNames: [{{ .Values.hsm.pinSecret }}]
   verbs: [get]
-# The PIN marker, and keystead-usage-<replica>: RBAC knows no prefix, so an admission policy narrows what is written.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, list, create, update, patch]
+  resourceNames: [{{ include "keystead.pinMarker" . }}]
+  verbs: [get, patch]
+# keystead-usage-<n>: RBAC knows no prefix, so an admission policy narrows what is written.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, create, update]
 {{- end }}

@@ -24,6 +24,7 @@ from keystead.app.devports import Alone, AlwaysFresh, LocalAlive, NoReviews, NoS
 from keystead.app.devseeds import load_seeds, plant
 from keystead.app.frontdoor import House, make_door
 from keystead.app.openengine import OpenEngine
+from keystead.app.process import raise_file_limit
 from keystead.cli.services import AccessKey, DevRequest
 from keystead.dev.exposure import RESET_PATH, address, export_lines, may_reset
 from keystead.dev.seeds import DEFAULT_NAMESPACE, Seeds
@@ -31,7 +32,7 @@ from keystead.dev.webidentity import WebIdentity
 from keystead.engine.clock import format_time
 from keystead.engine.identifiers import RECORDS_NAMESPACE, AccountId, RecordKind, account_id, record_name
 from keystead.engine.record import InstallRecord, open_sealed, seal_record
-from keystead.errors import IdentityTokenError, KeysteadError, RecordIntegrityError
+from keystead.errors import IdentityTokenError, InvalidSpecError, KeysteadError, RecordIntegrityError
 from keystead.hsm.backend import Hsm, open_hsm
 from keystead.reconciler.workers import Workers
 from keystead.server.credentials import TokenIdentity
@@ -40,7 +41,7 @@ from keystead.server.http import Listen, serve
 from keystead.server.http import run as run_loop
 from keystead.server.identity import Identify, StaticKey
 from keystead.server.message import Asked, Reply
-from keystead.server.tls import Tls
+from keystead.server.tls import Certificates, Tls
 from keystead.settings import Settings
 from keystead.store.model import RecordModel
 from keystead.store.sqlite.changes import Changes, ObjectChange
@@ -60,7 +61,7 @@ def state_folder(request: DevRequest) -> Path:
     if request.state is not None:
         return request.state.absolute()
     home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
-    return Path(home) / "keystead"
+    return Path(home).absolute() / "keystead"
 
 
 class Estate:
@@ -71,11 +72,11 @@ class Estate:
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-dev-", dir=_memory())))
         else:
             self.folder = state_folder(request)
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.folder.chmod(0o700)
         self.store = SqliteStore(None if request.memory else self.folder)
         stack.callback(self.store.close)
         self.store.lead.acquire()
+        if not devtoken.has_token(self.folder) and any(item.sealed.name == _INSTALL for item in self.store.records.list_all()):
+            raise RecordIntegrityError(f"the records in {self.folder} are there and their token is not; hint: put its folder hsm back")
         devtoken.ensure_token(self.folder)
         settings = devtoken.open_copy(self.folder, "leader", lanes=1)
         stack.callback(lambda: shutil.rmtree(settings.pin_file.parent, ignore_errors=True))
@@ -113,14 +114,12 @@ class Estate:
 class Household:
     """One life between two resets."""
 
-    def __init__(
-        self, estate: Estate, request: DevRequest, accounts: Mapping[str, str], keys: tuple[AccessKey, ...], seeds: Seeds
-    ) -> None:
+    def __init__(self, estate: Estate, premises: Premises, seeds: Seeds) -> None:
         self._estate = estate
+        self._premises = premises
         self._seeds = seeds
-        self._request = request
-        self._accounts = accounts
-        self._access_keys = keys
+        self._uses = Uses(new_id)
+        self.keeper = UseKeeper(self._uses.own, self._uses.learn, estate.store.uses, PERIOD_SECONDS)
         self._engine = OpenEngine(estate.hsm, lambda _operation, _result: None)
         self.model = RecordModel()
         self.controller = Controller(_WORKERS, (), lambda _ref: None)
@@ -130,7 +129,8 @@ class Household:
     async def open(self, reset: Reset) -> AwsDoor:
         """Namespaces, models, door."""
         store = self._estate.store
-        uids = {namespace: await store.objects.ensure_namespace(namespace) for namespace in self._accounts}
+        for namespace in self._premises.accounts:
+            await store.objects.ensure_namespace(namespace)
         store.changes.subscribe(self._changed)
         ports = Ports(
             records=store.records,
@@ -141,47 +141,25 @@ class Household:
             engine=lambda: self._engine,
             region=DEFAULT_REGION,
             refresh_period=_REFRESH_SECONDS,
-            accounts={namespace: AccountId(account) for namespace, account in self._accounts.items()},
+            accounts={namespace: AccountId(account) for namespace, account in self._premises.accounts.items()},
             seeds=self._seeds.of,
         )
         self.workers = self.controller.workers(ports, Silent())
-        self.door = make_door(self._house(uids, reset))
+        routes = {RESET_PATH: reset} if self._premises.request.allow_reset else {}
+        house = make_house(self._premises, store, self.model, self._engine, self._uses, Alone(), routes)
+        self.door = make_door(house)
         return self.door
 
     async def plant(self) -> None:
         """The seeds, while the workers run."""
         await plant(self._seeds, self._estate.store, self.model)
 
-    def _house(self, uids: Mapping[str, str], reset: Reset) -> House:
-        store, request = self._estate.store, self._request
-        namespaces = {account: namespace for namespace, account in self._accounts.items()}
-        static = {
-            key.id: StaticKey(key.secret, key.account, namespaces[key.account], uids[namespaces[key.account]])
-            for key in self._access_keys
-        }
-        return House(
-            region=None,
-            model=self.model,
-            engine=lambda: self._engine,
-            facts=NoReviews(),
-            writer=store.writer,
-            siblings=Alone(),
-            stream=AlwaysFresh(),
-            alive=LocalAlive(),
-            identify=self._identify(uids),
-            recognise=None,
-            now=store.clock.now,
-            static=static,
-            routes={RESET_PATH: reset} if request.allow_reset else {},
-        )
-
     def _changed(self, changes: Changes) -> None:
         """What the store tells: records into both models, objects into the queue."""
         domain, index = self._estate.hsm.domain, self.controller.index
+        take_records(self.model, domain, changes)
         if changes.whole:
-            names = {change.name for change in changes.changes if not isinstance(change, ObjectChange)}
-            self.model.keep(names)
-            index.keep(names)
+            index.keep({change.name for change in changes.changes if not isinstance(change, ObjectChange)})
         for change in changes.changes:
             if isinstance(change, ObjectChange):
                 body = change.body or _gone_body(change)
@@ -190,37 +168,16 @@ class Household:
             indexed = change.name != _INSTALL and not change.name.startswith("account-")
             try:
                 if change.stored is None:
-                    self.model.gone(change.name)
                     index.gone(change.name)
-                    continue
-                self.model.take(domain, change.stored)
-                if indexed:
+                elif indexed:
                     index.take(domain, change.stored)
             except KeysteadError as error:
                 log.error("%s", error)
-
-    def _identify(self, uids: Mapping[str, str]) -> Identify:
-        """Web identity, where the keys of an issuer were given."""
-        if self._request.jwks is None:
-            return _no_web_identity
-
-        def place(namespace: str) -> tuple[str, str]:
-            uid = uids.get(namespace) or self._estate.store.objects.namespaces().get(namespace)
-            if uid is None:
-                raise IdentityTokenError("no such namespace: a seed with a KmsKey in it makes it")
-            known = self._accounts.get(namespace) or self.model.account_of(namespace, uid)
-            return uid, known or account_id(devtoken.install_id(self._estate.folder), namespace, 0)
-
-        return WebIdentity(self._request.jwks, AUDIENCE, place, self._estate.store.clock.now).identify
 
     def close(self) -> None:
         """Nothing more is told to it."""
         self._estate.store.changes.unsubscribe(self._changed)
         self.controller.queue.close()
-
-
-async def _no_web_identity(_token: str) -> TokenIdentity:
-    raise IdentityTokenError("web identity needs --jwks FILE")
 
 
 def _gone_body(change: ObjectChange) -> dict[str, Any]:
@@ -322,16 +279,28 @@ def access_keys(request: DevRequest) -> tuple[AccessKey, ...]:
     return tuple(AccessKey(key.id, key.secret, key.account or request.account) for key in request.access_keys)
 
 
+def read_tls(request: DevRequest) -> Tls | None:
+    """The certificate that was given. InvalidSpecError for one that cannot be used, before anything is made."""
+    if request.certificate is None or request.private_key is None:
+        return None
+    tls = Tls(certificate=request.certificate, key=request.private_key)
+    try:
+        Certificates(tls)
+    except OSError as error:  # SSLError is one
+        raise InvalidSpecError("--tls-cert", f"it and --tls-key are no certificate chain and its key: {error.strerror or error}") from None
+    return tls
+
+
 async def _main(request: DevRequest) -> int:
-    keys, seeds = access_keys(request), load_seeds(request.seeds)
+    keys, seeds, tls = access_keys(request), load_seeds(request.seeds), read_tls(request)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # before there is anything that must not stay behind
+        loop.add_signal_handler(number, stop.set)
     with ExitStack() as stack:
         estate = Estate(request, stack)
         await estate.check_install()
-        dev, stop = Dev(estate, request, keys, seeds), asyncio.Event()
+        dev = Dev(estate, request, keys, seeds)
         await dev.start()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
 
         def ready(port: int) -> None:
             url = address(request.host, port, tls=request.certificate is not None)
@@ -339,16 +308,16 @@ async def _main(request: DevRequest) -> int:
             for line in export_lines(url, keys[0].id, secret, DEFAULT_REGION):
                 request.tell(line)
 
-        tls = None
-        if request.certificate is not None and request.private_key is not None:
-            tls = Tls(certificate=request.certificate, key=request.private_key)
         listen = Listen(host=request.host, port=request.port, tls=tls, grace=_GRACE_SECONDS, quiet=0.0)
         serving = asyncio.create_task(serve(dev, listen, stop, ready))
         try:
             await asyncio.wait({serving, asyncio.ensure_future(dev.failed)}, return_when=asyncio.FIRST_COMPLETED)
             if dev.failed.done():
                 stop.set()
-            await serving
+            try:
+                await serving
+            except OSError as error:
+                raise InvalidSpecError("--listen", f"{request.host} port {request.port}: {error.strerror or error}") from None
             if dev.failed.done():
                 await dev.failed
         finally:
@@ -359,4 +328,5 @@ async def _main(request: DevRequest) -> int:
 def run_dev(_settings: Settings, request: DevRequest) -> int:
     """The command."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    raise_file_limit()
     return run_loop(_main(request))

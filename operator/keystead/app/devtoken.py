@@ -28,26 +28,38 @@ from keystead.hsm.softhsm import CONF_NAME, PIN_NAME, TOKENS_NAME, conf_text, so
 from keystead.settings import HsmSettings, SoftwareProtection, from_environment
 
 _HOME: Final = "hsm"
+_DRAFT: Final = f"{_HOME}.tmp-"
 _TIMEOUT_SECONDS: Final = 60
+
+
+def has_token(state: Path) -> bool:
+    """Whether the folder has its token."""
+    return (state / _HOME).exists()
 
 
 def ensure_token(state: Path) -> None:
     """The token of a state folder is there, whole. HsmSetupError where SoftHSM is not installed, or the folder cannot be written."""
     softhsm_module()
-    if (state / _HOME).exists():
+    if has_token(state):
         return
-    done = subprocess.run(  # noqa: S603 - our own program, on a folder of ours
-        (sys.executable, "-m", "keystead.app.devtoken", str(state)),
-        capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False,
-    )
-    if done.returncode or not (state / _HOME).exists():
+    for draft in state.glob(f"{_DRAFT}*"):  # of a first start that was killed
+        shutil.rmtree(draft, ignore_errors=True)
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program, on a folder of ours
+            (sys.executable, "-m", "keystead.app.devtoken", str(state)),
+            capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise HsmSetupError(f"the token could not be made in {state} in {_TIMEOUT_SECONDS} s") from None
+    # The ceremony of a start that was killed may have ended first: then that one's token is the folder's.
+    if not has_token(state):
         said = (done.stderr.strip() or "no reason was given").splitlines()[-1]
         raise HsmSetupError(f"the token could not be made in {state}: {said}")
 
 
 def make_token(state: Path) -> None:
     """The ceremony. The finished folder appears by one rename: a kill leaves nothing that looks like a token."""
-    draft = state / f"{_HOME}.tmp-{secrets.token_hex(4)}"
+    draft = state / f"{_DRAFT}{secrets.token_hex(4)}"
     draft.mkdir(mode=0o700)
     try:
         request = InitRequest(token=TokenChoice(softhsm_dir=draft / "token"))
@@ -62,7 +74,10 @@ def install_id(state: Path) -> bytes:
     """16 bytes, from the backup's clear part: with it account ids are derived."""
     from keystead.engine.backup import parse_backup  # noqa: PLC0415 - only where a database is new
 
-    return parse_backup(next((state / _HOME).glob("domain-backup-*.ksdb")).read_bytes()).install_id
+    found = next((state / _HOME).glob("domain-backup-*.ksdb"), None)
+    if found is None:
+        raise HsmSetupError(f"{state / _HOME} holds no domain-backup-*.ksdb, which a first start needs; hint: put it back")
+    return parse_backup(found.read_bytes()).install_id
 
 
 def open_copy(state: Path, name: str, lanes: int) -> HsmSettings:

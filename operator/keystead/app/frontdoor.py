@@ -52,6 +52,7 @@ class House:
 
 def make_door(house: House) -> AwsDoor:
     """The door of a house."""
+    house.uses.begin(house.now())
 
     def domain() -> Domain:
         return house.engine().domain
@@ -90,7 +91,7 @@ def make_door(house: House) -> AwsDoor:
             stream=house.stream,
             sts=sts,
             now=house.now,
-            tracking_since=house.now(),
+            tracking_since=lambda: house.uses.tracking_since,
             served=house.served,
             used=house.uses.used,
             routes=house.routes,

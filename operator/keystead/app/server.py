@@ -17,6 +17,7 @@ from typing import Final
 from keystead.app.devports import Alone
 from keystead.app.engine import EngineHolder
 from keystead.app.frontdoor import House, make_door
+from keystead.app.process import freeze_memory, raise_file_limit
 from keystead.app.servermetrics import ServerMetrics
 from keystead.app.whois import Accounts, Recogniser, StillThere
 from keystead.errors import StoreError
@@ -141,6 +142,7 @@ class Server:
         stopped.cancel()
         if self.stop.is_set():
             return
+        freeze_memory()
         listen = Listen(
             host="",
             port=server.port,
@@ -172,6 +174,7 @@ async def _first_answer(kube: Kube) -> None:
 def run_server(settings: Settings) -> int:
     """The command."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    raise_file_limit()
     memory = look()
     log.log(logging.INFO if memory.safe else logging.WARNING, "memory: %s", memory)
     return run_loop(_main(settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,7 @@ def read_listen(text: str) -> tuple[str, int]:
     """HOST:PORT, or [IPv6]:PORT. Port 0: any free one."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise InvalidSpecError("--listen", f"{text!r}: give HOST:PORT, such as 127.0.0.1:{PORT}; port 0 takes a free one")
     return host, int(port)
 
@@ -45,15 +46,30 @@ def read_account(option: str, text: str) -> str:
     return text
 
 
-def read_access_key(text: str) -> AccessKey:
-    """ID:SECRET[:ACCOUNT]. The error never shows the secret."""
+def read_access_key(text: str, option: str = "--access-key") -> AccessKey:
+    """ID:SECRET[:ACCOUNT]. The error shows nothing of it: what stands in the place of the account may be a part of the secret."""
     key_id, _, rest = text.partition(":")
-    secret, _, account = rest.partition(":")
-    if not _KEY_ID.match(key_id) or not 8 <= len(secret) <= 128 or not secret.isascii() or not secret.isprintable():
+    secret, colon, account = rest.partition(":")
+    well = 8 <= len(secret) <= 128 and secret.isascii() and secret.isprintable()
+    if not well or not _KEY_ID.match(key_id) or (colon and not _ACCOUNT.match(account)):
         raise InvalidSpecError(
-            "--access-key", "give ID:SECRET or ID:SECRET:ACCOUNT: an id of 16 to 128 letters, digits and _, a secret of 8 to 128 characters"
+            option,
+            "give ID:SECRET or ID:SECRET:ACCOUNT: an id of 16 to 128 letters, digits and _, a secret of 8 to 128 characters, no colon, "
+            "an account of 12 digits that do not begin with 0",
         )
-    return AccessKey(key_id, secret, read_account("--access-key", account) if account else "")
+    return AccessKey(key_id, secret, account)
+
+
+def read_access_keys(file: Path) -> Iterator[AccessKey]:
+    """--access-key-file: a key a line; empty lines and those that begin with # are none."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InvalidSpecError("--access-key-file", f"{file}: {reason}") from None
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if line and not line.startswith("#"):
+            yield read_access_key(line, f"--access-key-file {file} line {number}")
 
 
 @click.command()
@@ -63,7 +79,9 @@ def read_access_key(text: str) -> AccessKey:
 @click.option("--memory", is_flag=True, help="Keep nothing: all ends with the process.")
 @click.option("--account", default=ACCOUNT, show_default=True, metavar="ID", help="Account of the access key.")
 @click.option("--access-key", "access_keys", multiple=True, metavar="ID:SECRET[:ACCOUNT]", envvar="KEYSTEAD_DEV_ACCESS_KEYS",
-              help="An access key, root of its account; repeatable [default: one random key, printed].")
+              help="An access key, root of its account; repeatable. Other users of this machine can see it in the list of processes; "
+              "KEYSTEAD_DEV_ACCESS_KEYS or a file keeps it from them [default: one random key, printed].")
+@click.option("--access-key-file", type=click.Path(path_type=Path), metavar="FILE", help="Access keys, ID:SECRET[:ACCOUNT] a line.")
 @click.option("--seed", "seeds", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
               help="Manifests to apply at start; repeatable.")
 @click.option("--workers", type=click.IntRange(1, _MAX_WORKERS), default=1, show_default=True, help="Processes that serve.")
@@ -80,6 +98,7 @@ def dev(
     memory: bool,
     account: str,
     access_keys: tuple[str, ...],
+    access_key_file: Path | None,
     seeds: tuple[Path, ...],
     workers: int,
     allow_reset: bool,
@@ -96,7 +115,10 @@ def dev(
         state=state,
         memory=memory,
         account=read_account("--account", account),
-        access_keys=tuple(read_access_key(text) for text in access_keys),
+        access_keys=(
+            *map(read_access_key, access_keys),
+            *(read_access_keys(access_key_file) if access_key_file is not None else ()),
+        ),
         seeds=seeds,
         workers=workers,
         allow_reset=allow_reset,
@@ -114,6 +136,8 @@ def check(request: DevRequest) -> None:
     """InvalidSpecError for options that do not go together (RECORDS, dev)."""
     if request.memory and request.workers > 1:
         raise InvalidSpecError("--memory", "goes with one worker only: give --state DIR for more")
+    if request.allow_reset and request.workers > 1:
+        raise InvalidSpecError("--allow-reset", "goes with one worker only: the others would answer from what was before")
     if request.memory and request.state is not None:
         raise InvalidSpecError("--memory", "keeps nothing, --state does: give one of them")
     if (request.certificate is None) != (request.private_key is None):
@@ -124,6 +148,6 @@ def check(request: DevRequest) -> None:
     if is_loopback(request.host):
         return
     if not request.access_keys:
-        raise InvalidSpecError("--listen", f"{request.host} can be reached by others: choose the key yourself, --access-key ID:SECRET")
+        raise InvalidSpecError("--listen", f"{request.host} can be reached by others: choose the key yourself, --access-key-file FILE")
     if request.certificate is None and not request.insecure:
         raise InvalidSpecError("--listen", f"{request.host} can be reached by others: give --tls-cert and --tls-key, or --insecure")

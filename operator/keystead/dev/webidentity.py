@@ -22,6 +22,8 @@ _ALGORITHMS: Final = ("RS256", "ES256", "ES384", "EdDSA")
 _CLAIMS: Final = "kubernetes.io"
 # Seconds that the clock of who signed may be ahead.
 _SKEW: Final = 60.0
+# No name of Kubernetes is longer, and credentials hold no more.
+_MOST: Final = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,11 @@ class WebIdentity:
 
     def __init__(self, file: Path, audience: str, place: Place, now: Callable[[], datetime]) -> None:
         try:
-            self._keys = jwt.PyJWKSet.from_dict(json.loads(file.read_text()))
-        except (OSError, ValueError, jwt.PyJWTError) as error:
+            found = jwt.PyJWKSet.from_dict(json.loads(file.read_text()))
+            self._keys = [key for key in found.keys if key.key_type != "oct"]  # a secret that both sides have proves nothing
+            if not self._keys:
+                raise ValueError  # noqa: TRY301 - one text for every file without keys
+        except (OSError, ValueError, AttributeError, TypeError, jwt.PyJWTError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no JSON Web Key Set"
             raise InvalidSpecError("--jwks", f"{file}: {reason}; try `kubectl get --raw /openid/v1/jwks`") from None
         self._audience = audience
@@ -61,17 +66,14 @@ class WebIdentity:
         if match is None:
             raise IdentityTokenError("the subject is no ServiceAccount")
         namespace, name = match.groups()
-        inside = claims.get(_CLAIMS)
-        inside = inside if isinstance(inside, dict) else {}
         uid, account = self._place(namespace)
-        pod = inside.get("pod") or {}
-        told = (inside.get("serviceaccount") or {}).get("uid", f"{namespace}/{name}")
-        return LocalIdentity(namespace, uid, account, name, str(told)[:64], str(pod.get("name", "")), str(pod.get("uid", "")))
+        told = _inside(claims, "serviceaccount", "uid") or f"{namespace}/{name}"[:_MOST]
+        return LocalIdentity(namespace, uid, account, name, told, _inside(claims, "pod", "name"), _inside(claims, "pod", "uid"))
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:
             header = jwt.get_unverified_header(token)
-            key = next(key for key in self._keys.keys if header.get("kid") in (None, key.key_id))
+            key = next(key for key in self._keys if header.get("kid") in (None, key.key_id))
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key.key,
@@ -79,12 +81,21 @@ class WebIdentity:
                 audience=self._audience,
                 options={"require": ["exp", "sub", "aud"], "verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
-        except (jwt.PyJWTError, StopIteration, ValueError):
+        except (jwt.PyJWTError, StopIteration, ValueError, TypeError):  # TypeError: the header's algorithm is not of the key's kind
             raise IdentityTokenError("the token is not signed by these keys for this audience") from None
         now = self._now().timestamp()
-        if not isinstance(claims["exp"], int | float) or now >= claims["exp"]:
+        ends, begins = claims["exp"], claims.get("nbf", 0)
+        if not isinstance(ends, int | float) or not now < ends:
             raise IdentityTokenExpiredError("the token is expired")
-        if now + _SKEW < float(claims.get("nbf", 0)):
+        if not isinstance(begins, int | float) or not begins <= now + _SKEW:
             raise IdentityTokenError("the token is not valid yet")
         return claims
+
+
+def _inside(claims: dict[str, Any], part: str, name: str) -> str:
+    """A text of the claim `kubernetes.io`; "" where there is none."""
+    found: object = claims.get(_CLAIMS)
+    for key in (part, name):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found[:_MOST] if isinstance(found, str) else ""
 

@@ -35,7 +35,7 @@ _refused = False
 
 def _start(place: TokenPlace, pin: str, fingerprint: str) -> None:
     """Initialiser of a lane process."""
-    _end_with_parent()
+    end_with_parent()
     protect()
     global _executor, _refused  # noqa: PLW0603 - a process pool hands its workers no other place to keep a session
     try:
@@ -46,8 +46,8 @@ def _start(place: TokenPlace, pin: str, fingerprint: str) -> None:
     _executor = make_executor(domain, Vault(domain), os.urandom)
 
 
-def _end_with_parent() -> None:
-    """A lane must not outlive an operator that was killed: it holds a login. Linux tells the kernel so (prctl(2))."""
+def end_with_parent() -> None:
+    """What holds a login must not outlive who started it, were that killed: a lane, a worker of a Pod. Linux: prctl(2)."""
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "prctl"):
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -156,11 +156,17 @@ def _usable(world: World, key_id: bytes, account: str | None = None) -> KeyRecor
 
 
 def _misses(world: World, account: str, resource: str) -> bool:
-    """Whether a well-formed name is not in the read model. A misshapen one is refused without a wait."""
+    """Whether a well-formed name is not in the read model. A misshapen one is refused without a wait.
+
+    Another account's key is missed like one that does not exist: the time of the refusal must not tell which it is.
+    """
     if resource.startswith("alias/"):
         return world.keys.alias(account, world.region, resource) is None
     key_id = resource[4:]
-    return key_id_form(key_id) is not None and world.keys.by_id(key_id_bytes(key_id)) is None
+    if key_id_form(key_id) is None:
+        return False
+    record = world.keys.by_id(key_id_bytes(key_id))
+    return record is None or record.account != account
 
 
 def _parts(world: World, caller: Caller, key_id: str) -> tuple[str, str]:

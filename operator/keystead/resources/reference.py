@@ -88,7 +88,8 @@ def _metrics() -> str:
     return page(
         "Metrics",
         "`/metrics` of every replica, in the Prometheus text format. Series of a key vanish with the key. A label never holds a "
-        "secret, a blob or a key's id.",
+        "secret, a blob or a key's id. Where a server has several workers (`server.workers`), each of its samples has the label `worker` "
+        "as well: `sum without (worker)`.",
         table(
             ("metric", "type", "labels", "meaning"),
             ((code(name), row.type, ", ".join(map(code, row.labels)), row.meaning) for name, row in METRICS.items()),

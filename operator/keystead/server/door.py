@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -97,7 +98,7 @@ class Parts:
     stream: Stream
     sts: Sts
     now: Callable[[], datetime]
-    tracking_since: datetime
+    tracking_since: Callable[[], datetime | None]
     served: Callable[[str, str], None]
     used: Callable[[str, Any, str, datetime], None]
     routes: Mapping[bytes, Callable[[Asked], Awaitable[Reply]]] = field(default_factory=dict)
@@ -115,9 +116,9 @@ class AwsDoor:
         path = asked.target.partition(b"?")[0]
         if path != b"/":
             route = self._parts.routes.get(path)
-            return _plain(404, b"not found") if route is None else route(asked)
+            return _plain(404, b"not found", request_id) if route is None else route(asked)
         if asked.method != b"POST":
-            return _plain(405, b"method not allowed", ((b"allow", b"POST"),))
+            return _plain(405, b"method not allowed", request_id, (b"allow", b"POST"))
         targets = [value for name, value in asked.headers if name == _TARGET]
         if not targets and _is_form(asked):
             return self._parts.sts.handle(asked, request_id)
@@ -162,7 +163,7 @@ class AwsDoor:
             now=parts.now(),
             entropy=os.urandom,
             call=_call_of(asked) if operation in _CREATES else _NO_CALL,
-            tracking_since=parts.tracking_since,
+            tracking_since=parts.tracking_since(),
         )
         return parts.driver.run(row.function(world, identity.caller, request))
 
@@ -216,15 +217,19 @@ def _call_of(asked: Asked) -> Call:
     return Call(hashlib.sha256(asked.body).digest(), sent.decode("latin-1")[:_MAX_INVOCATION])
 
 
-def _plain(status: int, text: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Reply:
-    return Reply(status, text + b"\n", b"text/plain; charset=utf-8", headers)
+def _plain(status: int, text: bytes, request_id: str, *headers: tuple[bytes, bytes]) -> Reply:
+    return Reply(status, text + b"\n", b"text/plain; charset=utf-8", ((_REQUEST_ID, request_id.encode()), *headers))
 
 
 def _say(operation: str, request_id: str, error: Exception) -> None:
-    """A fault, for people: its kind and its cause's words, which carry no input (errors.py); a traceback only for what is unexpected."""
+    """A fault, for people: its kind and its cause's words, which carry no input (errors.py).
+
+    Of what is unexpected its kind and place: the words of an exception that is not ours may quote the request.
+    """
     if isinstance(error, KeysteadError):
         cause = error.__cause__ or error
         notes = "; ".join(getattr(error, "__notes__", ()))
         log.error("%s %s: %s: %s%s", operation, request_id, type(cause).__name__, cause, f" ({notes})" if notes else "")
     else:
-        log.error("%s %s: unexpected", operation, request_id, exc_info=error)
+        place = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+        log.error("%s %s: unexpected %s\n%s", operation, request_id, type(error).__name__, place)

@@ -19,6 +19,7 @@ from keystead.errors import (
     KeysteadError,
     KmsError,
     KmsInternalError,
+    StoreError,
     ThrottlingError,
     UnsupportedOperationError,
     ValidationError,
@@ -171,9 +172,15 @@ class Driver:
         return shown
 
     async def _check_refused(self, write: Write) -> None:
-        """The operator says of the object why it will not be: an answer now, instead of a time-out that is tried again."""
+        """The operator says of the object why it will not be: an answer now, instead of a time-out that is tried again.
+
+        The change was written: where this cannot be asked, it is waited for all the same.
+        """
         where = write if isinstance(write, CreateObject) else write.target
-        said = await self.writer.stalled(where.kind, where.namespace, where.name)
+        try:
+            said = await self.writer.stalled(where.kind, where.namespace, where.name)
+        except StoreError:
+            return
         if said is not None:
             raise refused(*said)
 

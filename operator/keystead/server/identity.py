@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from keystead.engine.ports import Domain
-from keystead.errors import IdentityTokenError, InvalidRequestSignatureError, UnrecognizedClientError
+from keystead.errors import IdentityTokenError, IdentityTokenExpiredError, InvalidRequestSignatureError, UnrecognizedClientError
 from keystead.policy import Caller, root_caller, service_account_caller
-from keystead.server.credentials import Session, SessionCache, TokenIdentity, unrecognized
+from keystead.server.credentials import Session, SessionCache, TokenIdentity, expired, unrecognized
 from keystead.server.message import Asked
 from keystead.server.sigv4 import Signed, Verifier, parse
 
@@ -145,6 +145,8 @@ async def _by_token(asked: Asked, token: str, recognise: Recognise, region: str)
         raise UnrecognizedClientError("A Bearer token is refused on plain HTTP.")
     try:
         caller, namespace_uid = await recognise(token)
+    except IdentityTokenExpiredError:
+        raise expired() from None
     except IdentityTokenError:
         raise unrecognized() from None
     return Identity(caller, region, namespace_uid)

@@ -22,7 +22,7 @@ class Asked:
 
     method: bytes
     target: bytes
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)  # a session token or a Bearer token may be in them
     body: bytes = field(repr=False)
     peer: str = ""
     secure: bool = False

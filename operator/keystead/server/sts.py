@@ -216,7 +216,7 @@ def assumed(minted: Minted, request_id: str) -> Reply:
     user = ElementTree.SubElement(result, "AssumedRoleUser")
     _text(user, "AssumedRoleId", f"{role_id(session.uid)}:{session.session_name}")
     _text(user, "Arn", f"arn:aws:sts::{session.account}:assumed-role/{session.service_account}/{session.session_name}")
-    return _reply(root, 200)
+    return _reply(root, 200, request_id)
 
 
 def caller_identity(caller: Caller, request_id: str) -> Reply:
@@ -225,7 +225,7 @@ def caller_identity(caller: Caller, request_id: str) -> Reply:
     _text(result, "Arn", caller.arn)
     _text(result, "UserId", user_id(caller))
     _text(result, "Account", caller.account)
-    return _reply(root, 200)
+    return _reply(root, 200, request_id)
 
 
 def error(fault: KeysteadError, request_id: str) -> Reply:
@@ -237,7 +237,7 @@ def error(fault: KeysteadError, request_id: str) -> Reply:
     _text(detail, "Code", answer.code)
     _text(detail, "Message", answer.message)
     _text(root, "RequestId", request_id)
-    return _reply(root, answer.status)
+    return _reply(root, answer.status, request_id)
 
 
 def _answer_to(fault: KeysteadError) -> StsError:
@@ -266,9 +266,9 @@ def _text(parent: ElementTree.Element, name: str, text: str) -> None:
     ElementTree.SubElement(parent, name).text = text
 
 
-def _reply(root: ElementTree.Element, status: int) -> Reply:
+def _reply(root: ElementTree.Element, status: int, request_id: str) -> Reply:
     body: bytes = ElementTree.tostring(root, encoding="utf-8")
-    return Reply(status, body, _XML)
+    return Reply(status, body, _XML, ((b"x-amzn-requestid", request_id.encode()),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,7 +298,9 @@ class StsEndpoint:
         if isinstance(request, GetCallerIdentity):
             return caller_identity(await self.authenticate(asked, self.now()), request_id)
         identity = await self.identify(request.web_identity_token)
-        if request.role_arn != role_arn(identity.account, identity.service_account):
-            raise AccessDeniedError(f"Not authorized to perform sts:{_ASSUME}")
+        own = role_arn(identity.account, identity.service_account)
+        if request.role_arn != own:
+            # Whoever holds the token may know whose it is; of the role that was asked for nothing is said, not even that it exists.
+            raise AccessDeniedError(f"Not authorized to perform sts:{_ASSUME}: the token is that of {own}")
         minted = mint(self.domain(), identity, request.session_name, self.now(), self.entropy, request.life)
         return assumed(minted, request_id)

@@ -31,6 +31,7 @@ class RecordWatch:
 
     silence  a watch that says nothing for so many seconds is opened anew where it stopped; None: as store/kube.py does it
     beside   by name: told of a Secret that is no record; with the monotonic time at which its list began, None from the watch
+    seen     everything up to this resourceVersion is in the sink; `moved` is told when it grows
     """
 
     def __init__(
@@ -41,9 +42,20 @@ class RecordWatch:
         self._kinds = kinds
         self._silence = silence
         self._version = ""
+        self.seen = 0
+        self.moved: Callable[[int], None] = lambda _seen: None
         self._said: dict[str, str] = {}
         self.beside: dict[str, Callable[[Secret, float | None], None]] = {}
         self.synced = asyncio.Event()
+
+    @property
+    def ahead(self) -> int:
+        """Nothing later than this resourceVersion is in the sink: of a list that has begun a part may be, which `seen` does not count."""
+        return int(self._version or 0)
+
+    def _all_seen(self) -> None:
+        self.seen = self.ahead
+        self.moved(self.seen)
 
     async def run(self, domain: Callable[[], Domain], pause: Pause = asyncio.sleep) -> None:
         """List, then watch; lists anew when the watch breaks or its version is too old."""
@@ -88,6 +100,7 @@ class RecordWatch:
         self._said = {name: text for name, text in self._said.items() if name in names}
         for secret in beside:  # not before the list is whole: it says that everything of that moment is known
             self.beside[secret["metadata"]["name"]](secret, began)
+        self._all_seen()
 
     async def _watch(self, domain: Domain) -> None:
         """From the last version that was seen, until the API server ends it. TimeoutError after silence."""
@@ -102,6 +115,7 @@ class RecordWatch:
                     raise StoreError("the watch's version is too old")
                 self._version = secret["metadata"]["resourceVersion"]
                 self._hear(domain, kind, secret)
+                self._all_seen()
 
     def _hear(self, domain: Domain, kind: str, secret: Secret) -> None:
         name = secret["metadata"].get("name", "")  # a bookmark has none

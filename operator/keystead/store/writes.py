@@ -6,7 +6,9 @@ manager is not sent: the error names the manager. `keystead-api`, `keystead-api.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -21,6 +23,8 @@ from keystead.store.objects import KubeObjects, path_of
 MANAGER: Final = "keystead-api"
 OURS: Final = (MANAGER, "keystead-cli")
 _TRIES: Final = 4
+# Between two tries, at random: those that met once shall not meet again.
+_PAUSE_SECONDS: Final = 0.05
 Object = dict[str, Any]
 
 
@@ -68,8 +72,10 @@ class KubeWriter:
         if found is None:
             await self._write_again(ref, write)
             return
-        _check_uid(ref, found, write.target)
         fields = {field: value for field, value in write.fields.items() if found["spec"].get(field) != value}
+        if not fields and not write.target.uid:
+            return  # what a first try wrote from the record
+        _check_uid(ref, found, write.target)
         if not fields:
             return  # it is so already, whoever said it
         for field in fields:
@@ -78,7 +84,8 @@ class KubeWriter:
         if others or value is None:
             await self._merge(ref, found, MANAGER, {"spec": fields})
             return
-        body = _body(ref, {"uid": found["metadata"]["uid"]}, {field: value})
+        # The version too: who took the field meanwhile keeps it, though ours is forced against our own managers.
+        body = _body(ref, _fence(found), {field: value})
         query = {"fieldManager": f"{MANAGER}.{field}", "force": "true"}
         await self._kube.request("PATCH", path_of(ref), query, body, APPLY)
 
@@ -91,12 +98,13 @@ class KubeWriter:
     async def _set_tags(self, write: SetTags) -> None:
         ref = _ref(write.target)
         found = await self._held(ref, write.target)
-        for key in (*write.put, *write.drop):
-            _refuse_foreign(ref, found, f"tags[{key}]", _tag_owners(found, key))
-        gone = {*write.put, *write.drop}
         said = found["spec"].get("tags", [{"key": key, "value": value} for key, value in write.recorded.items()])
-        kept = [tag for tag in said if tag["key"] not in gone]
-        tags = [*kept, *({"key": key, "value": value} for key, value in write.put.items())]
+        old = {tag["key"]: tag.get("value", "") for tag in said}
+        new = {key: value for key, value in {**old, **write.put}.items() if key not in write.drop}
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                _refuse_foreign(ref, found, f"tags[{key}]", _tag_owners(found, key))
+        tags = [{"key": key, "value": value} for key, value in new.items()]
         await self._merge(ref, found, f"{MANAGER}.tags", {"spec": {"tags": tags}})
 
     async def _annotate(self, target: Target, annotations: Mapping[str, str]) -> None:
@@ -106,8 +114,7 @@ class KubeWriter:
 
     async def _merge(self, ref: ObjectRef, found: Object, manager: str, patch: Object) -> None:
         """A merge patch of this very version: two at once do not overwrite each other."""
-        fence = {key: found["metadata"][key] for key in ("uid", "resourceVersion")}
-        body = {**patch, "metadata": {**patch.get("metadata", {}), **fence}}
+        body = {**patch, "metadata": {**patch.get("metadata", {}), **_fence(found)}}
         await self._kube.request("PATCH", path_of(ref), {"fieldManager": manager}, body, MERGE_PATCH)
 
     async def _delete(self, target: Target) -> None:
@@ -132,7 +139,12 @@ async def _again(attempt: Callable[[], Awaitable[None]]) -> None:
         except ConflictError:
             if not left:
                 raise
+        await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))  # noqa: S311 - no secret
     return None
+
+
+def _fence(found: Object) -> Object:
+    return {key: found["metadata"][key] for key in ("uid", "resourceVersion")}
 
 
 def _body(ref: ObjectRef, metadata: Object, spec: Object) -> Object:
@@ -149,13 +161,15 @@ def _ref(target: Target) -> ObjectRef:
 
 
 def _check_uid(ref: ObjectRef, found: Object, target: Target) -> None:
-    if target.uid and found["metadata"]["uid"] != target.uid:
+    if found["metadata"]["uid"] != target.uid:
         raise ConflictError(f"{ref}: it is another object now")
 
 
 def _says_the_same(found: Object, labels: Mapping[str, str], spec: Mapping[str, Any]) -> bool:
-    """The API server adds defaults: all that was sent must be there as it was sent."""
+    """The API server adds defaults: all that was sent must be there as it was sent. One that is on its way out is none."""
     has = found["metadata"].get("labels") or {}
+    if "deletionTimestamp" in found["metadata"]:
+        return False
     return all(has.get(key) == value for key, value in labels.items()) and _holds(found["spec"], spec)
 
 

@@ -7,6 +7,7 @@
     records     name, bytes, seal, rv
     gone        a row for each object and record that was deleted, with the rv of the deletion: what other processes learn it from
     events      as core/v1 Events, once each
+    uses        a key's last cryptographic use (uses.py); no rv: nothing is decided by it
 
 `rv` counts every write of objects and records in one sequence, in the order of the commits (one writer at a time, whatever the process).
 
@@ -60,6 +61,8 @@ CREATE TABLE IF NOT EXISTS gone (rv INTEGER, kind TEXT, ns TEXT, name TEXT, uid 
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, uid TEXT, reason TEXT, once TEXT, kind TEXT NOT NULL,
     ns TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL, message TEXT NOT NULL, time TEXT NOT NULL,
     UNIQUE (uid, reason, once));
+CREATE TABLE IF NOT EXISTS uses (key TEXT PRIMARY KEY, operation TEXT NOT NULL, time TEXT NOT NULL, event TEXT NOT NULL,
+    request TEXT NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO facts VALUES ('rv', 0), ('floor', 0), ('transition', 0);
 """
 Result = TypeVar("Result")
@@ -301,6 +304,8 @@ def _claim(folder: Path) -> None:
     path = folder / FILE
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.geteuid():
+            raise StoreError(f"{folder} belongs to another user; hint: give a folder of your own")
         if stat.S_IMODE(folder.stat().st_mode) & 0o077:
             if any(folder.iterdir()) and not path.exists():
                 raise StoreError(f"{folder} is open to other users and holds other files; hint: give a folder of its own, mode 0700")

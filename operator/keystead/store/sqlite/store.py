@@ -12,6 +12,7 @@ from keystead.store.sqlite.database import Database, Transaction
 from keystead.store.sqlite.lead import FolderLead
 from keystead.store.sqlite.objects import SqliteObjects
 from keystead.store.sqlite.records import SqliteRecords
+from keystead.store.sqlite.uses import SINCE, SqliteUses
 from keystead.store.sqlite.writes import SqliteWriter
 
 _INSTALL: Final = record_name(RecordKind.INSTALL)
@@ -26,6 +27,7 @@ class SqliteStore:
         self.records = SqliteRecords(self.database)
         self.objects = SqliteObjects(self.database)
         self.writer = SqliteWriter(self.database)
+        self.uses = SqliteUses(self.database)
         self.lead = FolderLead(self.database)
         self.changes = ChangeFeed(self.database)
 
@@ -48,5 +50,6 @@ def _empty(transaction: Transaction) -> None:
     transaction.execute("INSERT INTO gone SELECT ?, kind, ns, name, uid FROM objects", rv)
     transaction.execute("INSERT INTO gone SELECT ?, '', '', name, '' FROM records WHERE name != ?", rv, _INSTALL)
     transaction.execute("DELETE FROM records WHERE name != ?", _INSTALL)
-    for table in ("objects", "owners", "namespaces", "events"):
+    transaction.execute("DELETE FROM facts WHERE name = ?", SINCE)
+    for table in ("objects", "owners", "namespaces", "events", "uses"):
         transaction.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
