@@ -62,6 +62,5 @@ def _bound(family: int, where: Any, option: str, *, share: bool) -> Iterator[soc
         try:
             made.bind(where)
         except OSError as error:
-            shown = where[0] if where[0] not in ("0.0.0.0", "::") else "port"  # noqa: S104 - compared, not listened on
-            raise InvalidSpecError(option, f"{shown} {where[1]} cannot be listened on: {error.strerror}") from None
+            raise InvalidSpecError(option, f"{where[0]} port {where[1]}: {error.strerror}") from None
         yield made

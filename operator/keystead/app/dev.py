@@ -13,35 +13,35 @@ import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from keystead.app import devtoken
+from keystead.app.addresses import check_address
 from keystead.app.controller import Controller, Ports
-from keystead.app.devports import Alone, AlwaysFresh, LocalAlive, NoReviews, NoSecrets, Silent
+from keystead.app.devhouse import Premises, make_house, serve_on, take_records
+from keystead.app.devports import Alone, NoSecrets, Silent
 from keystead.app.devseeds import load_seeds, plant
-from keystead.app.frontdoor import House, make_door
+from keystead.app.devworkers import supervise
+from keystead.app.frontdoor import make_door
 from keystead.app.openengine import OpenEngine
 from keystead.app.process import raise_file_limit
 from keystead.cli.services import AccessKey, DevRequest
 from keystead.dev.exposure import RESET_PATH, address, export_lines, may_reset
 from keystead.dev.seeds import DEFAULT_NAMESPACE, Seeds
-from keystead.dev.webidentity import WebIdentity
 from keystead.engine.clock import format_time
-from keystead.engine.identifiers import RECORDS_NAMESPACE, AccountId, RecordKind, account_id, record_name
+from keystead.engine.identifiers import RECORDS_NAMESPACE, AccountId, RecordKind, record_name
 from keystead.engine.record import InstallRecord, open_sealed, seal_record
-from keystead.errors import IdentityTokenError, InvalidSpecError, KeysteadError, RecordIntegrityError
+from keystead.errors import InvalidSpecError, KeysteadError, RecordIntegrityError
 from keystead.hsm.backend import Hsm, open_hsm
 from keystead.reconciler.workers import Workers
-from keystead.server.credentials import TokenIdentity
-from keystead.server.door import AwsDoor
-from keystead.server.http import Listen, serve
+from keystead.server.door import AwsDoor, new_id
 from keystead.server.http import run as run_loop
-from keystead.server.identity import Identify, StaticKey
 from keystead.server.message import Asked, Reply
 from keystead.server.tls import Certificates, Tls
+from keystead.server.usage import PERIOD_SECONDS, UseKeeper, Uses
 from keystead.settings import Settings
 from keystead.store.model import RecordModel
 from keystead.store.sqlite.changes import Changes, ObjectChange
@@ -51,8 +51,6 @@ log = logging.getLogger(__name__)
 DEFAULT_REGION: Final = "us-east-1"
 _INSTALL: Final = record_name(RecordKind.INSTALL)
 _WORKERS: Final = 16
-_GRACE_SECONDS: Final = 5.0
-AUDIENCE: Final = "keystead"
 _REFRESH_SECONDS: Final = 300.0
 
 
@@ -210,16 +208,15 @@ class Reset:
 class Dev:
     """The process. Implements `message.Door` by the household's."""
 
-    def __init__(self, estate: Estate, request: DevRequest, keys: tuple[AccessKey, ...], seeds: Seeds) -> None:
-        self.request = request
+    def __init__(self, estate: Estate, premises: Premises, seeds: Seeds) -> None:
+        self.request = premises.request
+        self._premises = premises
         self._seeds = seeds
         self._estate = estate
-        self._keys = keys
-        self._accounts = accounts_of(request.account, keys)
         self._reset = Reset(self)
         self._household: Household | None = None
         self._door: AwsDoor | None = None
-        self._work: asyncio.Task[None] | None = None
+        self._work: tuple[asyncio.Task[None], ...] = ()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def handle(self, asked: Asked) -> Reply | Awaitable[Reply]:
@@ -229,11 +226,15 @@ class Dev:
 
     async def start(self) -> None:
         """Open the door, with the seeds in it."""
-        self._household = Household(self._estate, self.request, self._accounts, self._keys, self._seeds)
+        self._household = Household(self._estate, self._premises, self._seeds)
         self._door = await self._household.open(self._reset)
         assert self._household.workers is not None
-        self._work = asyncio.create_task(self._household.workers.run(_WORKERS))
-        self._work.add_done_callback(self._ended)
+        works = [self._household.workers.run(_WORKERS), self._household.keeper.run()]
+        if self.request.workers > 1:
+            works.append(self._estate.store.changes.poll())
+        self._work = tuple(asyncio.create_task(work) for work in works)
+        for task in self._work:
+            task.add_done_callback(self._ended)
         try:
             await self._household.plant()
         except BaseException:
@@ -260,9 +261,11 @@ class Dev:
         """Nothing is worked on any more."""
         if self._household is not None:
             self._household.close()
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
+        for task in self._work:
+            task.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+        if self._household is not None:
+            await self._household.keeper.close()
 
 
 def accounts_of(account: str, keys: tuple[AccessKey, ...]) -> dict[str, str]:
@@ -292,6 +295,7 @@ def read_tls(request: DevRequest) -> Tls | None:
 
 
 async def _main(request: DevRequest) -> int:
+    check_address(request.host, request.port, "--listen")
     keys, seeds, tls = access_keys(request), load_seeds(request.seeds), read_tls(request)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):  # before there is anything that must not stay behind
@@ -299,7 +303,8 @@ async def _main(request: DevRequest) -> int:
     with ExitStack() as stack:
         estate = Estate(request, stack)
         await estate.check_install()
-        dev = Dev(estate, request, keys, seeds)
+        premises = Premises(request, estate.folder, keys, accounts_of(request.account, keys), tls)
+        dev = Dev(estate, premises, seeds)
         await dev.start()
 
         def ready(port: int) -> None:
@@ -308,21 +313,19 @@ async def _main(request: DevRequest) -> int:
             for line in export_lines(url, keys[0].id, secret, DEFAULT_REGION):
                 request.tell(line)
 
-        listen = Listen(host=request.host, port=request.port, tls=tls, grace=_GRACE_SECONDS, quiet=0.0)
-        serving = asyncio.create_task(serve(dev, listen, stop, ready))
+        work: Coroutine[Any, Any, int]
+        work = supervise(premises, stop, ready) if request.workers > 1 else serve_on(dev, premises, request.port, stop, ready)
+        serving = asyncio.create_task(work)
         try:
             await asyncio.wait({serving, asyncio.ensure_future(dev.failed)}, return_when=asyncio.FIRST_COMPLETED)
             if dev.failed.done():
                 stop.set()
-            try:
-                await serving
-            except OSError as error:
-                raise InvalidSpecError("--listen", f"{request.host} port {request.port}: {error.strerror or error}") from None
+            code = await serving
             if dev.failed.done():
                 await dev.failed
         finally:
             await dev.stop()
-    return 0
+    return code
 
 
 def run_dev(_settings: Settings, request: DevRequest) -> int:

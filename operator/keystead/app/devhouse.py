@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +17,12 @@ from keystead.cli.services import AccessKey, DevRequest
 from keystead.dev.webidentity import WebIdentity
 from keystead.engine.identifiers import account_id
 from keystead.engine.ports import Domain
-from keystead.errors import IdentityTokenError, KeysteadError
+from keystead.errors import IdentityTokenError, InvalidSpecError, KeysteadError
 from keystead.server.credentials import TokenIdentity
 from keystead.server.driver import Siblings
-from keystead.server.http import Listen
+from keystead.server.http import Listen, serve
 from keystead.server.identity import Identify, StaticKey
-from keystead.server.message import Asked, Reply
+from keystead.server.message import Asked, Door, Reply
 from keystead.server.tls import Tls
 from keystead.server.usage import Uses
 from keystead.store.model import RecordModel
@@ -41,13 +42,7 @@ class Premises:
     folder: Path
     access_keys: tuple[AccessKey, ...] = field(repr=False)
     accounts: Mapping[str, str]
-
-    def listen(self, port: int, *, share: bool = False) -> Listen:
-        """Where and how it serves."""
-        request, tls = self.request, None
-        if request.certificate is not None and request.private_key is not None:
-            tls = Tls(certificate=request.certificate, key=request.private_key)
-        return Listen(host=request.host, port=port, tls=tls, grace=GRACE_SECONDS, quiet=0.0, reuse_port=share)
+    tls: Tls | None
 
 
 def make_house(
@@ -97,6 +92,19 @@ def _identify(premises: Premises, store: SqliteStore, model: RecordModel) -> Ide
         return uid, known or account_id(devtoken.install_id(premises.folder), namespace, 0)
 
     return WebIdentity(premises.request.jwks, AUDIENCE, place, store.clock.now).identify
+
+
+async def serve_on(
+    door: Door, premises: Premises, port: int, stop: asyncio.Event, ready: Callable[[int], object], *, share: bool = False
+) -> int:
+    """Until `stop`. InvalidSpecError where it cannot listen. `share`: other processes listen there too."""
+    host = premises.request.host
+    listen = Listen(host=host, port=port, tls=premises.tls, grace=GRACE_SECONDS, quiet=0.0, reuse_port=share)
+    try:
+        await serve(door, listen, stop, ready)
+    except OSError as error:
+        raise InvalidSpecError("--listen", f"{host} port {port}: {error.strerror or error}") from None
+    return 0
 
 
 async def _no_web_identity(_token: str) -> TokenIdentity:

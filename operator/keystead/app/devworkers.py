@@ -17,7 +17,7 @@ from contextlib import ExitStack
 
 from keystead.app import devtoken
 from keystead.app.addresses import reserved
-from keystead.app.devhouse import GRACE_SECONDS, Premises, make_house, take_records
+from keystead.app.devhouse import GRACE_SECONDS, Premises, make_house, serve_on, take_records
 from keystead.app.frontdoor import make_door
 from keystead.app.openengine import OpenEngine
 from keystead.app.process import raise_file_limit
@@ -25,7 +25,6 @@ from keystead.app.workers import READY, STATE, Post, Supervisor, private_folder
 from keystead.hsm.backend import open_hsm
 from keystead.server.door import new_id
 from keystead.server.http import run as run_loop
-from keystead.server.http import serve
 from keystead.server.siblings import Desk, PodSiblings
 from keystead.server.usage import PERIOD_SECONDS, UseKeeper, Uses
 from keystead.store.model import RecordModel
@@ -82,7 +81,7 @@ async def _work(post: Post, premises: Premises) -> int:
         door = make_door(make_house(premises, store, model, OpenEngine(hsm, lambda _operation, _result: None), uses, siblings))
         try:
             await desk.caught_up()
-            listening = asyncio.create_task(serve(door, premises.listen(post.port, share=True), stop, lambda _: serving.set()))
+            listening = asyncio.create_task(serve_on(door, premises, post.port, stop, lambda _: serving.set(), share=True))
             await asyncio.wait({listening, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             stop.set()  # where a task has ended: without the others' changes nobody is served
             await listening

@@ -1,10 +1,11 @@
 """Several workers in one Pod, or in one `keystead dev --workers N`: processes that share a port, and the supervisor that keeps them.
 
-    supervisor   starts them (spawned, never forked: a PKCS#11 module does not survive a fork), starts one anew that died, ends them all,
-                 and answers the probes for all; it serves no request
+    supervisor   starts them (spawned, never forked: a PKCS#11 module does not survive a fork), starts one anew that died, ends all,
+                 answers the probes for all; it serves no request
     worker       what `keystead server` is alone, at a Desk (server/siblings.py) of its own; ends at once when the supervisor dies
 
-Called by app/server.py and app/devworkers.py. What a worker needs reaches it through a pipe: no secret is in an argument or the environment.
+Called by app/server.py and app/devworkers.py. What a worker needs reaches it through a pipe: no secret is in an argument or in the
+environment.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def private_folder() -> Iterator[Path]:
     try:
         folder = Path(tempfile.mkdtemp(prefix="keystead-workers-"))
     except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="keystead-workers-", dir="/dev/shm"))  # noqa: S108 - mkdtemp makes it 0700 and new
+        folder = Path(tempfile.mkdtemp(prefix="keystead-workers-", dir="/dev/shm"))
     try:
         yield folder
     finally:
@@ -240,10 +241,10 @@ class _CannotStartError(Exception):
 async def _ended(process: SpawnProcess) -> None:
     """Wait for its end, and reap it."""
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-    loop.add_reader(process.sentinel, lambda: ended.done() or ended.set_result(None))
+    ended = asyncio.Event()
+    loop.add_reader(process.sentinel, ended.set)
     try:
-        await ended
+        await ended.wait()
     finally:
         loop.remove_reader(process.sentinel)
     process.join()

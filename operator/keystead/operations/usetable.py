@@ -1,7 +1,7 @@
 """The table of last uses as it travels: between the workers of a Pod, into a ConfigMap, into SQLite. Pure.
 
-Written by server/usage.py and merged by whoever keeps it (store/uses.py, store/usefiles.py, store/sqlite/uses.py). What it says of a key that
-is not in it: it was not used since `since`, as far as this table's worker could know. What may never enter: who used a key, and for what.
+Written by server/usage.py and merged by whoever keeps it (store/uses.py, store/usefiles.py, store/sqlite/uses.py). What it says of a key
+that is not in it: it was not used since `since`, as far as its worker could know. What may never enter: who used a key, and for what.
 """
 
 from __future__ import annotations

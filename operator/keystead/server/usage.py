@@ -1,7 +1,7 @@
 """What a worker remembers of the use of keys: the last cryptographic call of each, by key id (AWS GetKeyLastUsage).
 
-Noted by the door after each call that succeeded. UseKeeper hands it on, and learns what others noted: through a ConfigMap a replica, through
-files between the workers of a Pod, through SQLite in `keystead dev` (5 minutes' accuracy, AWS.md).
+Noted by the door after each call that succeeded. UseKeeper hands it on, and learns what others noted: by a ConfigMap a replica, by files
+between the workers of a Pod, by SQLite in `keystead dev` (5 minutes' accuracy, AWS.md).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class WorkerUses:
         with suppress(StoreUnavailableError):
             self._earlier = _read(folder, self._name)
 
-    async def save(self, table: UseTable, *, last: bool) -> None:  # noqa: ARG002 - the file stays either way
+    async def save(self, table: UseTable, *, last: bool) -> None:
         """Write the own file."""
         _write(self._folder, self._name, merged((self._earlier, table)))
 

@@ -4,8 +4,8 @@
     data.written               when; the holder writes at least every 5 minutes
     binaryData.uses.json.zlib  the table (operations/usetable.py), bounded by what a ConfigMap takes
 
-Called by server/usage.py's UseKeeper. A new replica takes over what a dead one left, with what is in it: so there are never more of them than
-replicas at one time, nothing is forgotten, and nothing has to be deleted (the server may not). Two that take the same one over: the
+Called by server/usage.py's UseKeeper. A new replica takes over what a dead one left, with what is in it: so there are never more of them
+than replicas at one time, nothing is forgotten, and nothing has to be deleted (the server may not). Two that take the same one over: the
 resourceVersion decides. Losing it all costs GetKeyLastUsage its memory and nothing else; no decision is ever made by it.
 """
 

@@ -38,6 +38,7 @@ class SqliteStore:
         what the records said (engine.freshness.Memory, the index) must begin anew: a record that is gone would be an integrity fault to it.
         """
         self.database.run(_empty)
+        self.uses = SqliteUses(self.database)
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -23,7 +23,7 @@ class SqliteUses:
         self._database = database
         self._saved: dict[str, LastUse] = {}
 
-    async def save(self, table: UseTable, *, last: bool) -> None:  # noqa: ARG002 - a row is whole at any time
+    async def save(self, table: UseTable, *, last: bool) -> None:
         """Write what is new."""
         new = {key_id: use for key_id, use in table.uses.items() if self._saved.get(key_id) != use}
         if new or (table.since is not None and self._database.view.fact(SINCE) is None):
