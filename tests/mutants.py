@@ -501,6 +501,41 @@ MUTANTS = (
         "",
         ("tests/operations/control/test_policies.py",),
     ),
+    Mutant(
+        "a new key takes the id of the destroyed one before it",
+        "operator/keystead/reconciler/key.py",
+        "seed = None if step.aside else context.seeds(ref)",
+        "seed = context.seeds(ref)",
+        ("tests/reconciler/test_seeds.py",),
+    ),
+    Mutant(
+        "short material is padded in front",
+        f"{ENGINE}/imported.py",
+        'plaintext.ljust(length, b"\\0")',
+        'plaintext.rjust(length, b"\\0")',
+        ("tests/hsm/test_import.py::test_imported_symmetric_key_derives_what_its_bytes_derive[fake-32]",),
+    ),
+    Mutant(
+        "a key of another curve is imported",
+        f"{ENGINE}/imported.py",
+        "if _name(key) != _wanted(spec):",
+        "if False:",
+        ("tests/hsm/test_import.py::test_what_is_no_key_of_the_spec_is_refused",),
+    ),
+    Mutant(
+        "a start does not wait for its seeds",
+        "operator/keystead/app/devseeds.py",
+        "while self._waiting and self._stalled is None:",
+        "while False:",
+        ("tests/dev/test_planting.py",),
+    ),
+    Mutant(
+        "a seed may say a name twice",
+        "operator/keystead/dev/documents.py",
+        "if name.value in seen:",
+        "if False:",
+        ("tests/dev/test_seeds.py",),
+    ),
 )
 
 

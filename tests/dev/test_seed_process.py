@@ -24,7 +24,7 @@ pytestmark = pytest.mark.token
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/dev/seed.yaml"
 ORDERS, SESSIONS, INVOICES = (body["seed"]["keyId"] for body in list(yaml.safe_load_all(EXAMPLE.read_text()))[:3])
-ACCOUNT = "111122223333"
+ACCOUNT, REGION = "111122223333", "us-east-1"
 CONTEXT = {"app": "orders"}
 
 
@@ -38,11 +38,11 @@ def running(folder: Path, *options: str) -> Iterator[Endpoint]:
 
 
 def client(endpoint: Endpoint) -> Any:
-    """As the printed variables say: seeds are in their region, where they name none."""
+    """In the region that `keystead dev` prints: seeds that name none are in it."""
     said = endpoint.exports
     return boto3.client(
         "kms",
-        region_name=said["AWS_REGION"],
+        region_name=REGION,
         endpoint_url=endpoint.url,
         aws_access_key_id=said["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=said["AWS_SECRET_ACCESS_KEY"],
@@ -146,12 +146,12 @@ def test_the_key_id_of_a_key_of_another_name_ends_the_start(lives, tmp_path):
 
 
 def test_a_seed_that_cannot_be_carried_out_ends_the_start(tmp_path):
-    key, *_, alias, _ = yaml.safe_load_all(EXAMPLE.read_text())
-    second = {**alias, "metadata": {"name": "taken"}}
-    file = tmp_path / "taken.yaml"
-    file.write_text(yaml.safe_dump_all([key, alias, second]))
-    said = refused(tmp_path, file)
-    assert "taken.yaml, document 3: KmsAlias default/taken cannot be carried out: AliasTaken: " in said
+    key, *_, grant = yaml.safe_load_all(EXAMPLE.read_text())
+    file = tmp_path / "unfit.yaml"
+    file.write_text(yaml.safe_dump_all([key, {**grant, "spec": {**grant["spec"], "operations": ["Sign"]}}]))
+    for _ in range(2):  # a start that failed has left its objects: the next one says the same
+        said = refused(tmp_path, file)
+        assert "unfit.yaml, document 2: KmsGrant default/report-job cannot be carried out: InvalidSpec: spec.operations: Sign" in said
 
 
 def test_a_bad_file_ends_the_start_before_there_is_a_token(tmp_path):
@@ -175,3 +175,22 @@ def test_after_a_reset_the_seeds_are_there_again_and_nothing_else(tmp_path):
         assert made not in listed
         assert kms.decrypt(CiphertextBlob=blob, EncryptionContext=CONTEXT)["Plaintext"] == b"before"
         assert kms.list_aliases(KeyId=ORDERS)["Aliases"][0]["AliasName"] == "alias/orders"
+
+
+def test_what_the_api_changed_stays_and_what_it_took_away_is_there_again(tmp_path):
+    with running(tmp_path, *seeded(tmp_path)) as endpoint:
+        kms = client(endpoint)
+        kms.schedule_key_deletion(KeyId=SESSIONS, PendingWindowInDays=7)
+        kms.disable_key(KeyId=INVOICES)
+        kms.update_key_description(KeyId=INVOICES, Description="by the API")
+        kms.delete_alias(AliasName="alias/orders")
+        (grant,) = kms.list_grants(KeyId=ORDERS)["Grants"]
+        kms.revoke_grant(KeyId=ORDERS, GrantId=grant["GrantId"])
+    with running(tmp_path, *seeded(tmp_path), "--workers", "2") as endpoint:
+        kms = client(endpoint)
+        found = {key: kms.describe_key(KeyId=key)["KeyMetadata"] for key in (SESSIONS, INVOICES)}
+        assert [key["KeyState"] for key in found.values()] == ["PendingDeletion", "Disabled"]
+        assert found[INVOICES]["Description"] == "by the API"
+        assert [alias["TargetKeyId"] for alias in kms.list_aliases(KeyId=ORDERS)["Aliases"]] == [ORDERS]
+        (again,) = kms.list_grants(KeyId=ORDERS)["Grants"]
+        assert again["GrantId"] != grant["GrantId"]

@@ -29,7 +29,8 @@ def a_key(name: str = "k", *, metadata: dict[str, Any] | None = None, spec: Any 
 
 
 def an_alias(name: str, **members: Any) -> str:
-    return a_key(name, kind="KmsAlias", spec={"aliasName": f"alias/{name}", "keyRef": {"name": "k"}}, **members)
+    spec = {"aliasName": f"alias/{name}", "keyRef": {"name": "k"}}
+    return a_key(name, **{"kind": "KmsAlias", "spec": spec, **members})
 
 
 def read(*texts: str) -> Seeds:
@@ -101,6 +102,7 @@ def b64(count: int) -> str:
 
 
 ENCRYPT_RSA = {"keySpec": "RSA_2048", "keyUsage": "ENCRYPT_DECRYPT"}
+ALIAS = {"aliasName": "alias/a", "keyRef": {"name": "k"}}
 MAC = {"keySpec": "HMAC_384", "keyUsage": "GENERATE_VERIFY_MAC"}
 BAD: list[tuple[str, list[str], str]] = [
     ("not YAML", ["a: [1"], r"document 1: line \d+: not YAML"),
@@ -136,11 +138,12 @@ BAD: list[tuple[str, list[str], str]] = [
     ("MAC length", seed({"material": b64(32)}, **MAC), r"document 1: seed.material: 32 bytes: HMAC_384 takes 48 bytes"),
     ("no PKCS#8", seed({"material": b64(99)}, **ENCRYPT_RSA), r"document 1: seed.material: not a private key: RSA_2048 takes"),
     ("spec of no key", seed({"material": b64(32)}, keySpec="AES"), r"document 1: spec.keySpec: 'AES': one of SYMMETRIC_DEFAULT"),
-    ("one name twice", [a_key(), a_key("b"), a_key()], r"document 3: metadata.name: KmsKey default/k: seed.yaml, document 1"),
+    ("one name twice", [a_key(), a_key("b"), a_key()], r"document 3: metadata.name: KmsKey default/k is in seed.yaml, document 1"),
+    ("one alias twice", [an_alias("a"), an_alias("b", spec=ALIAS)], r"document 2: spec.aliasName: alias/a of namespace default is in"),
     (
         "one id twice",
         [a_key("a", seed={"keyId": KEY_ID}), a_key("b", seed={"keyId": KEY_ID})],
-        rf"document 2: seed.keyId: {KEY_ID}: seed.yaml, document 1",
+        rf"document 2: seed.keyId: {KEY_ID} is in seed.yaml, document 1",
     ),
 ]
 
@@ -154,7 +157,7 @@ def test_a_bad_seed_is_refused_by_document_field_and_fix(texts: list[str], words
 
 def test_one_name_or_id_in_two_files_is_refused():
     files = [("a.yaml", a_key(seed={"keyId": KEY_ID}).encode()), ("b.yaml", a_key("b", seed={"keyId": KEY_ID}).encode())]
-    with pytest.raises(InvalidSpecError, match=rf"^b.yaml, document 1: seed.keyId: {KEY_ID}: a.yaml, document 1"):
+    with pytest.raises(InvalidSpecError, match=rf"^b.yaml, document 1: seed.keyId: {KEY_ID} is in a.yaml, document 1"):
         read_seeds(files)
     two = read_seeds([files[0], ("b.yaml", a_key("b", seed={"keyId": OTHER_ID}).encode())])
     assert len(two.documents) == 2

@@ -331,7 +331,7 @@ class World:
             entropy=self.engine.hsm.entropy,
             announce=lambda ref, _: self.announced.append(ref),
             region="cluster-1",
-            seeds=lambda ref: self.seeds.get(ref),
+            seeds=self.seeds.get,
             refresh_period=100.0,
         )
         self.accounts = Accounts(self.book)

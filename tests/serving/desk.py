@@ -151,8 +151,12 @@ class Desk:
 
     def named(self, namespace: str, key_id: str) -> Any:
         """The KmsKey that has this key id in its status, as kubectl shows it."""
-        items = self.direct.get(path_of(KEY, namespace))["items"]
-        return wait_for(f"a KmsKey of {key_id}", lambda: next((i for i in items if _id_of(i) == key_id), None), 5)
+
+        def look() -> Any:
+            return next((item for item in self.direct.get(path_of(KEY, namespace))["items"] if _id_of(item) == key_id), None)
+
+        # The record is what the API answers by; the status follows it.
+        return wait_for(f"a KmsKey of {key_id}", look, 5, 0.02)
 
     def apply(self, kind: str, namespace: str, name: str, manager: str = "kubectl", **spec: Any) -> Any:
         """kubectl apply --server-side, then Ready."""

@@ -27,6 +27,7 @@ from keystead.server.tls import SelfSigned, make_self_signed
 
 SERVER_ACCOUNT = "keystead-server"
 REGION = "cluster-1"
+SERVER = ("keystead", "server")
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,15 @@ class ServerProcess(OperatorProcess):
 
 @contextmanager
 def server(
-    installation: Installation, authority: Authority, name: str = "server", api: str | None = None, **settings: str
+    installation: Installation,
+    authority: Authority,
+    name: str = "server",
+    api: str | None = None,
+    program: tuple[str, ...] = SERVER,
+    **settings: str,
 ) -> Iterator[ServerProcess]:
     """A running server. `api`: another API server URL (a proxy). `settings`: KEYSTEAD_* without the prefix."""
-    process = start(installation, authority, name, api, **settings)
+    process = start(installation, authority, name, api, program, **settings)
     try:
         yield process
     finally:
@@ -96,9 +102,14 @@ def server(
 
 
 def start(
-    installation: Installation, authority: Authority, name: str = "server", api: str | None = None, **settings: str
+    installation: Installation,
+    authority: Authority,
+    name: str = "server",
+    api: str | None = None,
+    program: tuple[str, ...] = SERVER,
+    **settings: str,
 ) -> ServerProcess:
-    """Start one; the caller stops it."""
+    """Start one; the caller stops it. `program`: the module that runs, and its arguments."""
     kubeconfig = installation.cluster.service_account_kubeconfig(SYSTEM, SERVER_ACCOUNT, api, duration="8h")
     environment = installation.environment(kubeconfig) | {
         "KEYSTEAD_SERVER_PORT": "0",
@@ -112,7 +123,7 @@ def start(
     log = installation.folder / f"{name}-{time.monotonic_ns()}.log"
     with log.open("wb") as out:
         child = subprocess.Popen(
-            [sys.executable, "-m", "keystead", "server"],
+            [sys.executable, "-m", *program],
             env=environment,
             cwd=ROOT,
             stdout=out,

@@ -63,9 +63,13 @@ def counted(called: Called, operation: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        called(operation, next(word for kind, word in RESULTS if isinstance(error, kind)))
+        called(operation, _result(error))
         raise
     called(operation, "ok")
+
+
+def _result(error: Exception) -> str:
+    return next(word for kind, word in RESULTS if isinstance(error, kind))
 
 
 class CountedFastLane:
@@ -76,9 +80,14 @@ class CountedFastLane:
         self._called = called
 
     def derive(self, material: Material, message: bytes) -> bytes:
-        """As the lane does."""
-        with counted(self._called, "derive"):
-            return self._lane.derive(material, message)
+        """As the lane does. Without `counted`: a context manager would be a tenth of this call."""
+        try:
+            derived = self._lane.derive(material, message)
+        except Exception as error:
+            self._called("derive", _result(error))
+            raise
+        self._called("derive", "ok")
+        return derived
 
     def generate_mac(self, material: Material, algorithm: MacAlgorithm, message: bytes) -> bytes:
         """As the lane does."""

@@ -316,8 +316,9 @@ async def _main(request: DevRequest) -> int:
         work: Coroutine[Any, Any, int]
         work = supervise(premises, stop, ready) if request.workers > 1 else serve_on(dev, premises, request.port, stop, ready)
         serving = asyncio.create_task(work)
+        both: set[asyncio.Future[Any]] = {serving, dev.failed}
         try:
-            await asyncio.wait({serving, asyncio.ensure_future(dev.failed)}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if dev.failed.done():
                 stop.set()
             code = await serving

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from keystead.app import devtoken
 from keystead.app.devports import AlwaysFresh, LocalAlive, NoReviews
 from keystead.app.frontdoor import House
 from keystead.app.openengine import OpenEngine
+from keystead.app.whois import Accounts
 from keystead.cli.services import AccessKey, DevRequest
 from keystead.dev.webidentity import WebIdentity
-from keystead.engine.identifiers import account_id
 from keystead.engine.ports import Domain
 from keystead.errors import IdentityTokenError, InvalidSpecError, KeysteadError
 from keystead.server.credentials import TokenIdentity
@@ -84,12 +83,13 @@ def _identify(premises: Premises, store: SqliteStore, model: RecordModel) -> Ide
     if premises.request.jwks is None:
         return _no_web_identity
 
+    accounts = Accounts(model)
+
     def place(namespace: str) -> tuple[str, str]:
         uid = store.objects.namespaces().get(namespace)
         if uid is None:
             raise IdentityTokenError("no such namespace: a seed with a KmsKey in it makes it")
-        known = premises.accounts.get(namespace) or model.account_of(namespace, uid)
-        return uid, known or account_id(devtoken.install_id(premises.folder), namespace, 0)
+        return uid, premises.accounts.get(namespace) or accounts.account_of(namespace, uid)
 
     return WebIdentity(premises.request.jwks, AUDIENCE, place, store.clock.now).identify
 

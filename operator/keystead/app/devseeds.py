@@ -27,6 +27,8 @@ from keystead.store.sqlite.store import SqliteStore
 
 DEADLINE: Final = 30.0
 """Seconds for all seeds to be carried out. A key takes milliseconds, one of RSA_4096 some seconds."""
+_SECOND_LOOK: Final = 2.0
+"""Seconds in which an object that was stalled when the process began may come out of it."""
 
 
 def load_seeds(paths: Iterable[Path]) -> Seeds:
@@ -103,6 +105,7 @@ class Planting:
         self._waiting = {document.ref: document for document in documents}
         self._seen: dict[ObjectRef, dict[str, Any]] = {}
         self._stalled: ObjectRef | None = None
+        self._stalled_before: set[ObjectRef] = set()
         self._bell = asyncio.Event()
 
     async def apply(self, store: SqliteStore) -> None:
@@ -118,13 +121,15 @@ class Planting:
         self._bell.set()
 
     def told(self, changes: Changes) -> None:
-        """A status. One from before this process may be stalled for a reason that has gone: only a new one ends the start."""
+        """A status. One from before this process may be stalled for a reason that has gone: it is given a second look."""
         for change in changes.changes:
             if not isinstance(change, ObjectChange) or change.ref not in self._waiting or change.body is None:
                 continue
             self._seen[change.ref] = change.body
             if changes.whole:
+                self._stalled_before |= {change.ref} if stalled_of(change.body) else set()
                 continue
+            self._stalled_before.discard(change.ref)
             if _carried_out(change.body):
                 del self._waiting[change.ref]
             elif stalled_of(change.body):
@@ -135,9 +140,11 @@ class Planting:
         """Until none is waited for. InvalidSpecError: one is stalled. KeysteadError: the time is over."""
         while self._waiting and self._stalled is None:
             self._bell.clear()
-            left = end - asyncio.get_running_loop().time()
+            left = max(0.0, end - asyncio.get_running_loop().time())
+            if self._waiting.keys() <= self._stalled_before:
+                left = min(left, _SECOND_LOOK)
             try:
-                await asyncio.wait_for(self._bell.wait(), max(0.0, left))
+                await asyncio.wait_for(self._bell.wait(), left)
             except TimeoutError:
                 break
         if self._stalled is not None or self._waiting:

@@ -85,6 +85,7 @@ async def _work(post: Post, premises: Premises) -> int:
             await asyncio.wait({listening, *tasks}, return_when=asyncio.FIRST_COMPLETED)
             stop.set()  # where a task has ended: without the others' changes nobody is served
             await listening
+            await desk.close()
             for task in tasks:
                 if task.done():
                     task.result()

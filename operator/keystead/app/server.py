@@ -1,4 +1,5 @@
-"""`keystead server`: one worker, wired. Stateless: token, read model and facts are made anew at each start.
+"""`keystead server`: one worker, wired; app/servers.py starts one or several. Stateless: token, read model and facts are made anew at
+each start.
 
 Order of a start: API server, token (and that the records are its own), records, then the door. Order of an end: unready, a moment for the
 Service to hear of it, drain.
@@ -12,31 +13,42 @@ import os
 import signal
 import socket
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
+
+from prometheus_client import generate_latest
 
 from keystead.app.devports import Alone
 from keystead.app.engine import EngineHolder
 from keystead.app.frontdoor import House, make_door
-from keystead.app.process import freeze_memory, raise_file_limit
+from keystead.app.process import freeze_memory
 from keystead.app.servermetrics import ServerMetrics
 from keystead.app.whois import Accounts, Recogniser, StillThere
+from keystead.app.workers import METRICS, READY, STATE, Post
 from keystead.errors import StoreError
 from keystead.handlers.probes import serve as serve_probes
-from keystead.hsm.memory import look
 from keystead.resources.metrics import Metric
+from keystead.server.door import new_id
 from keystead.server.facts import Facts
 from keystead.server.http import Listen, serve
-from keystead.server.http import run as run_loop
+from keystead.server.siblings import Desk, PodSiblings
 from keystead.server.tls import Tls
+from keystead.server.usage import PERIOD_SECONDS, UseKeeper, Uses
 from keystead.settings import Settings
 from keystead.store.kube import Kube, connect
 from keystead.store.model import RecordModel
 from keystead.store.reviews import KubeFacts
 from keystead.store.stream import Stream
+from keystead.store.usefiles import WorkerUses
+from keystead.store.uses import KubeUses
 from keystead.store.writes import KubeWriter
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 1.0
+WORKER_USES_SECONDS: Final = 10.0
+"""Between two looks at the files that the workers of a Pod exchange."""
 
 
 class Believed:
@@ -52,25 +64,50 @@ class Believed:
 
 
 class Server:
-    """One worker process."""
+    """One worker process. `post`: its place among several (app/servers.py); None: it is alone, and answers the probes itself."""
 
-    def __init__(self, settings: Settings, kube: Kube) -> None:
+    def __init__(self, settings: Settings, kube: Kube, post: Post | None = None) -> None:
         self.settings = settings
         self.kube = kube
+        self.post = post
         self.metrics = ServerMetrics()
         self.engine = EngineHolder(settings, kube, self.metrics.called)
         self.model = RecordModel()
-        name = f"{socket.gethostname()}-{os.getpid()}"
+        name = replica_name()
         records = settings.cluster.records_namespace
         self.stream = Stream(kube, records, self.model, max_stale=settings.server.max_stale, identity=name)
         self.accounts = Accounts(self.model)
         self.facts = Facts(KubeFacts(kube), self.accounts.account_of)
         self.stopping = asyncio.Event()
         self.stop = asyncio.Event()
+        self.listening = False
+        self.uses = Uses(new_id)
+        self.uses.begin(kube.clock.now())
+        self.desk = None if post is None else self._desk(post)
         self.metrics.gauge(Metric.HSM_SESSIONS, self.engine.sessions)
         self.metrics.gauge(Metric.SERVER_RECORDS, lambda: len(self.model))
         self.metrics.gauge(Metric.SERVER_RECORDS_REFUSED, lambda: len(self.model.refused))
         self.metrics.gauge(Metric.SERVER_STREAM_AGE, lambda: self.stream.pulse.age(time.monotonic()))
+
+    def _desk(self, post: Post) -> Desk:
+        answers: dict[str, Callable[[], bytes]] = {
+            STATE: self._state,
+            METRICS: partial(generate_latest, self.metrics.registry),
+        }
+        desk = Desk(post.own, answers)
+        self.stream.watch.moved = desk.saw
+        return desk
+
+    def _state(self) -> bytes:
+        missing = self.missing()
+        return READY if missing is None else missing.encode()
+
+    def _keeper(self) -> UseKeeper:
+        """Alone: a ConfigMap. One of several: a file, for the supervisor."""
+        if self.post is not None:
+            return UseKeeper(self.uses.own, self.uses.learn, WorkerUses(self.post.folder, self.post.index), WORKER_USES_SECONDS)
+        store = KubeUses(self.kube, self.settings.cluster.namespace, replica_name())
+        return UseKeeper(self.uses.own, self.uses.learn, store, PERIOD_SECONDS)
 
     def house(self) -> House:
         """What the door stands on."""
@@ -81,12 +118,13 @@ class Server:
             engine=self.engine,
             facts=self.facts,
             writer=KubeWriter(self.kube),
-            siblings=Alone(),
+            siblings=Alone() if self.post is None else PodSiblings(self.post.others, lambda: self.stream.watch.ahead),
             stream=Believed(self.stream),
             alive=StillThere(self.facts, self.accounts),
             identify=recogniser.identify,
             recognise=recogniser.recognise,
             now=self.kube.clock.now,
+            uses=self.uses,
             served=self.metrics.served,
         )
 
@@ -94,16 +132,36 @@ class Server:
         """What readiness lacks."""
         if self.stopping.is_set():
             return "server: it is stopping"
-        return self.engine.missing or self.stream.missing
+        return self.engine.missing or self.stream.missing or (None if self.listening else "server: it does not listen yet")
+
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        """To probes, or to the other processes of the Pod: before the first record is read, until the last call is answered."""
+        if self.desk is not None:
+            await self.desk.open()
+            try:
+                yield
+            finally:
+                await self.desk.close()
+            return
+        port = self.settings.server.probe_port
+        runner, port = await serve_probes(port, lambda: None, self.missing, self.metrics.registry)
+        log.info("probes on port %s", port)
+        try:
+            yield
+        finally:
+            await runner.cleanup()
 
     async def run(self) -> int:
         """Until SIGTERM; the exit code."""
-        server = self.settings.server
-        runner, port = await serve_probes(server.probe_port, lambda: None, self.missing, self.metrics.registry)
-        log.info("probes on port %s", port)
+        async with self._answering():
+            return await self._run()
+
+    async def _run(self) -> int:
+        keeper = self._keeper()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
-        tasks = [asyncio.create_task(work) for work in (self._keep(), self._lame_duck(), self._serve())]
+        tasks = [asyncio.create_task(work) for work in (self._keep(keeper), self._lame_duck(), self._serve())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             while tasks[1] in done and tasks[2] not in done:
@@ -116,15 +174,17 @@ class Server:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await runner.cleanup()
+            await keeper.close()
             self.engine.close()
             await self.kube.close()
         return 0
 
-    async def _keep(self) -> None:
+    async def _keep(self, keeper: UseKeeper) -> None:
         """Open the token, then keep the read model in step, for ever."""
         await self.engine.run()
-        await self.stream.run(lambda: self.engine().domain)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(keeper.run())
+            group.create_task(self.stream.run(lambda: self.engine().domain))
 
     async def _lame_duck(self) -> None:
         """After SIGTERM: unready at once, and still serving until the Service has heard of it."""
@@ -135,7 +195,7 @@ class Server:
 
     async def _serve(self) -> None:
         """From the first whole read model to the end of the drain."""
-        server, synced = self.settings.server, asyncio.create_task(self.stream.watch.synced.wait())
+        server, synced = self.settings.server, asyncio.create_task(self._synced())
         stopped = asyncio.create_task(self.stop.wait())
         await asyncio.wait({synced, stopped}, return_when=asyncio.FIRST_COMPLETED)
         synced.cancel()
@@ -145,21 +205,38 @@ class Server:
         freeze_memory()
         listen = Listen(
             host="",
-            port=server.port,
-            reuse_port=server.workers > 1,
+            port=server.port if self.post is None else self.post.port,
+            reuse_port=self.post is not None,
             tls=Tls(certificate=server.tls_cert, key=server.tls_key),
             grace=server.drain,
         )
-        await serve(make_door(self.house()), listen, self.stop, lambda port: log.info("serving on port %s", port))
+        await serve(make_door(self.house()), listen, self.stop, self._listens)
+        if self.desk is not None:
+            await self.desk.close()
+
+    async def _synced(self) -> None:
+        await self.stream.watch.synced.wait()
+        if self.desk is not None:
+            await self.desk.caught_up()
+
+    def _listens(self, port: int) -> None:
+        self.listening = True
+        log.info("serving on port %s", port)
 
 
-async def _main(settings: Settings) -> int:
+def replica_name() -> str:
+    """Of this process, among all that serve."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+async def serve_until_stopped(settings: Settings, post: Post | None = None) -> int:
+    """One worker; the exit code."""
     kube = await connect(settings.cluster.kubeconfig, "server")
-    await _first_answer(kube)
-    return await Server(settings, kube).run()
+    await first_answer(kube)
+    return await Server(settings, kube, post).run()
 
 
-async def _first_answer(kube: Kube) -> None:
+async def first_answer(kube: Kube) -> None:
     """The API server's time must be known before anything is judged by it."""
     while True:
         try:
@@ -169,12 +246,3 @@ async def _first_answer(kube: Kube) -> None:
             await asyncio.sleep(_RETRY_SECONDS)
         else:
             return
-
-
-def run_server(settings: Settings) -> int:
-    """The command."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    raise_file_limit()
-    memory = look()
-    log.log(logging.INFO if memory.safe else logging.WARNING, "memory: %s", memory)
-    return run_loop(_main(settings))

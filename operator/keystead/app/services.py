@@ -155,7 +155,7 @@ class AppServices(HsmServices):
 
     def run_server(self) -> int:
         """Until SIGTERM; the exit code."""
-        from keystead.app.server import run_server
+        from keystead.app.servers import run_server
 
         return run_server(self._all)
 

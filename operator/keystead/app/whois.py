@@ -79,14 +79,21 @@ class Recogniser:
         self._accounts = accounts
 
     async def identify(self, token: str) -> WebIdentity:
-        """For AssumeRoleWithWebIdentity."""
-        return await self._facts.token(token)
+        """For AssumeRoleWithWebIdentity.
+
+        The API server answers a TokenReview from a cache of its own, of 10 s: the account itself must be there, too, or a token
+        would outlive it for as long as both caches together.
+        """
+        who = await self._facts.token(token)
+        if await self._facts.service_account(who.namespace, who.service_account) != who.uid:
+            raise IdentityTokenError("the ServiceAccount of this token is gone")
+        return who
 
     async def recognise(self, token: str) -> tuple[Caller, str]:
         """For calls with a Bearer token."""
         bearer = await self._facts.bearer(token)
         if bearer.name:
-            who = await self._facts.token(token)
+            who = await self.identify(token)
             return service_account_caller(who.account, who.namespace, who.service_account, uid=who.uid), who.namespace_uid
         uid = await self._facts.namespace(RECORDS_NAMESPACE)
         if uid is None:

@@ -34,6 +34,8 @@ from keystead.server.siblings import ask, socket_of
 log = logging.getLogger(__name__)
 _SPAWN: Final = multiprocessing.get_context("spawn")
 READY: Final = b"ready"
+HSM: Final = b"hsm:"
+"""How a reason begins that the token is not open."""
 STATE: Final = "state"
 METRICS: Final = "metrics"
 _ASK_SECONDS: Final = 2.0
@@ -110,14 +112,20 @@ class _Slot:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Keeps a worker at each post. `main(post, argument)` runs in the worker; `grace`: seconds that they have to end."""
+    """Keeps a worker at each post. `main(post, argument)` runs in the worker.
+
+    grace     seconds that they have to end
+    stagger   the first one opens the token alone: a wrong PIN must be tried once, not once a worker
+    """
 
     main: Main
     argument: Any = field(repr=False)
     posts: tuple[Post, ...]
     grace: float
+    stagger: bool = False
     all_ready: asyncio.Event = field(default_factory=asyncio.Event)
     _slots: list[_Slot] = field(default_factory=list)
+    _opened: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -163,6 +171,8 @@ class Supervisor:
     async def _keep(self, slot: _Slot) -> None:
         """Worker after worker."""
         clock = asyncio.get_running_loop().time
+        if self.stagger and slot.post.index > 0:
+            await self._opened.wait()
         while True:
             began = clock()
             reports = self._start(slot)
@@ -204,7 +214,11 @@ class Supervisor:
             said = await _asked(slot.post, STATE)
             if said:
                 answered = clock()
+                if said == READY and slot.missing is not None:
+                    log.info("worker %d is ready", slot.post.index)
                 slot.missing = None if said == READY else said.decode()
+                if not said.startswith(HSM):
+                    self._opened.set()
                 slot.was_ready = slot.was_ready or slot.missing is None
             elif answered is not None:
                 slot.missing = "it does not answer"

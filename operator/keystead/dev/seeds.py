@@ -147,18 +147,18 @@ def _material(field_name: str, spec: KeySpec, given: object) -> bytes:
 
 
 def _check_unique(documents: list[SeedDocument]) -> None:
-    for claim, words in (("name", "has this kind, namespace and name, too"), ("seed.keyId", "claims this key id, too")):
-        first: dict[object, str] = {}
-        for document, value in _claims(documents, claim):
-            if value in first:
-                field_name = f"metadata.{claim}" if claim == "name" else claim
-                raise InvalidSpecError(f"{document.where}: {field_name}", f"{value}: {first[value]}, {words}; keep one")
-            first[value] = document.where
-
-
-def _claims(documents: list[SeedDocument], claim: str) -> Iterator[tuple[SeedDocument, object]]:
+    first: dict[tuple[str, str], str] = {}
     for document in documents:
-        if claim == "name":
-            yield document, document.ref
-        elif document.seed is not None and document.seed.key_id is not None:
-            yield document, document.seed.key_id
+        for claim in _claims(document):
+            if claim in first:
+                raise InvalidSpecError(f"{document.where}: {claim[0]}", f"{claim[1]} is in {first[claim]}, too: keep one")
+            first[claim] = document.where
+
+
+def _claims(document: SeedDocument) -> Iterator[tuple[str, str]]:
+    """(field, value) that no other document may have."""
+    yield "metadata.name", str(document.ref)
+    if document.seed is not None and document.seed.key_id is not None:
+        yield "seed.keyId", document.seed.key_id
+    if document.ref.kind is Kind.ALIAS:
+        yield "spec.aliasName", f"{document.manifest['spec'].get('aliasName')} of namespace {document.ref.namespace}"

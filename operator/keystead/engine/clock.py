@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+_LENGTH = len("2026-11-26T08:00:00")
 
 
 def format_time(moment: datetime) -> str:
     """Text of an aware datetime; fractions of a second are cut."""
-    return moment.astimezone(UTC).strftime(_FORMAT)
+    return moment.astimezone(UTC).isoformat()[:_LENGTH] + "Z"
 
 
 def parse_time(text: str) -> datetime:
     """The aware datetime of such a text. ValueError for any other form."""
-    moment = datetime.strptime(text, _FORMAT).replace(tzinfo=UTC)
-    if format_time(moment) != text:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or format_time(moment) != text:
         raise ValueError("not a time of the form 2026-11-26T08:00:00Z")
     return moment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -12,6 +12,7 @@ from keystead.engine.clock import parse_time
 from keystead.engine.keyspec import row
 from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import KeyRecord
+from keystead.engine.values import value
 from keystead.operations.effects import Running
 from keystead.operations.faults import operation
 from keystead.operations.pipeline import admit, arn_of
@@ -54,7 +55,7 @@ def algorithms_of(record: KeyRecord) -> Algorithms:
             return Algorithms(agreement=known.agreement)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class KeyMetadata:
     """AWS KeyMetadata, as far as our keys go. Empty lists and None are left out of the answer."""
 
@@ -79,7 +80,7 @@ class KeyMetadata:
     current_key_material_id: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DescribeKeyRequest:
     """AWS DescribeKeyRequest."""
 
@@ -87,7 +88,7 @@ class DescribeKeyRequest:
     grant_tokens: tuple[str, ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class DescribeKeyResponse:
     """AWS DescribeKeyResponse."""
 

@@ -109,8 +109,10 @@ def check_usage(rule: Rule, record: KeyRecord) -> None:
 def check_algorithm(record: KeyRecord, algorithm: Algorithm) -> None:
     """InvalidKeyUsageException unless the spec has this algorithm."""
     known = row(record.spec)
-    if not any(algorithm in group for group in (known.encryption, known.signing, known.macs, known.agreement)):
-        raise refusals.wrong_algorithm(algorithm.value, record.spec)
+    for group in (known.encryption, known.signing, known.macs, known.agreement):
+        if algorithm in group:
+            return
+    raise refusals.wrong_algorithm(algorithm.value, record.spec)
 
 
 def resolve(world: World, caller: Caller, action: Action, key_id: str) -> Running[KeyRecord]:
@@ -119,17 +121,16 @@ def resolve(world: World, caller: Caller, action: Action, key_id: str) -> Runnin
     A name of the own account that the read model does not have is waited for.
     """
     account, resource = _parts(world, caller, key_id)
-    if account == caller.account and _misses(world, account, resource):
-        yield Await(lambda: not _misses(world, account, resource), caller.principal)
-    try:
-        record = _find(world, account, resource)
-    except KmsError:
-        if account == caller.account:
-            raise
-        raise refusals.foreign(caller, action) from None
-    if not _has_its_namespace(world, record):
+    found = _find(world, account, resource)
+    if isinstance(found, KmsError) and account == caller.account:
+        if _misses(world, account, resource):
+            yield Await(lambda: not _misses(world, account, resource), caller.principal)
+            found = _find(world, account, resource)
+        if isinstance(found, KmsError):
+            raise found
+    if isinstance(found, KmsError) or not _has_its_namespace(world, found):
         raise refusals.foreign(caller, action)
-    return record
+    return found
 
 
 def await_grants(world: World, caller: Caller, tokens: Sequence[str]) -> Running[None]:
@@ -180,23 +181,24 @@ def _parts(world: World, caller: Caller, key_id: str) -> tuple[str, str]:
     return arn.account, arn.resource
 
 
-def _find(world: World, account: str, resource: str) -> KeyRecord:
+def _find(world: World, account: str, resource: str) -> KeyRecord | KmsError:
+    """The record, or what its caller's own account is told."""
     if resource.startswith("alias/"):
         alias = world.keys.alias(account, world.region, resource)
         # An alias of a namespace that was made again is not the new tenant's.
         if alias is None or world.keys.namespace_uid(alias.namespace) != alias.namespace_uid:
-            raise refusals.unknown_alias(world.region, account, resource)
+            return refusals.unknown_alias(world.region, account, resource)
         return _by_id(world, account, alias.key_id)
     return _by_id(world, account, resource[4:])
 
 
-def _by_id(world: World, account: str, key_id: str) -> KeyRecord:
+def _by_id(world: World, account: str, key_id: str) -> KeyRecord | KmsError:
     if key_id_form(key_id) is None:
-        raise refusals.malformed_key_id(key_id)
+        return refusals.malformed_key_id(key_id)
     record = world.keys.by_id(key_id_bytes(key_id))
     # The other text form of the same 16 bytes names no key.
     if record is None or record.account != account or record.key_id != key_id or not _is_here(world, record):
-        raise refusals.unknown_key(world.region, account, key_id)
+        return refusals.unknown_key(world.region, account, key_id)
     return record
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from keystead.engine.ports import Capabilities, Domain, FastLane
 from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord
+from keystead.engine.values import value
 
 
 class Keys(Protocol):
@@ -52,7 +53,7 @@ class Catalogue(Keys, Protocol):
         """The last cryptographic use of a key that is known, merged over all replicas (5 minutes' accuracy)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LastUse:
     """AWS KeyLastUsageData: of a successful cryptographic call. `event_id` is the CloudTrail event's."""
 
@@ -70,7 +71,7 @@ class Call:
     invocation_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class World:
     """`entropy` answers fresh random bytes; `now` is the moment of the call; `tracking_since`: from when uses were counted."""
 
@@ -85,7 +86,7 @@ class World:
     tracking_since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ControlWorld(World):
     """The World of an operation that lists or changes."""
 

@@ -15,7 +15,6 @@ An empty list never means allow. Decisions carry a reason for people and logs; p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -23,13 +22,14 @@ from msgspec import UNSET
 
 from keystead.engine.clock import format_time
 from keystead.engine.record import GrantRecord, KeyRecord
+from keystead.engine.values import value
 from keystead.policy.actions import ACTIONS, Action
 from keystead.policy.caller import Caller, CallerKind
 from keystead.policy.grants import GrantQuestion, allows
 from keystead.policy.review import SubjectAccessReview, service_account_groups, service_account_user
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Question:
     """May `caller` do `action` with `key`? `context` is the request's encryption context (empty: none)."""
 
@@ -41,7 +41,7 @@ class Question:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """The answer, and why."""
 
@@ -49,7 +49,7 @@ class Decision:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NeedReview:
     """RBAC decides: ask, and only an explicit yes allows."""
 

@@ -116,17 +116,19 @@ class Identities:
         return self._of(session, signed)
 
     def _root(self, signed: Signed, static: StaticKey) -> Identity:
-        region = _checked(signed.scope.region)
+        region = signed.scope.region
         made = self._made.get((signed.access_key_id, region))
         if made is None:
+            _check_region(region)
             caller = root_caller(static.account, static.namespace)
             made = self._keep(Identity(caller, region, static.namespace_uid, signed.access_key_id))
         return made
 
     def _of(self, session: Session, signed: Signed) -> Identity:
-        region = _checked(signed.scope.region)
+        region = signed.scope.region
         made = self._made.get((session.access_key_id, region))
         if made is None:
+            _check_region(region)
             caller = service_account_caller(
                 session.account, session.namespace, session.service_account, uid=session.uid, session=session.session_name
             )
@@ -152,10 +154,9 @@ async def _by_token(asked: Asked, token: str, recognise: Recognise, region: str)
     return Identity(caller, region, namespace_uid)
 
 
-def _checked(region: str) -> str:
+def _check_region(region: str) -> None:
     if not _REGION.match(region):
         raise InvalidRequestSignatureError("Credential should be scoped to a valid region.")
-    return region
 
 
 def _bearer(asked: Asked) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
+
+from keystead.engine.values import value
 
 AWS_JSON = b"application/x-amz-json-1.1"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Asked:
     """A whole request.
 
@@ -28,7 +30,7 @@ class Asked:
     secure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """An answer. The HTTP layer adds Date, Content-Length and Connection. `close`: the connection ends with it."""
 

@@ -48,7 +48,7 @@ class Desk:
         self._server: asyncio.Server | None = None
         self._moved = asyncio.Event()
         self._floor = 0
-        self._serves = False
+        self._serves = self._ended = False
         self.version = 0
 
     def saw(self, version: int) -> None:
@@ -71,13 +71,15 @@ class Desk:
         self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=_MAX_LINE)
 
     async def close(self) -> None:
-        """This worker serves no more."""
+        """This worker serves no more. Doing it again changes nothing."""
+        self._ended = True
+        self._moved.set()
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
 
     async def _until(self, version: Callable[[], int]) -> None:
-        while self.version < version():
+        while self.version < version() and not self._ended:
             await self._moved.wait()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

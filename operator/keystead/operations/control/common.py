@@ -77,8 +77,9 @@ def create_name(world: ControlWorld, caller: Caller, operation: str, prefix: str
     """The name of what this call creates: the same for a retry of the SDK, random for a call without an invocation id."""
     if not world.call.invocation_id:
         return f"{prefix}-{world.entropy(_NAME).hex()}"
-    told = (caller.principal.encode(), operation.encode(), world.call.body_digest, world.call.invocation_id.encode())
-    return object_name(world, prefix, *told)
+    # The region: objects of all regions of an account share a namespace (dev).
+    place = (caller.principal.encode(), world.region.encode(), operation.encode())
+    return object_name(world, prefix, *place, world.call.body_digest, world.call.invocation_id.encode())
 
 
 def target_of(record: KeyRecord) -> Target:

@@ -312,7 +312,7 @@ def _claim(folder: Path) -> None:
             folder.chmod(0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise StoreError(f"{folder} cannot hold the state: {error.strerror}") from None
+        raise StoreError(f"{folder} cannot hold the state: {error.strerror}; hint: give a folder of your own with --state") from None
 
 
 def _connect(where: str) -> sqlite3.Connection:

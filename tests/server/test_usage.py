@@ -1,0 +1,61 @@
+"""The last use of keys: which calls count, for which keys, and that only a later use replaces an earlier one."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import timedelta
+from types import SimpleNamespace
+
+from tests.server.doors import NOW
+
+from keystead.operations.control.registry import CONTROL
+from keystead.operations.registry import OPERATIONS
+from keystead.operations.world import LastUse
+from keystead.server.door import new_id
+from keystead.server.usage import COUNTED, Uses
+
+ARN = "arn:aws:kms:cluster-1:111122223333:key/"
+
+
+def answer(key: str, source: str = "") -> SimpleNamespace:
+    return SimpleNamespace(key_id=ARN + key, source_key_id=ARN + source)
+
+
+def test_every_cryptographic_operation_counts_and_says_its_key() -> None:
+    """The door's answers must not fail on a response without a key id."""
+    rows = OPERATIONS | CONTROL
+    assert COUNTED <= set(rows)
+    assert all("key_id" in inspect.signature(rows[name].response).parameters for name in COUNTED)
+    assert "source_key_id" in inspect.signature(rows["ReEncrypt"].response).parameters
+
+
+def test_a_use_is_of_its_key_and_time() -> None:
+    uses = Uses(new_id)
+    uses.used("Encrypt", answer("a"), "request-1", NOW)
+    found = uses.last_use("a")
+    assert found is not None
+    assert (found.operation, found.time, found.request_id, uses.last_use("b")) == ("Encrypt", NOW, "request-1", None)
+
+
+def test_re_encrypt_uses_both_keys() -> None:
+    uses = Uses(new_id)
+    uses.used("ReEncrypt", answer("a", "b"), "r", NOW)
+    assert uses.last_use("a") == uses.last_use("b") is not None
+
+
+def test_reading_is_no_use() -> None:
+    uses = Uses(new_id)
+    for name in sorted((OPERATIONS.keys() | CONTROL.keys()) - COUNTED):
+        uses.used(name, object(), "r", NOW)
+    assert uses.last_use("a") is None
+
+
+def test_what_another_worker_knows_counts_where_it_is_later() -> None:
+    uses, hour = Uses(new_id), timedelta(hours=1)
+    uses.used("Encrypt", answer("a"), "r", NOW)
+    uses.merge("a", LastUse("Decrypt", NOW - hour, "e", "r"))
+    found = uses.last_use("a")
+    assert found is not None
+    assert found.operation == "Encrypt"
+    uses.merge("a", LastUse("Sign", NOW + hour, "e", "r"))
+    assert uses.last_use("a") == LastUse("Sign", NOW + hour, "e", "r")
