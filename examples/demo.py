@@ -1,7 +1,7 @@
 """`make demo`: the main job on a real API server and a real PKCS#11 token. Every line it shows is asserted first.
 
-It starts a control plane of its own, installs the chart, makes a domain, runs the operator as a process with the chart's ServiceAccount and
-RBAC, and leaves cluster and operator up for you. `make demo-down` ends both.
+It starts a control plane of its own, installs the chart, makes a domain, runs operator and server as processes with the chart's
+ServiceAccounts and RBAC, and leaves all of them up for you. `make demo-down` ends them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from examples import demo_life as life
+from examples.demo_serve import call_endpoint
 from rich.console import Console
 from rich.table import Table
 from tests.cluster import kinds, up
@@ -112,6 +113,7 @@ def run() -> int:
     demo.step("let a grant expire", lambda: life.expire_grant(demo, opened["blob"]))
     demo.step("hold a key", lambda: life.hold(demo, opened["blob"]))
     demo.step("schedule a deletion and cancel it", lambda: life.schedule_and_cancel(demo))
+    demo.step("call the AWS endpoint with boto3, as a ServiceAccount", lambda: call_endpoint(demo, STATE / "server.pid"))
     demo.step("delete the key object", lambda: delete_key(demo, opened))
     demo.step("apply it again", lambda: bring_back(demo, opened))
     show_table(demo)
@@ -266,7 +268,7 @@ def show_table(demo: Demo) -> None:
     for title, found, seconds in demo.rows:
         table.add_row(title, found, f"{seconds:.1f}")
     console.print(table)
-    console.print("The cluster and the operator stay up. Point kubectl at them:", markup=False)
+    console.print("Cluster, operator and server stay up. Point kubectl at them:", markup=False)
     binary = demo.cluster.binaries["kubectl"].parent
     print(f"  export KUBECONFIG={demo.cluster.kubeconfig} PATH={binary}:$PATH")
     print("  kubectl get kms -A")
@@ -281,11 +283,11 @@ def _folder(name: str) -> Path:
 
 
 def down() -> None:
-    """End operator and cluster of an earlier run, and remove what they left."""
-    pid = STATE / "operator.pid"
-    if pid.exists():
-        _stop(int(pid.read_text()))
-        pid.unlink()
+    """End server, operator and cluster of an earlier run, and remove what they left."""
+    for pid in (STATE / "server.pid", STATE / "operator.pid"):
+        if pid.exists():
+            _stop(int(pid.read_text()))
+            pid.unlink()
     plane = load(STATE / "cluster")
     if plane is not None:
         plane.stop()
@@ -297,14 +299,14 @@ def down() -> None:
 
 
 def _stop(pid: int) -> None:
-    """SIGTERM by pid, then SIGKILL; only a process that is an operator."""
+    """SIGTERM by pid, then SIGKILL; only a process that is ours."""
     command = Path(f"/proc/{pid}/cmdline")
     if not command.exists() or b"keystead" not in command.read_bytes():
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
         os.kill(pid, number)
         try:
-            wait_for("the operator gone", lambda: not command.exists() or not command.read_bytes(), seconds=10)
+            wait_for("the process gone", lambda: not command.exists() or not command.read_bytes(), seconds=10)
         except AssertionError:
             continue
         return

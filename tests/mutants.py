@@ -31,6 +31,7 @@ class Mutant:
 
 
 ENGINE = "operator/keystead/engine"
+SERVER = "operator/keystead/server"
 MUTANTS = (
     Mutant(
         "seal not verified",
@@ -535,6 +536,112 @@ MUTANTS = (
         "if name.value in seen:",
         "if False:",
         ("tests/dev/test_seeds.py",),
+    ),
+    Mutant(
+        "a payload hash that was sent is not compared",
+        f"{SERVER}/sigv4.py",
+        "if sent is not None and sent != payload_hash.encode():",
+        "if False:",
+        ("tests/server/test_sigv4.py",),
+    ),
+    Mutant(
+        "credentials of another service sign",
+        f"{SERVER}/sigv4.py",
+        "if scope.service != self._service:",
+        "if False:",
+        ("tests/server/test_sigv4.py",),
+    ),
+    Mutant(
+        "a session token's seal is not compared",
+        f"{SERVER}/credentials.py",
+        "if not hmac.compare_digest(mac, _seal(domain, body)):",
+        "if False:",
+        ("tests/server/test_credentials.py",),
+    ),
+    Mutant(
+        "the secret access key stands in the session token",
+        f"{SERVER}/credentials.py",
+        'Label.CREDENTIAL, b"secret", body)',
+        'Label.CREDENTIAL, b"seal", body)',
+        ("tests/server/test_credentials.py",),
+    ),
+    Mutant(
+        "the body is read before the signature holds",
+        f"{SERVER}/door.py",
+        "            identity = self._parts.authenticator.authenticate(asked, self._parts.now())\n",
+        "            self._parts.wire.decode(operation, asked.body)\n"
+        "            identity = self._parts.authenticator.authenticate(asked, self._parts.now())\n",
+        ("tests/server/test_door.py",),
+    ),
+    Mutant(
+        "a read model that is behind is believed",
+        f"{SERVER}/door.py",
+        "        if stale is not None:",
+        "        if False:",
+        ("tests/server/test_door.py",),
+    ),
+    Mutant(
+        "one caller waits without bound",
+        f"{SERVER}/driver.py",
+        "if self.waiters[by] >= MAX_WAITERS:",
+        "if False:",
+        ("tests/server/test_driver.py",),
+    ),
+    Mutant(
+        "a narrowing change does not wait for the siblings",
+        f"{SERVER}/driver.py",
+        "if change.narrows and not await self.siblings.confirm(SIBLING_SECONDS):",
+        "if False:",
+        ("tests/server/test_driver.py",),
+    ),
+    Mutant(
+        "a no lives as long as a yes",
+        f"{SERVER}/factcache.py",
+        "fact is not None and now < fact.at + NO_SECONDS",
+        "fact is not None and now < fact.at + YES_SECONDS",
+        ("tests/server/test_facts.py",),
+    ),
+    Mutant(
+        "a foreign key's refusal names the key",
+        "operator/keystead/operations/refusals.py",
+        "on this resource because {_FOREIGN}",
+        "on a resource of another account because {_FOREIGN}",
+        ("tests/operations/test_pipeline.py", "-k", "not token and another_tenants"),
+    ),
+    Mutant(
+        "a Recipient is ignored",
+        "operator/keystead/operations/validate.py",
+        "    if recipient is not None:",
+        "    if False:",
+        ("tests/operations/test_encryption.py", "-k", "recipient"),
+    ),
+    Mutant(
+        "a member that the operation does not know is ignored",
+        f"{SERVER}/decode.py",
+        '                raise SerializationError("The request has a member that the operation does not know.")',
+        "                continue",
+        ("tests/server/test_bad_json.py",),
+    ),
+    Mutant(
+        "a web page resets",
+        "operator/keystead/dev/exposure.py",
+        'sent.get(_HEADER) == b"yes" and b"origin" not in sent and ',
+        "",
+        ("tests/dev/test_exposure.py",),
+    ),
+    Mutant(
+        "a random key is enough beyond this machine",
+        "operator/keystead/cli/dev.py",
+        "    if not request.access_keys:",
+        "    if False:",
+        ("tests/cli/test_dev.py",),
+    ),
+    Mutant(
+        "a write changes the object that has the name now",
+        "operator/keystead/store/writes.py",
+        '    if target.uid and found["metadata"]["uid"] != target.uid:',
+        "    if False:",
+        ("tests/store/test_kube_writer_fences.py",),
     ),
 )
 

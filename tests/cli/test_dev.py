@@ -10,7 +10,8 @@ import pytest
 from keystead.cli.main import run
 from keystead.cli.services import AccessKey, DevRequest
 
-KEY = "AKIA0000000000000001:s3cret-s3cret"
+ID = "AKIA0000000000000001"
+KEY = f"{ID}:s3cret-s3cret"
 SECRET = "s3cret-s3cret"
 EXPOSED = ("--listen", "0.0.0.0:4566")
 
@@ -71,7 +72,9 @@ def test_this_machines_own_addresses_ask_for_nothing(host: str) -> None:
     assert request("--listen", f"{host}:0").access_keys == ()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.168.1.5", "box", "127.1", "localhost.evil.example", "[fe80::1]", "[::ffff:10.0.0.1]"])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "[::]", "192.168.1.5", "box", "127.1", "localhost.evil.example", "[fe80::1]", "[::ffff:10.0.0.1]"]
+)
 def test_beyond_this_machine_a_key_must_be_given(capsys: pytest.CaptureFixture[str], tmp_path: Path, host: str) -> None:
     assert "--access-key-file" in refusal(capsys, "--listen", f"{host}:0", *tls(tmp_path))
     assert "--access-key-file" in refusal(capsys, "--listen", f"{host}:0", "--insecure")
@@ -111,11 +114,20 @@ def test_access_keys_have_their_account_or_the_common_one() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        SECRET, "AKIA0000000000000001", "AKIA0000000000000001:", "AKIA0000000000000001:short", f"AKIA:{SECRET}", f"AKIA000000000000000-:{SECRET}",
-        f"{KEY}:", f"{KEY}:1234", f"AKIA0000000000000001:s3cret-x:{SECRET}", f"AKIA0000000000000001:{SECRET}é", f"AKIA0000000000000001:{SECRET}\n",
-        f"AKIA0000000000000001:{SECRET * 10}",
+        SECRET,
+        ID,
+        f"{ID}:",
+        f"{ID}:short",
+        f"AKIA:{SECRET}",
+        f"AKIA000000000000000-:{SECRET}",
+        f"{KEY}:",
+        f"{KEY}:1234",
+        f"{ID}:s3cret-x:{SECRET}",
+        f"{ID}:{SECRET}é",
+        f"{ID}:{SECRET}\n",
+        f"{ID}:{SECRET * 10}",
     ],
-)  # fmt: skip
+)
 def test_an_access_key_of_another_form_is_refused_and_not_shown(capsys: pytest.CaptureFixture[str], text: str) -> None:
     said = refusal(capsys, "--access-key", text)
     assert "--access-key" in said

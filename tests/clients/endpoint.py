@@ -48,7 +48,12 @@ def certificates(folder: Path) -> Certificates:
 
 
 class Endpoint:
-    """A running `keystead dev`. `options`: where it keeps its state. `access_keys`: (id, secret, account), where it is told which."""
+    """A running `keystead dev`.
+
+    options      where it keeps its state
+    access_keys  (id, secret, account), where it is told which
+    program      what is run in place of `keystead`
+    """
 
     def __init__(
         self,
@@ -58,12 +63,13 @@ class Endpoint:
         jwks: Path | None = None,
         options: Sequence[str] = ("--memory",),
         access_keys: Sequence[tuple[str, str, str]] = (),
+        program: Sequence[str] = (str(PROGRAM),),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._tls = tls
         self._log = folder / "keystead.log"
         self._known = {"AWS_SECRET_ACCESS_KEY": access_keys[0][1]} if access_keys else {}
-        command = [str(PROGRAM), "dev", "--listen", "127.0.0.1:0", *options]
+        command = [*program, "dev", "--listen", "127.0.0.1:0", *options]
         for access_key in access_keys:
             command += ["--access-key", ":".join(access_key)]
         if tls is not None:

@@ -6,12 +6,18 @@ import random
 import shutil
 import stat
 import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from tests.clients.endpoint import PROGRAM, Endpoint
 
 from keystead.app.devtoken import ensure_token
@@ -22,9 +28,19 @@ from keystead.store.sqlite import database
 START_SECONDS = 30.0
 
 
-def dev(folder: Path, state: Path, *options: str) -> Endpoint:
-    """A running one."""
-    return Endpoint(folder, options=("--state", str(state), *options))
+@contextmanager
+def running_dev(folder: Path, **how: Any) -> Iterator[Endpoint]:
+    """A running one, ended whatever happens."""
+    running = Endpoint(folder, **how)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def dev(folder: Path, state: Path, *options: str) -> AbstractContextManager[Endpoint]:
+    """One on a folder."""
+    return running_dev(folder, options=("--state", str(state), *options))
 
 
 def refused(*options: str) -> str:
@@ -68,12 +84,11 @@ def opens(running: Endpoint, blob: bytes) -> bool:
 @pytest.mark.token
 def test_what_was_written_is_there_after_kill_9_and_for_this_user_only(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    running = dev(tmp_path, state)
-    blob = works(running)
-    running.kill()
-    running = dev(tmp_path, state)
-    assert opens(running, blob)
-    running.stop()
+    with dev(tmp_path, state) as running:
+        blob = works(running)
+        running.kill()
+    with dev(tmp_path, state) as running:
+        assert opens(running, blob)
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     for path in (state / "keystead.db", *(state / "hsm").rglob("*")):
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
@@ -84,96 +99,106 @@ def test_what_was_written_is_there_after_kill_9_and_for_this_user_only(tmp_path:
 def test_a_first_start_that_was_killed_leaves_a_folder_that_starts_whole(tmp_path: Path, seed: int) -> None:
     """At a random moment of the ceremony, of the database's first writes, of the first open of the token."""
     state, command = tmp_path / "state", (PROGRAM, "dev", "--listen", "127.0.0.1:0", "--state", str(tmp_path / "state"))
-    moment = random.Random(seed).uniform(0.3, 1.3)  # noqa: S311 - a moment, no secret
+    moment = random.Random(seed).uniform(0.3, 1.3)
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         child.wait(moment)
     except subprocess.TimeoutExpired:
         child.kill()
     child.wait()
-    running = dev(tmp_path, state)
-    blob = works(running)
-    running.stop()
-    running = dev(tmp_path, state)
-    assert opens(running, blob)
-    running.stop()
+    with dev(tmp_path, state) as running:
+        blob = works(running)
+    with dev(tmp_path, state) as running:
+        assert opens(running, blob)
     assert not list(state.glob("hsm.tmp-*"))
 
 
 @pytest.mark.token
 def test_a_folder_has_one_keystead_dev(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    running = dev(tmp_path, state)
-    said = refused("--state", str(state))
-    assert f"another keystead dev uses {state}" in said
-    assert "--state" in said
-    blob = works(running)  # the second one has done the first no harm
-    assert opens(running, blob)
-    running.stop()
+    with dev(tmp_path, state) as running:
+        said = refused("--state", str(state))
+        assert f"another keystead dev uses {state}" in said
+        assert "--state" in said
+        blob = works(running)  # the second one has done the first no harm
+        assert opens(running, blob)
 
 
 @pytest.mark.token
 def test_token_and_records_of_different_folders_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for state in (first, second):
-        running = dev(tmp_path, state)
-        blob = works(running)
-        running.stop()
+        with dev(tmp_path, state) as running:
+            blob = works(running)
     (second / "hsm").rename(tmp_path / "hsm")
     assert "put its folder hsm back" in refused("--state", str(second))
     shutil.copytree(first / "hsm", second / "hsm")
     assert "do not belong together" in refused("--state", str(second))
     shutil.rmtree(second / "hsm")
     (tmp_path / "hsm").rename(second / "hsm")
-    running = dev(tmp_path, second)
-    assert opens(running, blob)
-    running.stop()
+    with dev(tmp_path, second) as running:
+        assert opens(running, blob)
 
 
 @pytest.mark.token
-def test_memory_leaves_nothing_behind_when_it_is_ended(tmp_path: Path) -> None:
-    places = (Path("/dev/shm"), Path("/tmp"))  # noqa: S108 - looked at only
-    running = Endpoint(tmp_path / "x")
-    mine = {path for place in places if place.exists() for path in place.glob("keystead-dev-*") if _uses(path, running.pid)}
-    assert len(mine) == 1
-    works(running)
-    running.stop()
-    assert not any(path.exists() for path in mine)
+def test_memory_leaves_nothing_behind_not_even_kill_9_for_longer_than_the_next_start(tmp_path: Path) -> None:
+    with running_dev(tmp_path / "x") as killed:
+        works(killed)
+        (left,) = _in_memory(killed.pid)
+        killed.kill()
     assert {path.name for path in (tmp_path / "x").iterdir()} == {"keystead.log"}
+    with running_dev(tmp_path / "y") as first, running_dev(tmp_path / "z") as second:
+        assert not left.exists()
+        mine = [*_in_memory(first.pid), *_in_memory(second.pid)]
+        assert len(mine) == 2  # the second has left the first alone
+        works(first)
+    assert not any(path.exists() for path in mine)
 
 
-def _uses(folder: Path, pid: int) -> bool:
-    """Whether the process works on this token: SOFTHSM2_CONF is in no environment of a process that set it itself, open files are."""
-    return any(str(folder) in link for link in map(_target, Path(f"/proc/{pid}/fd").iterdir())) or str(folder) in _maps(pid)
-
-
-def _target(link: Path) -> str:
-    try:
-        return str(link.readlink())
-    except OSError:
-        return ""
-
-
-def _maps(pid: int) -> str:
-    return Path(f"/proc/{pid}/maps").read_text()
+def _in_memory(pid: int) -> list[Path]:
+    places = (Path("/dev/shm"), Path(tempfile.gettempdir()))
+    return [path for place in places if place.exists() for path in place.glob(f"keystead-dev-{pid}-*")]
 
 
 @pytest.mark.token
 def test_secrets_stand_in_no_log(tmp_path: Path) -> None:
     key = ("AKIA0000000000000001", "s3cret-of-the-tests", "111122223333")
-    running = Endpoint(tmp_path, access_keys=[key])
-    works(running)
-    running.stop()
+    with running_dev(tmp_path, access_keys=[key]) as running:
+        works(running)
     assert key[1] not in running.output
 
 
 @pytest.mark.token
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
-    running = Endpoint(tmp_path)
-    said = refused("--memory", "--listen", running.url.removeprefix("http://"))
-    running.stop()
+    with running_dev(tmp_path) as running:
+        said = refused("--memory", "--listen", running.url.removeprefix("http://"))
     assert "--listen" in said
     assert "in use" in said.lower()
+
+
+@pytest.mark.token
+def test_a_reset_leaves_an_empty_place_and_only_for_who_may_ask(tmp_path: Path) -> None:
+    with running_dev(tmp_path, options=("--memory", "--allow-reset")) as running:
+        blob = works(running)
+        for headers in ({}, {"X-Keystead-Reset": "yes", "Origin": "http://127.0.0.1"}, {"X-Keystead-Reset": "yes", "Host": "evil.example"}):
+            assert _reset(running, headers) == 403
+        assert opens(running, blob)
+        assert _reset(running, {"X-Keystead-Reset": "yes"}) == 200
+        with pytest.raises(ClientError, match="AccessDenied"):
+            opens(running, blob)
+        assert opens(running, works(running))
+    with running_dev(tmp_path) as running:
+        assert _reset(running, {"X-Keystead-Reset": "yes"}) == 404
+
+
+def _reset(running: Endpoint, headers: dict[str, str]) -> int:
+    asked = urllib.request.Request(f"{running.url}/_keystead/reset", b"", headers)
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 @pytest.mark.token

@@ -1,4 +1,4 @@
-"""Web identity by JWKS: only a token that the issuer's own key signed, for us, now. Tokens are made by hand where PyJWT would not make them."""
+"""Web identity by JWKS: only a token that the issuer's own key signed, for us, now. PyJWT makes the good tokens; forged ones are ours."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def forged(header: dict[str, Any], key: bytes | None, **changes: Any) -> str:
 
 @pytest.mark.parametrize(("key", "algorithm", "kid"), [(RSA, "RS256", "rsa"), (EC, "ES256", "ec"), (ED, "EdDSA", "ed")])
 async def test_a_token_of_the_issuer_is_its_service_account(verifier: WebIdentity, key: Any, algorithm: str, kid: str) -> None:
-    assert await verifier.identify(token(key, algorithm, kid)) == LocalIdentity("default", "uid-d", "111122223333", "app", "sa-1", "app-0", "p-1")
+    app = LocalIdentity("default", "uid-d", "111122223333", "app", "sa-1", "app-0", "p-1")
+    assert await verifier.identify(token(key, algorithm, kid)) == app
 
 
 async def test_a_token_need_not_be_bound_to_a_pod_nor_say_more_than_its_subject(verifier: WebIdentity) -> None:
@@ -125,10 +126,10 @@ async def test_a_token_that_is_none_is_refused_and_not_quoted(verifier: WebIdent
     assert len(sent) < 3 or sent.split(".")[1] not in str(caught.value)
 
 
-@pytest.mark.parametrize("sent", [token(exp=int(NOW.timestamp())), token(exp=int((NOW - timedelta(days=1)).timestamp())), token(exp=float("nan"))])
-async def test_a_token_whose_time_is_over_is_expired(verifier: WebIdentity, sent: str) -> None:
+@pytest.mark.parametrize("ends", [int(NOW.timestamp()), int((NOW - timedelta(days=1)).timestamp()), float("nan")])
+async def test_a_token_whose_time_is_over_is_expired(verifier: WebIdentity, ends: float) -> None:
     with pytest.raises(IdentityTokenExpiredError):
-        await verifier.identify(sent)
+        await verifier.identify(token(exp=ends))
 
 
 async def test_a_flipped_bit_anywhere_is_refused(verifier: WebIdentity) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,17 +85,9 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def served_by(dev: Running, key_id: str, count: int) -> list[str]:
     """What `count` calls over as many new connections come to: "" or the name of the error."""
-
-    def call(client: Any) -> str:
-        try:
-            client.encrypt(KeyId=key_id, Plaintext=b"x")
-        except ClientError as error:
-            return str(error.response["Error"]["Code"])
-        return ""
-
     clients = [dev.client() for _ in range(count)]
     try:
-        return [call(client) for client in clients]
+        return [code_of(client.encrypt, KeyId=key_id, Plaintext=b"x") for client in clients]
     finally:
         for client in clients:
             client.close()
@@ -127,6 +121,65 @@ def test_after_the_answer_no_worker_uses_a_disabled_key(dev: Running, round_: in
         results.append(refused.value.response["Error"]["Code"])
         client.close()
     assert results == ["DisabledException"] * 100
+
+
+# Workers that look for others' writes three times a second only: what a sibling has not seen yet lasts, instead of for milliseconds.
+SLOW = """#!{python}
+import multiprocessing, sys
+from keystead.__main__ import main
+from keystead.store.sqlite.changes import ChangeFeed
+if multiprocessing.parent_process() is not None:
+    ChangeFeed.poll.__defaults__ = (0.3,)
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
+
+def test_calls_that_begin_after_the_answer_are_refused_however_late_the_siblings_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "slow"
+    program.write_text(SLOW.format(python=sys.executable))
+    program.chmod(0o700)
+    monkeypatch.setattr("tests.clients.endpoint.PROGRAM", program)
+    with running(tmp_path) as dev:
+        for _ in range(3):
+            assert late_successes(dev) == []
+
+
+def late_successes(dev: Running) -> list[float]:
+    """Calls come all the time on open connections to all workers; of those that begin after the answer to DisableKey: who succeeded."""
+    admin = dev.client()
+    key_id = admin.create_key()["KeyMetadata"]["KeyId"]
+    succeeded, refused, stop = list[float](), list[float](), threading.Event()
+
+    def load() -> None:
+        client = dev.client()
+        while not stop.is_set():
+            began = time.monotonic()
+            code = code_of(client.encrypt, KeyId=key_id, Plaintext=b"x")
+            (refused if code == "DisabledException" else succeeded).append(began)
+
+    threads = [threading.Thread(target=load) for _ in range(9)]
+    for thread in threads:
+        thread.start()
+    wait_for("load", lambda: len(succeeded) > 50)
+    admin.disable_key(KeyId=key_id)
+    answered = time.monotonic()
+    wait_for("refusals", lambda: len(refused) > 200)
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    return [began - answered for began in succeeded if began > answered]
+
+
+def code_of(call: Any, **arguments: Any) -> str:
+    """The name of the error; empty where there is none."""
+    try:
+        call(**arguments)
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return ""
 
 
 def test_after_the_answer_no_worker_honours_a_revoked_grant_or_a_deleted_alias(dev: Running) -> None:

@@ -14,7 +14,7 @@ from tests.cluster import kinds
 from tests.cluster.cluster import Cluster
 from tests.cluster.flags import Options
 from tests.docs.pages import ROOT
-from tests.golden.port import RELEASE_1, RELEASE_2
+from tests.golden.port import RELEASE_1, RELEASE_2, RELEASE_3
 
 pytestmark = pytest.mark.cluster
 
@@ -28,7 +28,7 @@ def with_crds() -> Iterator[Cluster]:
         yield cluster
 
 
-MANIFESTS = sorted([*RELEASE_1.glob("*.yaml"), *RELEASE_2.glob("*.yaml")])
+MANIFESTS = sorted([*RELEASE_1.glob("*.yaml"), *RELEASE_2.glob("*.yaml"), RELEASE_3 / "grant.yaml"])
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -37,7 +37,7 @@ from keystead.operations import OPERATIONS
 from keystead.operations.describe import DescribeKeyRequest
 from keystead.operations.effects import Await
 from keystead.operations.encryption import DecryptRequest, EncryptRequest, ReEncryptRequest
-from keystead.operations.grant_tokens import make_token
+from keystead.operations.grant_tokens import make_token, read_token
 from keystead.policy import root_caller
 from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyState
 
@@ -158,6 +158,18 @@ def test_a_bare_id_of_another_tenant_is_an_unknown_key_of_the_own_account(hsm):
     theirs = another_tenants_key(hsm)
     error = refusal(hsm, a_world(hsm, theirs), DescribeKeyRequest(key_id=theirs.key_id))
     assert error.message == f"Key '{key_arn(REGION, ACCOUNT, theirs.key_id)}' does not exist"
+
+
+def test_a_bare_id_of_another_tenant_is_waited_for_like_one_that_does_not_exist(hsm):
+    """Else the time of the refusal would tell which keys other tenants have."""
+    foreign, waits = another_tenants_key(hsm), []
+    for world in (a_world(hsm, foreign), a_world(hsm)):
+        running = OPERATIONS["DescribeKey"].function(world, an_app(), DescribeKeyRequest(key_id=foreign.key_id))
+        effect = next(running)
+        with pytest.raises(NotFoundException):
+            running.send(None)
+        waits.append(isinstance(effect, Await) and not effect.ready())
+    assert waits == [True, True]
 
 
 def test_an_arn_with_the_own_account_and_another_tenants_id_is_an_unknown_key(hsm):
@@ -315,6 +327,17 @@ def test_a_grant_token_has_1_to_8192_characters(hsm, token):
 def test_a_grant_token_that_is_none_of_ours_is_refused(hsm, token):
     request = DescribeKeyRequest(key_id=a_key(hsm).key_id, grant_tokens=(token,))
     assert refusal(hsm, a_world(hsm, a_key(hsm)), request).code == "InvalidGrantTokenException"
+
+
+def test_a_grant_token_has_one_text(hsm):
+    """Decoders are strict (format.md): no padding, no spare bits, no other alphabet."""
+    token = make_token(hsm.domain, "ab" * 32, NOW)
+    assert read_token(hsm.domain, token).grant_id == "ab" * 32
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    other = alphabet[alphabet.index(token[-1]) + 1]
+    for text in (f"{token}=", f"{token}\n", f" {token}", token[:-1] + other, token.replace("-", "+").replace("_", "/") + "A", f"{token}é"):
+        with pytest.raises(InvalidGrantTokenError):
+            read_token(hsm.domain, text)
 
 
 def test_a_grant_token_with_one_character_changed_is_refused(hsm):

@@ -11,12 +11,14 @@ from tests.protocol.harness import House, open_house
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """The process."""
+    """The process. Whatever the tests did to it, it has met no fault."""
     opened = open_house(tmp_path_factory.mktemp("protocol"))
     yield opened
     for client in opened.clients.values():
         client.close()
     opened.endpoint.stop()
+    said = opened.endpoint.output
+    assert not [line for line in said.splitlines() if " ERROR " in line or "Traceback" in line]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""`keystead dev` as these tests see it: a process behind an HTTP address, boto3 that checks nothing before it sends, and bare requests.
+"""`keystead dev` as these tests see it: a process behind an HTTP address, boto3 that checks nothing by itself, and bare requests.
 
-Called by conftest.py and the tests here. Signatures are botocore's, never ours. Keys are made once and shared wherever a test changes nothing.
+Called by conftest.py and the tests here. Signatures are botocore's, never ours. Keys are made once and shared where a test changes nothing.
 """
 
 from __future__ import annotations

@@ -1,41 +1,29 @@
 """The questions of the README's table of laptop endpoints, each asked over HTTP by boto3 with one caller's eyes: yes or no.
 
-`test_table.py` asks `keystead dev` and compares with the README. `python -m tests.protocol.table` asks moto's server of
-requirements/peers.txt too, times the start of both, and fails where the README says otherwise; it is a measurement, never part of
-`make test`. What a probe raises is a mistake of the probe: a refusal that it expects is named.
+`test_table.py` asks `keystead dev` and compares with the README, `peers.py` asks moto's server too. What a probe raises is a mistake of
+the probe: a refusal that it expects is named.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import re
-import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
-from tests.clients.build import digest, made, run
+from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from tests.clients.endpoint import Endpoint
 from tests.clients.webidentity import Issuer
 from tests.docs.pages import ROOT, table_after
-from tests.operator.harness import wait_for
-from tests.protocol.harness import USAGES, House, account, open_house, role
+from tests.protocol.harness import USAGES, House, account, role
 
 HEADING = "## On a laptop or in CI, without a cluster"
-PEERS = ROOT / "requirements/peers.txt"
-MOTO_ACCOUNT = "123456789012"  # moto's own, whatever the access key
 OTHER_REGION = "us-east-1"
-ROUNDS = 5
 
 Probe = Callable[[House], bool]
 
@@ -73,15 +61,23 @@ def a_key_policy_is_enforced(house: House) -> bool:
     """A policy that denies Encrypt to everybody and allows the rest: Encrypt is refused, GenerateDataKey is not."""
     kms, key = house.client(), fresh(house)
     everybody = {"Principal": {"AWS": "*"}, "Resource": "*"}
-    statements = [{"Effect": "Allow", "Action": "kms:*"} | everybody, {"Effect": "Deny", "Action": "kms:Encrypt"} | everybody]
-    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    statements = [
+        {"Effect": "Allow", "Action": "kms:*"} | everybody,
+        {"Effect": "Deny", "Action": "kms:Encrypt"} | everybody,
+    ]
+    kms.put_key_policy(
+        KeyId=key, PolicyName="default", Policy=json.dumps({"Version": "2012-10-17", "Statement": statements})
+    )
     encrypt = code(kms.encrypt, KeyId=key, Plaintext=b"x")
     return (encrypt, code(kms.generate_data_key, KeyId=key, KeySpec="AES_256")) == ("AccessDeniedException", "")
 
 
 def without_a_grant_a_workload_is_refused(house: House) -> bool:
     """Temporary credentials of a role that nothing allows."""
-    return code(house.client(house.workload("stranger")).encrypt, KeyId=fresh(house), Plaintext=b"x") == "AccessDeniedException"
+    return (
+        code(house.client(house.workload("stranger")).encrypt, KeyId=fresh(house), Plaintext=b"x")
+        == "AccessDeniedException"
+    )
 
 
 def a_grant_s_constraint_is_enforced(house: House) -> bool:
@@ -97,7 +93,10 @@ def a_grant_s_constraint_is_enforced(house: House) -> bool:
 
 def a_forged_grant_token_is_refused(house: House) -> bool:
     """Text that no CreateGrant gave out."""
-    return code(house.client().encrypt, KeyId=fresh(house), Plaintext=b"x", GrantTokens=["forged"]) == "InvalidGrantTokenException"
+    return (
+        code(house.client().encrypt, KeyId=fresh(house), Plaintext=b"x", GrantTokens=["forged"])
+        == "InvalidGrantTokenException"
+    )
 
 
 def dry_run_does_nothing(house: House) -> bool:
@@ -173,11 +172,15 @@ def signs(spec: str, algorithm: str) -> Probe:
     return probe
 
 
-def rsa_encrypts(house: House) -> bool:
-    """RSAES_OAEP_SHA_256: what the public key encrypted outside is decrypted."""
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+def hmac_makes_macs(house: House) -> bool:
+    """GenerateMac, and VerifyMac of it."""
+    members = {"KeyId": fresh(house, "HMAC_256"), "MacAlgorithm": "HMAC_SHA_256", "Message": b"x"}
+    kms = house.client()
+    return bool(kms.verify_mac(Mac=kms.generate_mac(**members)["Mac"], **members)["MacValid"])
 
+
+def rsa_decrypts(house: House) -> bool:
+    """RSAES_OAEP_SHA_256: what the public key encrypted outside is decrypted."""
     kms, key = house.client(), fresh(house, "RSA_2048", "ENCRYPT_DECRYPT")
     public = serialization.load_der_public_key(kms.get_public_key(KeyId=key)["PublicKey"])
     assert isinstance(public, rsa.RSAPublicKey)
@@ -232,8 +235,9 @@ PROBES: dict[str, Probe] = {
     "regions are apart": regions_are_apart,
     "each access key its own account": access_keys_have_accounts_of_their_own,
     "RSA signs": signs("RSA_2048", "RSASSA_PSS_SHA_256"),
-    "RSA decrypts": rsa_encrypts,
+    "RSA decrypts": rsa_decrypts,
     "ECC P-256 signs": signs("ECC_NIST_P256", "ECDSA_SHA_256"),
+    "HMAC makes MACs": hmac_makes_macs,
     "Ed25519 signs": signs("ECC_NIST_EDWARDS25519", "ED25519_SHA_512"),
     "import of key material": material_can_be_imported,
     "multi-Region keys": keys_can_be_multi_region,
@@ -279,108 +283,3 @@ def kept(folder: Path) -> Callable[[], House]:
         return House(Endpoint(folder, options=("--state", str(folder / "state")), access_keys=keys), Issuer(), *given)
 
     return open_one
-
-
-# From here on: the measurement of moto.
-
-
-class Moto:
-    """moto_server as a process of its own, in the shape of `Endpoint` that `House` uses."""
-
-    def __init__(self, program: Path, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._log = folder / "moto.log"
-        with self._log.open("wb") as out:
-            command = [str(program), "-H", "127.0.0.1", "-p", "0"]
-            self._process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        self.url = wait_for("moto's address", self._address)
-
-    def _address(self) -> str | None:
-        found = re.search(r"http://127\.0\.0\.1:\d+", self._log.read_text(errors="replace"))
-        return found[0] if found else None
-
-    def kill(self) -> None:
-        """kill -9."""
-        self._process.kill()
-        self._process.wait()
-
-    stop = kill
-
-
-def moto_program() -> Path:
-    """In an environment of its own out of requirements/peers.txt, in the tool cache."""
-
-    def install(folder: Path) -> None:
-        run([sys.executable, "-m", "venv", str(folder / "venv")], folder)
-        pip = [str(folder / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run([*pip, "--no-deps", "--require-hashes", "-r", str(PEERS)], folder)
-
-    if given := os.environ.get("MOTO_SERVER"):
-        return Path(given)
-    return made("peers", digest(PEERS.read_bytes(), sys.version), 40, install) / "venv/bin/moto_server"
-
-
-def moto_house(program: Path, folder: Path) -> House:
-    """moto, with two access keys."""
-    first, second = account(MOTO_ACCOUNT), account("444455556666")
-    endpoint: Any = Moto(program, folder)
-    return House(endpoint, Issuer(), first, second)
-
-
-def first_answer(open_one: Callable[[], House]) -> float:
-    """Seconds from the start of the process to its first answer to ListKeys."""
-    begun = time.monotonic()
-    house = open_one()
-    try:
-        while True:
-            with suppress(EndpointConnectionError, ConnectionClosedError):
-                house.client().list_keys()
-                return time.monotonic() - begun
-    finally:
-        house.endpoint.stop()
-
-
-def ask(house: House) -> dict[str, bool]:
-    """All probes."""
-    return {name: probe(house) for name, probe in PROBES.items()}
-
-
-def start_times(ways: Sequence[Callable[[], House]]) -> list[float]:
-    """Medians, the rounds interleaved; the first, which fills caches, is not counted."""
-    rounds = [[first_answer(way) for way in ways] for _ in range(ROUNDS + 1)][1:]
-    return [statistics.median(times) for times in zip(*rounds, strict=True)]
-
-
-def main() -> int:
-    """Measure, show, compare with the README."""
-    parser = argparse.ArgumentParser(prog="python -m tests.protocol.table")
-    parser.add_argument("--no-compare", action="store_true", help="show only")
-    compare = not parser.parse_args().no_compare
-    folder = Path(tempfile.mkdtemp(prefix="keystead-table-"))
-    program = moto_program()
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
-        houses = [open_house(folder / "ours"), moto_house(program, folder / "moto")]
-        for house in houses:
-            stack.callback(house.endpoint.stop)
-        ours, moto = (ask(house) for house in houses)
-        ours[KILLED] = survives(kept(folder / "kept"))
-        moto[KILLED] = survives(lambda: moto_house(program, folder / "moto-again"))
-        for name in ours:
-            print(f"{name:50} keystead {'yes' if ours[name] else 'no':4} moto {'yes' if moto[name] else 'no'}")
-        ours_start, moto_start = start_times([lambda: open_house(folder / "a"), lambda: moto_house(program, folder / "b")])
-    print(f"start to first answer, median of {ROUNDS}: keystead {ours_start:.2f} s, moto {moto_start:.2f} s")
-    if not compare:
-        return 0
-    wrong = [
-        f"{column}: {name}"
-        for column, found in (("Keystead", ours), ("moto", moto))
-        for name, cell in cells(column).items()
-        if name in found and says_yes(cell) != found[name]
-    ]
-    print("\n".join(["the README says otherwise:", *wrong]) if wrong else "as the README says")
-    return bool(wrong)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""DryRun wherever AWS has it: every check, DryRunOperationException, and nothing has changed. A check that fails answers as the real call."""
+"""DryRun wherever AWS has it: every check, DryRunOperationException, nothing changed. A check that fails answers as the real call does."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ def seen(house: House, key: str) -> Any:
 
 
 def test_these_are_the_operations_with_a_dry_run():
-    assert set(DRY) == set(
-        """CreateGrant Decrypt DeriveSharedSecret Encrypt GenerateDataKey GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext
-        GenerateDataKeyWithoutPlaintext GenerateMac ReEncrypt RetireGrant RevokeGrant Sign Verify VerifyMac""".split()
-    )
+    named = """CreateGrant Decrypt DeriveSharedSecret Encrypt GenerateDataKey GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext
+    GenerateDataKeyWithoutPlaintext GenerateMac ReEncrypt RetireGrant RevokeGrant Sign Verify VerifyMac"""
+    assert " ".join(DRY) == " ".join(named.split())
 
 
 @every
@@ -56,7 +55,10 @@ def test_a_dry_run_says_the_key_state(house, kms, operation):
     assert told.code == ("DryRunOperationException" if ends else "DisabledException")
 
 
-@pytest.mark.parametrize(("operation", "member"), [("Decrypt", "CiphertextBlob"), ("ReEncrypt", "CiphertextBlob"), ("Verify", "Signature"), ("VerifyMac", "Mac")])
+SENT = {"Decrypt": "CiphertextBlob", "ReEncrypt": "CiphertextBlob", "Verify": "Signature", "VerifyMac": "Mac"}
+
+
+@pytest.mark.parametrize(("operation", "member"), SENT.items())
 def test_a_dry_run_checks_what_was_sent(house, kms, operation, member):
     case = Case(house, operation)
     good = case.members[member]

@@ -8,6 +8,7 @@ import pytest
 from tests.protocol.harness import REGION, House, error_of, refused, role
 
 pytestmark = pytest.mark.token
+UNKNOWN = "01234567-89ab-4cde-8f01-23456789abcd"
 
 
 def test_a_wrong_signature_is_an_exception_and_never_valid_false(house, kms):
@@ -49,22 +50,33 @@ def test_these_answer_with_the_key_arn_and_not_with_the_id(house, kms):
     assert kms.verify_mac(KeyId=mac_id, Message=b"a", Mac=made["Mac"], MacAlgorithm="HMAC_SHA_256")["KeyId"] == mac_arn
 
 
-@pytest.mark.parametrize(
-    ("operation", "body", "text"),
-    [
-        ("CreateKey", {"KeySpec": "X"}, "1 validation error detected: Value 'X' at 'keySpec' failed to satisfy constraint: Member must satisfy enum value set: ["),
-        ("DescribeKey", {}, "1 validation error detected: Value null at 'keyId' failed to satisfy constraint: Member must not be null"),
-        ("Encrypt", {"KeyId": "x", "Plaintext": ""}, "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length greater than or equal to 1"),
-        ("ListKeys", {"Limit": 0}, "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1"),
-        ("DescribeKey", {"KeyId": ""}, "1 validation error detected: Value '' at 'keyId' failed to satisfy constraint: Member must have length greater than or equal to 1"),
-        ("CreateAlias", {"AliasName": "alias/a b", "TargetKeyId": "x"}, "1 validation error detected: Value 'alias/a b' at 'aliasName' failed to satisfy constraint: Member must satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$"),
-        ("CreateKey", {"Tags": [{"TagKey": "", "TagValue": ""}]}, "1 validation error detected: Value '' at 'tags.1.member.tagKey' failed to satisfy constraint: Member must have length greater than or equal to 1"),
-    ],
-)  # fmt: skip
-def test_validation_messages_have_the_form_of_aws(house, operation, body, text):
+ONE = "1 validation error detected: Value{} failed to satisfy constraint: Member must "
+PLACES = [
+    ("CreateKey", {"KeySpec": "X"}, " 'X' at 'keySpec'", "satisfy enum value set: ["),
+    ("DescribeKey", {}, " null at 'keyId'", "not be null"),
+    ("Encrypt", {"KeyId": "x", "Plaintext": ""}, " at 'plaintext'", "have length greater than or equal to 1"),
+    ("ListKeys", {"Limit": 0}, " '0' at 'limit'", "have value greater than or equal to 1"),
+    ("DescribeKey", {"KeyId": ""}, " '' at 'keyId'", "have length greater than or equal to 1"),
+    (
+        "CreateAlias",
+        {"AliasName": "alias/a b", "TargetKeyId": "x"},
+        " 'alias/a b' at 'aliasName'",
+        "satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$",
+    ),
+    (
+        "CreateKey",
+        {"Tags": [{"TagKey": "", "TagValue": ""}]},
+        " '' at 'tags.1.member.tagKey'",
+        "have length greater than or equal to 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("operation", "body", "place", "must"), PLACES)
+def test_validation_messages_have_the_form_of_aws(house, operation, body, place, must):
     told = error_of(house.call(operation, body))
     assert (told.status, told.code) == (400, "ValidationException")
-    assert told.message.startswith(text)
+    assert told.message.startswith(ONE.format(place) + must)
 
 
 def test_decrypt_answers_with_the_key_material_id(house, kms):
@@ -91,9 +103,9 @@ def test_a_key_id_that_is_not_the_blob_s_key_is_incorrect(house, kms):
 @pytest.mark.parametrize(
     ("key_id", "text"),
     [
-        ("01234567-89ab-4cde-8f01-23456789abcd", "Key 'arn:aws:kms:{region}:{account}:key/01234567-89ab-4cde-8f01-23456789abcd' does not exist"),
+        (UNKNOWN, f"Key 'arn:aws:kms:{{region}}:{{account}}:key/{UNKNOWN}' does not exist"),
         ("no-key-id", "Invalid keyId 'no-key-id'"),
-        ("arn:aws:kms:eu-west-3:{account}:key/01234567-89ab-4cde-8f01-23456789abcd", "Invalid arn eu-west-3"),
+        (f"arn:aws:kms:eu-west-3:{{account}}:key/{UNKNOWN}", "Invalid arn eu-west-3"),
         ("alias/no-such-alias", "Alias arn:aws:kms:{region}:{account}:alias/no-such-alias is not found."),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A key policy other than the default one is stored and not enforced yet: such a key answers AccessDenied to all but what opens it again."""
+"""A key policy other than the default one is stored, not enforced yet: such a key answers AccessDenied to all but what opens it again."""
 
 from __future__ import annotations
 

@@ -8,14 +8,13 @@ from tests.server.cases import RAW, SERVED, base
 
 pytestmark = pytest.mark.token
 # Issue 5, The protocol; DeriveSharedSecret was there already.
-EXPECTED = set(
-    """CreateKey DescribeKey ListKeys EnableKey DisableKey UpdateKeyDescription ScheduleKeyDeletion CancelKeyDeletion CreateAlias
+_NAMES = """CreateKey DescribeKey ListKeys EnableKey DisableKey UpdateKeyDescription ScheduleKeyDeletion CancelKeyDeletion CreateAlias
     UpdateAlias DeleteAlias ListAliases TagResource UntagResource ListResourceTags GetKeyPolicy PutKeyPolicy ListKeyPolicies
     EnableKeyRotation DisableKeyRotation GetKeyRotationStatus RotateKeyOnDemand ListKeyRotations CreateGrant ListGrants
     ListRetirableGrants RetireGrant RevokeGrant Encrypt Decrypt ReEncrypt GenerateDataKey GenerateDataKeyWithoutPlaintext
     GenerateDataKeyPair GenerateDataKeyPairWithoutPlaintext GenerateRandom GenerateMac VerifyMac Sign Verify GetPublicKey
-    GetKeyLastUsage DeriveSharedSecret""".split()
-)
+    GetKeyLastUsage DeriveSharedSecret"""
+EXPECTED = set(_NAMES.split())
 REASONS = {
     "ConnectCustomKeyStore": "Custom key stores",
     "CreateCustomKeyStore": "Custom key stores",

@@ -148,7 +148,9 @@ CASES = {
         lambda d: d("create_key", KeySpec="HMAC_256")
     ),
     "NotFoundException | Invalid keyId 'key_id'": lambda d: d.mac("key_id"),
-    "InvalidKeyUsageException | Algorithm HMAC_SHA_256 is incompatible with key spec HMAC_224.": lambda d: d.mac(d.key("HMAC_224", "GENERATE_VERIFY_MAC")),
+    "InvalidKeyUsageException | Algorithm HMAC_SHA_256 is incompatible with key spec HMAC_224.": (
+        lambda d: d.mac(d.key("HMAC_224", "GENERATE_VERIFY_MAC"))
+    ),
     "KMSInvalidMacException | ": lambda d: d.wrong_mac(),
     "InvalidKeyUsageException | Algorithm HMAC_SHA_512 is incompatible with key spec HMAC_256.": (
         lambda d: d.verify_mac(d.key("HMAC_256"), "HMAC_SHA_512")
@@ -189,7 +191,9 @@ CASES = {
     "performed for this key: <key-arn>": lambda d: d.rotated_out(),
     "DryRunOperationException | The request would have succeeded, but the DryRun option is set.": lambda d: d.dry(),
 }
-for _bits, _sha, _limit in [(n, s, m) for n, m1, m256 in ((2048, 214, 190), (3072, 342, 318), (4096, 470, 446)) for s, m in (("1", m1), ("256", m256))]:
+for _bits, _sha, _limit in (
+    (2048, "1", 214), (2048, "256", 190), (3072, "1", 342), (3072, "256", 318), (4096, "1", 470), (4096, "256", 446)
+):  # fmt: skip
     CASES[f"{VALIDATION}Algorithm {SHA}{_sha} and key spec RSA_{_bits} cannot encrypt data larger than {_limit} bytes."] = (
         lambda d, spec=f"RSA_{_bits}", sha=_sha, limit=_limit: d.too_much(spec, sha, limit)
     )

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from tests.clients.endpoint import Endpoint
-from tests.protocol.harness import House, account, open_house, refused, role
+from tests.clients.endpoint import PROGRAM, Endpoint
 from tests.clients.webidentity import Issuer
+from tests.protocol.harness import House, account, code_of, error_of, open_house, refused, role
 
 pytestmark = pytest.mark.token
 ROUNDS = 5
 MADE = 20
+LATER = Path(__file__).with_name("laterclock.py")
+# Longer than the life of the shortest temporary credentials, and of a grant token.
+AHEAD = timedelta(minutes=16)
 
 
 class Home:
     """One state folder, and the process that has it now."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._first, self._second, self._issuer = account("111122223333"), account("444455556666"), Issuer()
         self._jwks = self._issuer.write_jwks(folder / "jwks.json")
         self.house: House | None = None
 
-    def start(self) -> House:
+    @property
+    def state(self) -> Path:
+        """The folder."""
+        return self._folder / "state"
+
+    @property
+    def running(self) -> House:
+        """Started where it is not."""
+        return self.house or self.start()
+
+    def start(self, ahead: float = 0) -> House:
+        """`ahead`: seconds that the machine's clock is."""
         given = [(one.access_key_id, one.secret, one.id) for one in (self._first, self._second)]
-        options = ("--state", str(self._folder / "state"))
-        endpoint = Endpoint(self._folder, jwks=self._jwks, options=options, access_keys=given)
+        options = ("--state", str(self.state))
+        program = (sys.executable, str(LATER), str(ahead)) if ahead else (str(PROGRAM),)
+        endpoint = Endpoint(self._folder, jwks=self._jwks, options=options, access_keys=given, program=program)
         self.house = House(endpoint, self._issuer, self._first, self._second)
         return self.house
 
@@ -51,9 +67,10 @@ class Home:
         self.house = None
 
 
-@pytest.fixture
-def home(tmp_path):
-    made = Home(tmp_path / "home")
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """One folder for all: a start takes seconds."""
+    made = Home(tmp_path_factory.mktemp("home"))
     yield made
     made.stop()
 
@@ -75,7 +92,7 @@ def readings(kms: Any, keys: list[str]) -> list[Any]:
 
 
 def test_what_was_there_before_a_kill_is_there_after_it(home):
-    house = home.start()
+    house = home.running
     kms = house.client()
     plain_key = kms.create_key(Description="kept", Tags=[{"TagKey": "a", "TagValue": "b"}])["KeyMetadata"]["Arn"]
     blob = kms.encrypt(KeyId=plain_key, Plaintext=b"old", EncryptionContext={"a": "b"})["CiphertextBlob"]
@@ -92,7 +109,7 @@ def test_what_was_there_before_a_kill_is_there_after_it(home):
     before, listed = readings(kms, keys), all_keys(kms)
     home.kill()
 
-    house = home.start()
+    house = home.running
     kms = house.client()
     assert readings(kms, keys) == before
     assert all_keys(kms) == listed
@@ -105,6 +122,13 @@ def test_what_was_there_before_a_kill_is_there_after_it(home):
     assert refused(kms.encrypt, KeyId=disabled, Plaintext=b"x").code == "DisabledException"
     app = house.client(house.workload("app"))
     assert app.decrypt(CiphertextBlob=newer)["Plaintext"] == b"newer"
+
+
+def test_a_second_process_does_not_take_the_folder_of_a_living_one(home, tmp_path):
+    before = all_keys(home.running.client())
+    with pytest.raises(AssertionError, match="ended before it was ready"):
+        open_house(tmp_path, options=("--state", str(home.state)))
+    assert all_keys(home.running.client()) == before
 
 
 def make_until_it_ends(house: House, answered: dict[str, bytes], enough: threading.Event, limit: int) -> None:
@@ -122,18 +146,18 @@ def make_until_it_ends(house: House, answered: dict[str, bytes], enough: threadi
 
 
 def test_every_key_that_was_answered_is_there_after_five_kills_in_a_loop_of_creates(home):
+    there_before = all_keys(home.running.client())
     answered: dict[str, bytes] = {}
     for _ in range(ROUNDS):
-        house = home.start()
+        house = home.running
         enough = threading.Event()
         maker = threading.Thread(target=make_until_it_ends, args=(house, answered, enough, len(answered) + MADE))
         maker.start()
         assert enough.wait(60)
         home.kill()
         maker.join()
-    house = home.start()
-    kms = house.client()
-    listed = all_keys(kms)
+    kms = home.running.client()
+    listed = all_keys(kms) - there_before
     assert len(answered) >= ROUNDS * MADE
     assert answered.keys() <= listed
     # A create that was under way when the process was killed may have been done: one a round, and it is a whole key.
@@ -145,8 +169,23 @@ def test_every_key_that_was_answered_is_there_after_five_kills_in_a_loop_of_crea
             assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == key.encode()
 
 
-def test_a_second_process_does_not_take_the_folder_of_a_living_one(home, tmp_path):
-    house = home.start()
-    with pytest.raises(AssertionError, match="ended before it was ready"):
-        open_house(tmp_path / "second", options=("--state", str(tmp_path / "home" / "state")))
-    assert house.client().list_keys()["Keys"] == []
+def test_temporary_credentials_and_grant_tokens_end_with_their_time(home):
+    """The last test: the records of a clock that is ahead are later than the machine's time. Grants themselves stay."""
+    house = home.running
+    kms, app = house.client(), house.workload("expiring", duration=900)
+    key = house.fresh()
+    asked = {"KeyId": key, "GranteePrincipal": role(house.first, "expiring"), "Operations": ["Encrypt", "RetireGrant"]}
+    token = kms.create_grant(**asked)["GrantToken"]
+    body = {"KeyId": key, "Plaintext": "AAAA", "GrantTokens": [token]}
+    assert code_of(house.call("Encrypt", body, who=app)) == ""
+    home.kill()
+
+    house = home.start(AHEAD.total_seconds())
+    then = datetime.now(UTC) + AHEAD
+    told = error_of(house.call("Encrypt", body, who=app, moment=then))
+    assert (told.status, told.code) == (400, "ExpiredTokenException")
+    assert told.message == "The security token included in the request is expired"
+    again = house.workload("expiring")
+    assert code_of(house.call("Encrypt", {"KeyId": key, "Plaintext": "AAAA"}, who=again, moment=then)) == ""
+    assert code_of(house.call("RetireGrant", {"GrantToken": token}, who=again, moment=then)) == "InvalidGrantTokenException"
+    assert code_of(house.call("ListKeys", moment=datetime.now(UTC))) == "InvalidSignatureException"

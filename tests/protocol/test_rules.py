@@ -87,7 +87,7 @@ def test_read_your_writes_fifty_times(house, kms):
 
 def test_read_your_writes_of_tags_aliases_rotation_and_deletion(house, kms):
     one, two = house.fresh(), house.fresh()
-    for n in range(10):
+    for n in range(5):
         kms.tag_resource(KeyId=one, Tags=[{"TagKey": "n", "TagValue": str(n)}])
         assert kms.list_resource_tags(KeyId=one)["Tags"] == [{"TagKey": "n", "TagValue": str(n)}]
         kms.untag_resource(KeyId=one, TagKeys=["n"])
@@ -185,11 +185,13 @@ def seconds(call: Any, **members: Any) -> tuple[float, str]:
 
 
 def test_an_unknown_name_is_waited_for_and_one_of_another_account_or_form_is_not(house, kms):
-    assert seconds(kms.describe_key, KeyId=UNKNOWN) > (0.24, "NotFoundException")
-    assert seconds(kms.describe_key, KeyId="alias/no-such") > (0.24, "NotFoundException")
+    for key_id in (UNKNOWN, "alias/no-such"):
+        took, code = seconds(kms.describe_key, KeyId=key_id)
+        assert (took > 0.24, code) == (True, "NotFoundException")
     foreign = f"arn:aws:kms:{REGION}:{house.second.id}:key/{UNKNOWN}"
     for key_id, code in ((foreign, "AccessDeniedException"), ("no-form", "NotFoundException")):
-        took, found = seconds(kms.describe_key, KeyId=key_id)
+        # The quickest of three: the machine may be busy.
+        took, found = min(seconds(kms.describe_key, KeyId=key_id) for _ in range(3))
         assert (took < 0.24, found) == (True, code)
 
 
@@ -198,14 +200,14 @@ def of_another_key(blob: bytes, number: int) -> bytes:
     return blob[:4] + bytes(15) + bytes([number]) + blob[20:]
 
 
-def test_a_blob_of_an_unknown_key_takes_as_long_as_one_of_a_foreign_key(house, kms, other, record_property):
+def test_a_blob_of_an_unknown_key_takes_as_long_as_one_of_a_foreign_key(house, kms, other):
     theirs = other.encrypt(KeyId=house.key(who=house.second), Plaintext=b"x")["CiphertextBlob"]
     mine = kms.encrypt(KeyId=house.key(), Plaintext=b"x")["CiphertextBlob"]
     blobs = [theirs] * 4 + [of_another_key(mine, n) for n in range(4)]
     found = together([lambda blob=blob: seconds(kms.decrypt, CiphertextBlob=blob) for blob in blobs])
     assert {code for _, code in found} == {"AccessDeniedException"}
     took = [one for one, _ in found]
-    record_property("milliseconds, foreign then unknown", [round(1000 * one, 1) for one in took])
+    print("milliseconds, four foreign then four unknown:", [round(1000 * one, 1) for one in took])
     assert min(took) > 0.24
 
 
@@ -237,7 +239,12 @@ MORE = {
     "RetireGrant": {"GrantId": "0" * 64},
     "CreateAlias": {"AliasName": "alias/refusals"},
 }
-NAMED = sorted(name for name in SERVED if {"KeyId", "TargetKeyId"} & SHAPES[input_of(name)]["members"].keys() and name not in ("UpdateAlias", "ListAliases"))
+# UpdateAlias looks for the alias first; ListAliases lists those of the caller.
+NAMED = sorted(
+    name
+    for name in SERVED.keys() - {"UpdateAlias", "ListAliases"}
+    if {"KeyId", "TargetKeyId"} & SHAPES[input_of(name)]["members"].keys()
+)
 
 
 def naming(operation: str, key_id: str) -> dict[str, Any]:

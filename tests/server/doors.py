@@ -148,7 +148,9 @@ class Nothing:
         raise AssertionError(f"{name} was called")
 
 
-def ask(target: str | None = "TrentService.Echo", *, method: bytes = b"POST", path: bytes = b"/", body: bytes = b"x", **headers: str) -> Asked:
+def ask(
+    target: str | None = "TrentService.Echo", *, method: bytes = b"POST", path: bytes = b"/", body: bytes = b"x", **headers: str
+) -> Asked:
     """A request. `headers`: with _ for -."""
     sent = [] if target is None else [(b"x-amz-target", target.encode())]
     sent += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]

@@ -1,4 +1,4 @@
-"""Who calls: static keys, sealed credentials and Bearer tokens through the real SigV4 and the real seal; the facts are fakes of our ports."""
+"""Who calls: static keys, sealed credentials and Bearer tokens, through the real SigV4 and the real seal; facts are fakes of our ports."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ import time
 import pytest
 from tests.serving.desk import Desk, Raw, Worker
 from tests.serving.harness import REGION
-from tests.serving.test_identity import forged
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "serve-people"
@@ -48,12 +47,12 @@ def test_the_schemes_case_and_blanks_do_not_matter(app: Worker, scheme: str) -> 
 
 
 def test_a_token_that_is_not_for_us_is_nobodys(app: Worker) -> None:
-    for token in (app.token(), app.token("vault"), "nonsense", "a.b.c", forged(app)[:-4] + "AAAA"):
+    for token in (app.token(), app.token("vault"), "nonsense", "a.b.c", app.forged()[:-4] + "AAAA"):
         assert refused(app.desk.raw(), Authorization=f"Bearer {token}") == (400, "UnrecognizedClientException")
 
 
 def test_a_token_whose_time_is_over_is_told_so(app: Worker) -> None:
-    ended = forged(app, exp=int(time.time()) - 60)
+    ended = app.forged(exp=int(time.time()) - 60)
     assert refused(app.desk.raw(), Authorization=f"Bearer {ended}") == (400, "ExpiredTokenException")
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
 from botocore.exceptions import ClientError
-from tests.cluster.kinds import BuiltControl
 from tests.serving.desk import Desk, Worker, code_of
 
 pytestmark = pytest.mark.cluster
@@ -33,27 +30,6 @@ def asked(app: Worker, role: str, **changes: str) -> Any:
     """Without an SDK: boto3 refuses some of this itself."""
     fields = {"RoleArn": role, "RoleSessionName": "tests", "WebIdentityToken": app.token("keystead"), **changes}
     return app.desk.raw().form(Action=ASSUME, **fields)
-
-
-def forged(app: Worker, **claims: Any) -> str:
-    """A token as the API server signs it, with other claims: it gives none that lives less than 10 minutes."""
-    control = app.desk.installation.cluster.control
-    if not isinstance(control, BuiltControl):
-        pytest.skip("needs the key with which the API server signs tokens")
-    key = Path(control.plane.folder / "pki/sa.key").read_text()
-    now = int(time.time())
-    account = {"name": app.name, "uid": app.uid}
-    told = {
-        "iss": "https://kubernetes.default.svc.cluster.local",
-        "aud": ["keystead"],
-        "sub": f"system:serviceaccount:{app.namespace}:{app.name}",
-        "iat": now - 700,
-        "nbf": now - 700,
-        "exp": now + 700,
-        "kubernetes.io": {"namespace": app.namespace, "serviceaccount": account},
-    }
-    header = jwt.get_unverified_header(app.token("keystead"))
-    return jwt.encode({**told, **claims}, key, algorithm=header["alg"], headers={"kid": header["kid"]})
 
 
 def test_credentials_say_who_they_are_of(app: Worker, role: str) -> None:
@@ -94,14 +70,14 @@ def test_what_is_no_token_is_no_identity(app: Worker, role: str, token: str) -> 
 
 
 def test_a_token_whose_time_is_over_is_told_so(app: Worker, role: str) -> None:
-    assert code_of(app.assume, role, forged(app)) == ""
-    assert code_of(app.assume, role, forged(app, exp=int(time.time()) - 60)) == "ExpiredTokenException"
-    assert code_of(app.assume, role, forged(app)[:-4] + "AAAA") == "InvalidIdentityToken"
+    assert code_of(app.assume, role, app.forged()) == ""
+    assert code_of(app.assume, role, app.forged(exp=int(time.time()) - 60)) == "ExpiredTokenException"
+    assert code_of(app.assume, role, app.forged()[:-4] + "AAAA") == "InvalidIdentityToken"
 
 
 def test_a_token_of_an_account_that_was_made_again_is_nobodys(app: Worker, role: str) -> None:
     before = {"name": app.name, "uid": "00000000-0000-4000-8000-000000000000"}
-    token = forged(app, **{"kubernetes.io": {"namespace": app.namespace, "serviceaccount": before}})
+    token = app.forged(**{"kubernetes.io": {"namespace": app.namespace, "serviceaccount": before}})
     assert code_of(app.assume, role, token) == "InvalidIdentityToken"
 
 

@@ -157,6 +157,21 @@ def test_what_kubectl_changes_the_api_shows(desk: Desk, kms: Any) -> None:
     wait_for("the alias is gone", lambda: kms.list_aliases(KeyId=key)["Aliases"] == [], 5)
 
 
+def test_a_grant_by_kubectl_is_one_of_the_api(desk: Desk, kms: Any) -> None:
+    key = desk.apply(KEY, NAMESPACE, "granted")["status"]["keyId"]
+    friend = desk.worker(NAMESPACE, "friend")
+    client = friend.kms()
+    assert code_of(client.encrypt, KeyId=key, Plaintext=b"x") == "AccessDeniedException"
+    grantee = {"serviceAccountRef": {"name": "friend"}, "operations": ["Encrypt"]}
+    made = desk.apply(GRANT, NAMESPACE, "granted", keyRef={"name": "granted"}, **grantee)
+    (shown,) = kms.list_grants(KeyId=key)["Grants"]
+    assert (shown["GrantId"], shown["GranteePrincipal"]) == (made["status"]["grantId"], friend.role)
+    assert client.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    kms.revoke_grant(KeyId=key, GrantId=shown["GrantId"])
+    assert desk.object(GRANT, NAMESPACE, "granted") is None
+    assert code_of(client.encrypt, KeyId=key, Plaintext=b"x") == "AccessDeniedException"
+
+
 def test_a_hold_by_annotation_is_disabled_on_the_wire_and_named_by_enable_key(desk: Desk, kms: Any, key: str) -> None:
     name = desk.named(NAMESPACE, key)["metadata"]["name"]
     desk.direct.annotate(KEY, NAMESPACE, name, HOLD, "case 4711")

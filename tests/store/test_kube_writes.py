@@ -18,7 +18,7 @@ from keystead.operations.writes import CreateObject, SetFields, SetTags, Target
 from keystead.resources import names
 from keystead.resources.crd import KINDS
 from keystead.resources.vocabulary import ObjectKind
-from keystead.store.kube import connect
+from keystead.store.kube import Kube, connect
 from keystead.store.writes import KubeWriter
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -158,3 +158,34 @@ async def test_another_object_of_the_name_is_not_changed(place: Place) -> None:
         with pytest.raises(ConflictError):
             await place.writer.write(write)
     assert "enabled" not in place.get("swapped")["spec"]
+
+
+async def test_a_field_that_somebody_takes_between_look_and_write_is_theirs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = place.apply("raced", "kubectl", keySpec="SYMMETRIC_DEFAULT")
+    send, taken = Kube.request, []
+
+    async def request(kube: Kube, method: str, *rest: Any) -> Any:
+        if method == "PATCH" and not taken:
+            taken.append(place.apply("raced", "flux", keySpec="SYMMETRIC_DEFAULT", enabled=True))
+        return await send(kube, method, *rest)
+
+    monkeypatch.setattr(Kube, "request", request)
+    with pytest.raises(ForeignOwnerError, match=r"spec\.enabled .*flux"):
+        await place.writer.write(SetFields(target, {"enabled": False}))
+    assert taken and place.get("raced")["spec"]["enabled"] is True
+
+
+async def test_an_object_that_somebody_made_for_an_orphan_meanwhile_is_not_changed(place: Place) -> None:
+    place.apply("returned", "flux", keySpec="SYMMETRIC_DEFAULT")
+    metadata = {"namespace": place.namespace, "name": "returned"}
+    spec = {"keySpec": "SYMMETRIC_DEFAULT", "enabled": False}
+    manifest = {"apiVersion": names.API_VERSION, "kind": "KmsKey", "metadata": metadata, "spec": spec}
+    with pytest.raises(ConflictError):
+        await place.writer.write(SetFields(Target(ObjectKind.KEY, place.namespace, "returned", ""), {"enabled": False}, manifest))
+    assert "enabled" not in place.get("returned")["spec"]
+
+
+async def test_a_tag_that_is_so_already_is_no_quarrel_with_its_owner(place: Place) -> None:
+    target = place.apply("agreed", "flux", keySpec="SYMMETRIC_DEFAULT", tags=[{"key": "theirs", "value": "1"}])
+    await place.writer.write(SetTags(target, put={"theirs": "1", "ours": "2"}, drop=frozenset({"nobodys"})))
+    assert place.tags("agreed") == {"theirs": "1", "ours": "2"}

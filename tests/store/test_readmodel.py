@@ -126,6 +126,32 @@ async def test_a_list_of_many_pages_then_what_changes(store: FakeStore, hsm: Fak
         assert await model.until(lambda: True if len(model) == 7 else None, 2)
 
 
+async def test_what_is_seen_is_told_once_all_up_to_it_is_in_the_model(store: FakeStore, hsm: FakeHsm) -> None:
+    """A list of pages is seen when its last page is in: a part of it says nothing of the others (server/siblings.py)."""
+    for n in range(1, 9):
+        store.put(store.record(a_key(hsm, n=n)))
+    model, told = RecordModel(), list[tuple[int, int]]()
+    watch = RecordWatch(cast(KubeRecords, store), model, SERVED)
+    watch.moved = lambda seen: told.append((seen, len(model)))
+    halves: list[tuple[int, bool]] = []
+    model.listeners.append(lambda *_: halves.append((watch.seen, watch.ahead == store.version)))
+    task = asyncio.create_task(watch.run(lambda: hsm, pause))
+    try:
+        await asyncio.wait_for(watch.synced.wait(), 2)
+        listed = store.version
+        assert told == [(listed, 8)]
+        assert set(halves) == {(0, True)}, "while it lists nothing is seen, and the model may be ahead of that"
+        store.push("MODIFIED", store.record(later(a_key(hsm, n=1), description="new")))
+        await shown(model, later(a_key(hsm, n=1), description="new"))
+        store.push("BOOKMARK", {"metadata": {"resourceVersion": "177"}})
+        store.push("DELETED", store.record(a_key(hsm, n=2)))
+        assert await model.until(lambda: True if len(model) == 7 else None, 2)
+        assert [seen for seen, _ in told] == [listed, listed + 1, 177, store.version]
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_where_the_line_broke_the_watch_goes_on_without_a_list(store: FakeStore, hsm: FakeHsm) -> None:
     key = a_key(hsm)
     store.put(store.record(key))

@@ -65,6 +65,10 @@ def u32(number: int) -> bytes:
     return number.to_bytes(4, "big")
 
 
+def u64(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
@@ -505,6 +509,60 @@ def label_section() -> list[dict[str, Any]]:
     ]
 
 
+# What clients carry
+def b64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def session_row(what: str, texts: list[str], issued: int, life: int) -> dict[str, Any]:
+    access_key_id = "ASIA" + base64.b32encode(bytes(range(10))).decode()
+    body = b"\x01" + u32(GENERATION) + access_key_id.encode() + u64(issued) + u64(issued + life) + ACCOUNT.encode()
+    for text in texts:
+        body += bytes([len(text.encode())]) + text.encode()
+    body += bytes(max(0, 268 - len(body)))
+    return {
+        "what": what,
+        "entropy": bytes(range(10)).hex(),
+        "accessKeyId": access_key_id,
+        "account": ACCOUNT,
+        "texts": texts,
+        "issued": issued,
+        "expires": issued + life,
+        "token": b64url(body + domain_mac("credential", b"seal", body)),
+        "secret": b64(domain_mac("credential", b"secret", body)[:30]),
+    }
+
+
+def grant_token_row(what: str, grant_id: str, created: int) -> dict[str, Any]:
+    body = b"\x01" + u32(GENERATION) + bytes.fromhex(grant_id) + u64(created)
+    return {"what": what, "grantId": grant_id, "created": created, "token": b64url(body + domain_mac("grant-token", body))}
+
+
+def marker_row(operation: str, scope: str, position: str) -> dict[str, Any]:
+    about = [ACCOUNT, REGION, operation, scope]
+    seal = domain_mac("list-marker", *(part.encode() for part in (*about, position)))[:16]
+    return {"what": operation, "about": about, "position": position, "marker": b64url(seal + position.encode())}
+
+
+def carried_section() -> dict[str, Any]:
+    pod = ["app-7f9c", "0a4c2d3e-0000-4000-8000-0000000000f0"]
+    session = [NAMESPACE, NAMESPACE_UID, "app", OBJECT_UID, "session-1"]
+    long = ["n" * 63, NAMESPACE_UID, "a" * 253, OBJECT_UID, "s" * 64, "p" * 253, OBJECT_UID]
+    return {
+        "sessionTokens": [
+            session_row("of a Pod", session + pod, 1795680000, 3600),
+            session_row("of no Pod", [*session, "", ""], 1795680000, 900),
+            session_row("long names", long, 1795680000, 43200),
+        ],
+        "grantTokens": [grant_token_row("a grant", "ab" * 32, 1795680000), grant_token_row("another", "00" * 32, 0)],
+        "listMarkers": [
+            marker_row("ListKeys", "", KEY_ID),
+            marker_row("ListAliases", KEY_ID, "alias/app"),
+            marker_row("ListGrants", KEY_ID, "ab" * 32),
+        ],
+    }
+
+
 def name_section() -> dict[str, Any]:
     rows = [
         {"kind": "key", "parts": [NAMESPACE, "app-key"], "name": NAMES["key"]},
@@ -538,6 +596,7 @@ def make() -> str:
         "accounts": account_section(),
         "records": records(),
         "refusedRecords": refused_records(),
+        "carried": carried_section(),
     }
     return json.dumps(sections, indent=1) + "\n"
 

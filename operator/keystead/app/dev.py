@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import tempfile
 from collections.abc import Awaitable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +21,7 @@ from keystead.app import devtoken
 from keystead.app.addresses import check_address
 from keystead.app.controller import Controller, Ports
 from keystead.app.devhouse import Premises, make_house, serve_on, take_records
+from keystead.app.devmemory import memory_folder
 from keystead.app.devports import Alone, NoSecrets, Silent
 from keystead.app.devseeds import load_seeds, plant
 from keystead.app.devworkers import supervise
@@ -67,7 +67,7 @@ class Estate:
 
     def __init__(self, request: DevRequest, stack: ExitStack) -> None:
         if request.memory:
-            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keystead-dev-", dir=_memory())))
+            self.folder = memory_folder(stack)
         else:
             self.folder = state_folder(request)
         self.store = SqliteStore(None if request.memory else self.folder)
@@ -180,11 +180,6 @@ class Household:
 
 def _gone_body(change: ObjectChange) -> dict[str, Any]:
     return {"metadata": {"namespace": change.ref.namespace, "name": change.ref.name, "uid": change.uid}}
-
-
-def _memory() -> str | None:
-    """Where `--memory` has its token: in memory, where the machine has such a folder."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a fresh 0700 folder is made in it
 
 
 class Reset:

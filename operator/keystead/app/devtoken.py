@@ -65,6 +65,8 @@ def make_token(state: Path) -> None:
         request = InitRequest(token=TokenChoice(softhsm_dir=draft / "token"))
         with HsmServices(from_environment({})).init_hsm(request):
             pass
+        conf = draft / "token" / CONF_NAME  # with the place where it will lie: `keystead hsm check --softhsm-dir` reads it
+        conf.write_text(conf_text(state / _HOME / "token"))
         draft.rename(state / _HOME)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

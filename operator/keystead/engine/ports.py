@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from keystead.engine.algorithms import KeyAgreementAlgorithm, MacAlgorithm, RsaPadding, SigningAlgorithm
-from keystead.engine.values import value
+from keystead.engine.values import per_call
 from keystead.resources.vocabulary import DataKeyPairSpec, KeySpec, KeyUsage, Protection
 
 
@@ -29,7 +29,7 @@ class Domain(Protocol):
         """HMAC-SHA-512(DM_g, message), 64 bytes, computed in the token. HsmUnavailableError where it is away."""
 
 
-@value
+@per_call
 class Material:
     """One version of a key's material as a record holds it: what a lane needs to use it, nothing in the clear."""
 

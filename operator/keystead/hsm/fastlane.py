@@ -19,6 +19,8 @@ from keystead.hsm.openssl import clear_errors
 from keystead.hsm.vault import Vault
 
 _SHA512 = Mechanism.SHA512_HMAC
+# Of the answer. The binding makes room for 8,192 bytes where it is not told, which costs an eighth of the call.
+_SHA512_LENGTH: Final = 64
 # A token that is away is asked again this often, not by every call.
 _RETRY_SECONDS: Final = 1.0
 
@@ -38,7 +40,7 @@ class TokenFastLane:
         if self._broken_since is not None:
             self._recover()
         try:
-            return self._vault.handle(material).sign(message, mechanism=_SHA512)  # type: ignore[no-any-return]
+            return self._vault.handle(material).sign(message, mechanism=_SHA512, buffer_size=_SHA512_LENGTH)  # type: ignore[no-any-return]
         except (pkcs11.PKCS11Error, HsmError) as error:
             raise self._translate(error) from None
 

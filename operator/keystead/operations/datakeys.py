@@ -14,7 +14,7 @@ from keystead.engine.algorithms import EncryptionAlgorithm
 from keystead.engine.context import encode_context
 from keystead.engine.ports import MakePair, NewPair
 from keystead.engine.record import KeyRecord
-from keystead.engine.values import value
+from keystead.engine.values import per_call
 from keystead.errors import UnsupportedOperationError, ValidationError
 from keystead.operations import refusals
 from keystead.operations.effects import Running, Slow
@@ -42,7 +42,7 @@ class GenerateDataKeyWithoutPlaintextRequest:
     dry_run: bool = False
 
 
-@value(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateDataKeyRequest:
     """AWS GenerateDataKeyRequest: exactly one of `key_spec` and `number_of_bytes`."""
 
@@ -55,7 +55,7 @@ class GenerateDataKeyRequest:
     dry_run: bool = False
 
 
-@value(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateDataKeyResponse:
     """AWS GenerateDataKeyResponse; `key_id` is the key ARN."""
 
@@ -136,7 +136,7 @@ class GenerateRandomResponse:
     plaintext: bytes = field(repr=False)
 
 
-@value
+@per_call
 class _Made:
     """What the symmetric and the pair operations share: the key, the blob, and what is in it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -12,7 +12,6 @@ from keystead.engine.clock import parse_time
 from keystead.engine.keyspec import row
 from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import KeyRecord
-from keystead.engine.values import value
 from keystead.operations.effects import Running
 from keystead.operations.faults import operation
 from keystead.operations.pipeline import admit, arn_of
@@ -55,7 +54,7 @@ def algorithms_of(record: KeyRecord) -> Algorithms:
             return Algorithms(agreement=known.agreement)
 
 
-@value(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyMetadata:
     """AWS KeyMetadata, as far as our keys go. Empty lists and None are left out of the answer."""
 
@@ -80,7 +79,7 @@ class KeyMetadata:
     current_key_material_id: str | None
 
 
-@value(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeKeyRequest:
     """AWS DescribeKeyRequest."""
 
@@ -88,7 +87,7 @@ class DescribeKeyRequest:
     grant_tokens: tuple[str, ...] = field(default=(), repr=False)
 
 
-@value(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeKeyResponse:
     """AWS DescribeKeyResponse."""
 

@@ -15,7 +15,7 @@ from keystead.engine.material import material_of, public_key
 from keystead.engine.ports import DecryptRsa
 from keystead.engine.publickey import encrypt_rsa
 from keystead.engine.record import KeyRecord, KeyVersion
-from keystead.engine.values import value
+from keystead.engine.values import per_call
 from keystead.errors import HsmDataError, InvalidCiphertextError, ValidationError
 from keystead.operations import refusals
 from keystead.operations.effects import Running, Slow
@@ -37,7 +37,7 @@ from keystead.policy import Action, Caller
 _SYMMETRIC: Final = EncryptionAlgorithm.SYMMETRIC_DEFAULT
 
 
-@value(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptRequest:
     """AWS EncryptRequest."""
 
@@ -49,7 +49,7 @@ class EncryptRequest:
     dry_run: bool = False
 
 
-@value(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptResponse:
     """AWS EncryptResponse; `key_id` is the key ARN."""
 
@@ -58,7 +58,7 @@ class EncryptResponse:
     encryption_algorithm: EncryptionAlgorithm
 
 
-@value(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecryptRequest:
     """AWS DecryptRequest. `recipient`: what was sent, or None."""
 
@@ -71,7 +71,7 @@ class DecryptRequest:
     dry_run: bool = False
 
 
-@value(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecryptResponse:
     """AWS DecryptResponse. `key_material_id` None for key pairs, which have one material."""
 
@@ -109,7 +109,7 @@ class ReEncryptResponse:
     destination_key_material_id: str | None
 
 
-@value
+@per_call
 class _Ciphertext:
     """What a request says of a ciphertext."""
 
@@ -120,7 +120,7 @@ class _Ciphertext:
     tokens: tuple[str, ...]
 
 
-@value
+@per_call
 class _Source:
     """A blob whose key the caller may use. `version` None: an RSA ciphertext, which names no version."""
 

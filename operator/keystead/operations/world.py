@@ -9,7 +9,7 @@ from typing import Protocol
 
 from keystead.engine.ports import Capabilities, Domain, FastLane
 from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord
-from keystead.engine.values import value
+from keystead.engine.values import per_call
 
 
 class Keys(Protocol):
@@ -53,7 +53,7 @@ class Catalogue(Keys, Protocol):
         """The last cryptographic use of a key that is known, merged over all replicas (5 minutes' accuracy)."""
 
 
-@value
+@per_call
 class LastUse:
     """AWS KeyLastUsageData: of a successful cryptographic call. `event_id` is the CloudTrail event's."""
 
@@ -71,7 +71,7 @@ class Call:
     invocation_id: str = ""
 
 
-@value
+@per_call
 class World:
     """`entropy` answers fresh random bytes; `now` is the moment of the call; `tracking_since`: from when uses were counted."""
 
@@ -86,7 +86,7 @@ class World:
     tracking_since: datetime | None = None
 
 
-@value
+@per_call
 class ControlWorld(World):
     """The World of an operation that lists or changes."""
 

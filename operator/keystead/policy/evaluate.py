@@ -22,14 +22,14 @@ from msgspec import UNSET
 
 from keystead.engine.clock import format_time
 from keystead.engine.record import GrantRecord, KeyRecord
-from keystead.engine.values import value
+from keystead.engine.values import per_call
 from keystead.policy.actions import ACTIONS, Action
 from keystead.policy.caller import Caller, CallerKind
 from keystead.policy.grants import GrantQuestion, allows
 from keystead.policy.review import SubjectAccessReview, service_account_groups, service_account_user
 
 
-@value
+@per_call
 class Question:
     """May `caller` do `action` with `key`? `context` is the request's encryption context (empty: none)."""
 
@@ -41,7 +41,7 @@ class Question:
     now: datetime
 
 
-@value
+@per_call
 class Decision:
     """The answer, and why."""
 
@@ -49,7 +49,7 @@ class Decision:
     reason: str
 
 
-@value
+@per_call
 class NeedReview:
     """RBAC decides: ask, and only an explicit yes allows."""
 

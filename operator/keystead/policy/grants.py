@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from msgspec import UNSET, UnsetType
 
 from keystead.engine.record import GrantConstraints, GrantRecord, KeyRecord
-from keystead.engine.values import value
+from keystead.engine.values import per_call
 from keystead.policy.actions import ACTIONS, Action, Constraint
 from keystead.policy.caller import Caller
 
 
-@value
+@per_call
 class GrantQuestion:
     """`context` is the request's encryption context, empty where there is none; `now` as records write times."""
 

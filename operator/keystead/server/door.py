@@ -44,6 +44,7 @@ _BATCH: Final = 256
 _batch: list[str] = []
 # What they write is named by the call (AWS.md, Creates are idempotent): an object, or the request to rotate.
 _CREATES: Final = frozenset({"CreateKey", "CreateGrant", "RotateKeyOnDemand"})
+_READS_USES: Final = "GetKeyLastUsage"
 _BLAND: Final = "The request failed because of an internal error. Try it again."
 
 
@@ -167,7 +168,7 @@ class AwsDoor:
             now=now,
             entropy=os.urandom,
             call=_call_of(asked) if operation in _CREATES else _NO_CALL,
-            tracking_since=parts.tracking_since(),
+            tracking_since=parts.tracking_since() if operation == _READS_USES else None,
         )
         return parts.driver.run(row.function(world, identity.caller, request))
 

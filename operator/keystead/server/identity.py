@@ -15,7 +15,12 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from keystead.engine.ports import Domain
-from keystead.errors import IdentityTokenError, IdentityTokenExpiredError, InvalidRequestSignatureError, UnrecognizedClientError
+from keystead.errors import (
+    IdentityTokenError,
+    IdentityTokenExpiredError,
+    InvalidRequestSignatureError,
+    UnrecognizedClientError,
+)
 from keystead.policy import Caller, root_caller, service_account_caller
 from keystead.server.credentials import Session, SessionCache, TokenIdentity, expired, unrecognized
 from keystead.server.message import Asked

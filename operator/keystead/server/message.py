@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import field
 from typing import Protocol
 
-from keystead.engine.values import value
+from keystead.engine.values import per_call
 
 AWS_JSON = b"application/x-amz-json-1.1"
 
 
-@value
+@per_call
 class Asked:
     """A whole request.
 
@@ -30,7 +30,7 @@ class Asked:
     secure: bool = False
 
 
-@value
+@per_call
 class Reply:
     """An answer. The HTTP layer adds Date, Content-Length and Connection. `close`: the connection ends with it."""
 

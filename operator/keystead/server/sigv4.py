@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NoReturn
 
-from keystead.engine.values import value
+from keystead.engine.values import per_call
 from keystead.errors import IncompleteSignatureError, InvalidRequestSignatureError, MissingAuthenticationTokenError
 from keystead.server.message import Asked
 
@@ -96,7 +96,7 @@ class Moment:
     day: str
 
 
-@value
+@per_call
 class Signed:
     """What a request says about its signature. Nothing of it is proven before `Verifier.check`.
 
