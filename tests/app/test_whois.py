@@ -1,156 +1,135 @@
-"""Who holds a token, in the words of the door: ServiceAccounts, persons, and accounts of namespaces that have none yet."""
+"""Who holds a token, in a cluster: accounts before the first key, credentials of what is gone, people and ServiceAccounts."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
+from tests.server.identities import ACCOUNT, AnIdentity
 
 from keystead.app.whois import Accounts, Recogniser, StillThere
 from keystead.engine.identifiers import RECORDS_NAMESPACE, account_id
-from keystead.engine.record import AccountRecord, InstallRecord
 from keystead.errors import IdentityTokenError, KmsInternalError
-from keystead.policy.bearer import Bearer, NotBearer
-from keystead.policy.caller import CallerKind
-from keystead.server.facts import Facts
+from keystead.policy import CallerKind
+from keystead.policy.bearer import Bearer
+from keystead.server.facts import WebIdentity
 
-INSTALL_ID = bytes(range(16))
-GROUPS = ("system:authenticated",)
-COMMON: dict[str, Any] = {"domain_generation": 1, "domain_fingerprint": "00" * 32, "transition": 0, "seq": 1}
-INSTALL = InstallRecord(**COMMON, namespace_uid="r-1", install_id=INSTALL_ID.hex(), created="2026-01-01T00:00:00Z")
-APP = Bearer("system:serviceaccount:team:app", "sa-1", GROUPS, "team", "app")
+INSTALL = "f0" * 16
 
 
-class Records:
-    """What the read model answers."""
+@dataclass
+class Model:
+    """`store.model.RecordModel`, as far as accounts go. `owners`: (namespace, uid) -> account."""
 
-    def __init__(self) -> None:
-        self.records: dict[str, AccountRecord] = {}
-        self.told: InstallRecord | None = INSTALL
-
-    def claim(self, namespace: str, uid: str, n: int) -> None:
-        made = AccountRecord(
-            **COMMON, namespace_uid=uid, account_id=account_id(INSTALL_ID, namespace, n), n=n, namespace=namespace,
-            created="2026-01-01T00:00:00Z",
-        )  # fmt: skip
-        self.records[made.account_id] = made
+    owners: dict[tuple[str, str], str] = field(default_factory=dict)
+    installed: bool = True
 
     def account_of(self, namespace: str, uid: str) -> str:
-        found = [r.account_id for r in self.records.values() if (r.namespace, r.namespace_uid) == (namespace, uid)]
-        return found[0] if found else ""
+        return self.owners.get((namespace, uid), "")
 
-    def account(self, number: str) -> AccountRecord | None:
-        return self.records.get(number)
+    def account(self, account: str) -> object | None:
+        return next((owner for owner, known in self.owners.items() if known == account), None)
 
-    def install(self) -> InstallRecord | None:
-        return self.told
+    def install(self) -> Any:
+        return SimpleNamespace(install_id=INSTALL) if self.installed else None
 
 
-class Cluster:
-    """Implements `server.facts.ClusterFacts`."""
+@dataclass
+class Known:
+    """`server.facts.Facts`: uids by name. `silent`: nothing is remembered."""
 
-    def __init__(self) -> None:
-        self.namespaces = {"team": "ns-1", RECORDS_NAMESPACE: "r-1"}
-        self.accounts = {("team", "app"): "sa-1"}
-        self.tokens: dict[str, Bearer] = {"app": APP, "anna": Bearer("anna@example.com", "u-1", GROUPS)}
+    namespaces: dict[str, str] = field(default_factory=lambda: {"team-a": AnIdentity().namespace_uid, RECORDS_NAMESPACE: "uid-r"})
+    accounts: dict[tuple[str, str], str] = field(default_factory=lambda: {("team-a", "app"): AnIdentity().uid})
+    silent: bool = False
+    who: Bearer = Bearer("system:serviceaccount:team-a:app", AnIdentity().uid, (), "team-a", "app")
 
-    async def review(self, question: object) -> bool:
-        raise AssertionError("nobody asks for rights here")
+    def known_namespace(self, name: str) -> str | None:
+        return None if self.silent else self.namespaces.get(name)
 
-    async def namespace_uid(self, namespace: str) -> str | None:
-        return self.namespaces.get(namespace)
+    def known_service_account(self, namespace: str, name: str) -> str | None:
+        return None if self.silent else self.accounts.get((namespace, name))
 
-    async def service_account_uid(self, namespace: str, name: str) -> str | None:
+    async def namespace(self, name: str) -> str | None:
+        return self.namespaces.get(name)
+
+    async def service_account(self, namespace: str, name: str) -> str | None:
         return self.accounts.get((namespace, name))
 
-    async def token_review(self, token: str) -> Bearer | NotBearer:
-        return self.tokens.get(token, NotBearer())
+    async def bearer(self, _token: str) -> Bearer:
+        return self.who
+
+    async def token(self, _token: str) -> WebIdentity:
+        who = self.who
+        return WebIdentity(who.namespace, self.namespaces[who.namespace], ACCOUNT, who.name, who.uid, "", "")
 
 
-@pytest.fixture
-def records() -> Records:
-    return Records()
+def accounts(model: Model) -> Accounts:
+    return Accounts(model)  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def cluster() -> Cluster:
-    return Cluster()
+def a_model() -> Model:
+    return Model({("team-a", AnIdentity().namespace_uid): ACCOUNT})
 
 
-def accounts(records: Records) -> Accounts:
-    return Accounts(records)  # type: ignore[arg-type]  # what Accounts asks of a model
+def test_a_namespace_has_its_account() -> None:
+    assert accounts(a_model()).account_of("team-a", AnIdentity().namespace_uid) == ACCOUNT
 
 
-def facts(cluster: Cluster, records: Records) -> Facts:
-    return Facts(cluster, accounts(records).account_of)
+def test_before_its_first_key_a_namespace_has_the_account_that_the_claim_will_find() -> None:
+    first, second = (account_id(bytes.fromhex(INSTALL), "new", n) for n in (0, 1))
+    assert accounts(Model()).account_of("new", "uid-1") == first
+    taken = Model({("new", "an earlier one"): first})
+    assert accounts(taken).account_of("new", "uid-1") == second  # an account is never freed
 
 
-def test_a_namespace_without_an_account_has_the_one_that_will_be_claimed(records: Records) -> None:
-    of = accounts(records).account_of
-    assert of("team", "ns-1") == account_id(INSTALL_ID, "team", 0)
-    records.claim("team", "ns-1", 0)
-    assert of("team", "ns-1") == account_id(INSTALL_ID, "team", 0)
-    assert of("team", "ns-2") == account_id(INSTALL_ID, "team", 1)
-    records.claim("team", "ns-2", 1)
-    assert [of("team", uid) for uid in ("ns-1", "ns-2")] == [account_id(INSTALL_ID, "team", n) for n in (0, 1)]
-
-
-def test_before_the_install_record_is_known_nobody_has_an_account(records: Records) -> None:
-    records.told = None
+def test_without_the_install_record_nobody_has_an_account() -> None:
     with pytest.raises(KmsInternalError):
-        accounts(records).account_of("team", "ns-1")
+        accounts(Model(installed=False)).account_of("new", "uid-1")
 
 
-async def test_a_token_whose_account_was_made_again_or_is_gone_is_nobodys(cluster: Cluster, records: Records) -> None:
-    """The API server's own cache may still say yes to it."""
-    for uid in ("sa-2", None):
-        cluster.accounts = {} if uid is None else {("team", "app"): uid}
-        recogniser = Recogniser(facts(cluster, records), accounts(records))
-        for ask in (recogniser.identify, recogniser.recognise):
-            with pytest.raises(IdentityTokenError):
-                await ask("app")
+def still_there(facts: Known, model: Model | None = None) -> StillThere:
+    return StillThere(facts, accounts(model or a_model()))  # type: ignore[arg-type]
 
 
-async def test_a_person_is_a_user_of_the_installs_own_account(cluster: Cluster, records: Records) -> None:
-    caller, uid = await Recogniser(facts(cluster, records), accounts(records)).recognise("anna")
-    own = account_id(INSTALL_ID, RECORDS_NAMESPACE, 0)
-    assert (caller.kind, caller.account, caller.namespace, uid) == (CallerKind.USER, own, RECORDS_NAMESPACE, "r-1")
-    assert caller.arn == f"arn:aws:iam::{own}:user/anna@example.com"
+async def test_credentials_live_with_their_service_account() -> None:
+    assert still_there(Known()).known(AnIdentity()) is True
+    assert still_there(Known(silent=True)).known(AnIdentity()) is None
+    assert await still_there(Known(silent=True)).ask(AnIdentity())
 
 
-async def test_a_person_gets_no_role(cluster: Cluster, records: Records) -> None:
+@pytest.mark.parametrize(
+    "facts",
+    [
+        Known(accounts={}),
+        Known(namespaces={}),
+        Known(accounts={("team-a", "app"): "another uid"}),
+        Known(namespaces={"team-a": "another uid"}),
+    ],
+    ids=["account gone", "namespace gone", "account made again", "namespace made again"],
+)
+async def test_credentials_end_with_their_service_account_or_namespace(facts: Known) -> None:
+    assert not still_there(facts).known(AnIdentity())
+    assert not await still_there(facts).ask(AnIdentity())
+
+
+async def test_credentials_of_another_account_than_the_namespaces_are_none() -> None:
+    other = replace(AnIdentity(), account="444455556666")
+    assert still_there(Known()).known(other) is False
+    assert await still_there(Known()).ask(other) is False
+
+
+async def test_a_bearer_token_of_a_service_account_is_that() -> None:
+    caller, uid = await Recogniser(Known(), accounts(a_model())).recognise("t")  # type: ignore[arg-type]
+    assert (caller.kind, caller.name, caller.account, uid) == (CallerKind.SERVICE_ACCOUNT, "app", ACCOUNT, AnIdentity().namespace_uid)
+
+
+async def test_a_person_is_a_user_of_the_installs_own_account() -> None:
+    facts = Known(who=Bearer("alice@example.com", "u-1", ("system:authenticated",)))
+    caller, uid = await Recogniser(facts, accounts(a_model())).recognise("t")  # type: ignore[arg-type]
+    own = account_id(bytes.fromhex(INSTALL), RECORDS_NAMESPACE, 0)
+    assert (caller.kind, caller.account, caller.namespace, uid) == (CallerKind.USER, own, RECORDS_NAMESPACE, "uid-r")
+    facts.namespaces.clear()
     with pytest.raises(IdentityTokenError):
-        await Recogniser(facts(cluster, records), accounts(records)).identify("anna")
-
-
-async def test_a_session_ends_with_each_of_what_it_was_made_for(cluster: Cluster, records: Records) -> None:
-    who = await Recogniser(facts(cluster, records), accounts(records)).identify("app")
-
-    async def alive() -> bool:
-        return await StillThere(facts(cluster, records), accounts(records)).ask(who)
-
-    assert await alive()
-    cluster.accounts["team", "app"] = "sa-2"
-    assert not await alive()
-    cluster.accounts["team", "app"] = "sa-1"
-    cluster.namespaces["team"] = "ns-2"
-    assert not await alive()
-    cluster.namespaces["team"] = "ns-1"
-    assert await alive()
-    records.claim("team", "another", 0)  # an administrator gave the account away: this namespace's next one is another
-    assert not await alive()
-
-
-async def test_what_is_remembered_decides_as_what_is_asked(cluster: Cluster, records: Records) -> None:
-    known = facts(cluster, records)
-    who = await Recogniser(known, accounts(records)).identify("app")
-    there = StillThere(facts(cluster, records), accounts(records))
-    assert there.known(who) is None
-    assert await there.ask(who) and there.known(who) is True
-    assert there.known(who.__class__(**{**{f: getattr(who, f) for f in who.__slots__}, "uid": "sa-0"})) is False
-
-
-def test_a_record_of_another_install_gives_other_accounts(records: Records) -> None:
-    records.told = replace(INSTALL, install_id=bytes(16).hex())
-    assert accounts(records).account_of("team", "ns-1") == account_id(bytes(16), "team", 0)
+        await Recogniser(facts, accounts(a_model())).recognise("t")  # type: ignore[arg-type]

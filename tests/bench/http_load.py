@@ -52,6 +52,7 @@ class _Client:
         self.socket.setblocking(False)
         self.received = b""
         self.sent = 0
+        self.ended = False
 
     def read(self) -> bytes | None:
         """A whole answer; None: not yet. Raises OSError or EOFError where there will be none."""
@@ -66,6 +67,7 @@ class _Client:
         end = data.find(b"\r\n\r\n")
         if end > 0 and len(data) >= end + 4 + _length(data, end):
             self.received = b""
+            self.ended = data.find(b"onnection: close\r\n", 0, end + 2) > 0  # whoever says so need not have closed it yet
             return data
         self.received = data
         return None
@@ -126,6 +128,8 @@ def run(
                     continue
                 times.append(clock() - client.sent)
                 statuses[answer[9:12]] += 1
+                if client.ended:
+                    raise EOFError
                 send(client)
             except (OSError, EOFError):
                 dropped += 1

@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 760, 340
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 46, 52
+BAR_LEFT = 230
 COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df")
 Point = tuple[float, float]
 
@@ -112,3 +113,39 @@ def shares(values: Sequence[float]) -> list[Point]:
     """(value, percent of the values that are at most as large)."""
     ordered = sorted(values)
     return [(0.0, 0.0), *((value, 100.0 * count / len(ordered)) for count, value in enumerate(ordered, 1))]
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Horizontal bars, one a row, in the order given. `rows`: what it is, and how much; `marks`: a second, paler bar of some rows."""
+
+    name: str
+    title: str
+    unit: str
+    rows: Sequence[tuple[str, float]]
+    marks: Sequence[tuple[str, float]] = field(default_factory=tuple)
+
+    def svg(self) -> str:
+        """The whole file."""
+        height = TOP + 26 * len(self.rows) + BOTTOM
+        paler = dict(self.marks)
+        ends = ticks(max([value for _, value in (*self.rows, *self.marks)], default=1.0) or 1.0)
+        body = [_text(20, 18, self.title, size=14)]
+        for value in ends:
+            x = _bar(value, ends[-1])
+            body.append(f'<line x1="{x:.1f}" y1="{TOP - 12}" x2="{x:.1f}" y2="{height - BOTTOM}" stroke="#d0d7de"/>')
+            body.append(_text(x, height - BOTTOM + 18, label(value), anchor="middle"))
+        body.append(_text(WIDTH / 2, height - 8, self.unit, anchor="middle"))
+        for number, (word, value) in enumerate(self.rows):
+            y = TOP + 26 * number
+            body.append(_text(BAR_LEFT - 8, y + 9, word, anchor="end"))
+            for colour, size, tall in (("#a5c8f7", paler.get(word, 0.0), 18), (COLOURS[0], value, 10)):
+                wide = _bar(size, ends[-1]) - BAR_LEFT
+                body.append(f'<rect x="{BAR_LEFT}" y="{y + 5 - tall / 2:.1f}" width="{wide:.1f}" height="{tall}" fill="{colour}"/>')
+            body.append(_text(_bar(max(value, paler.get(word, 0.0)), ends[-1]) + 6, y + 9, f"{value:,.0f}" if value >= 100 else f"{value:.1f}"))
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">'
+        return "\n".join([head, f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>', *body, "</svg>", ""])
+
+
+def _bar(value: float, across: float) -> float:
+    return BAR_LEFT + (WIDTH - RIGHT - 60 - BAR_LEFT) * value / across

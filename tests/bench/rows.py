@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.bench.plot import Plot
+from tests.bench.plot import Bars, Plot
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Part:
     """What one part of the benchmark gives to the page. `notes`: Markdown that stands below the table."""
 
     rows: list[Row]
-    plots: list[Plot] = field(default_factory=list)
+    plots: list[Plot | Bars] = field(default_factory=list)
     notes: str = ""
 
 

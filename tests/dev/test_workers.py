@@ -69,8 +69,8 @@ def alive(pid: int) -> bool:
 
 
 @contextmanager
-def running(folder: Path, *options: str, workers: int = WORKERS) -> Iterator[Running]:
-    endpoint = Endpoint(folder, options=("--state", str(folder / "state"), "--workers", str(workers), *options))
+def running(folder: Path, *, workers: int = WORKERS, program: tuple[str, ...] = (str(PROGRAM),)) -> Iterator[Running]:
+    endpoint = Endpoint(folder, options=("--state", str(folder / "state"), "--workers", str(workers)), program=program)
     try:
         yield Running(endpoint, folder / "keystead.log")
     finally:
@@ -124,25 +124,21 @@ def test_after_the_answer_no_worker_uses_a_disabled_key(dev: Running, round_: in
 
 
 # Workers that look for others' writes three times a second only: what a sibling has not seen yet lasts, instead of for milliseconds.
-SLOW = """#!{python}
-import multiprocessing, sys
+SLOW = """
+import sys
 from keystead.__main__ import main
 from keystead.store.sqlite.changes import ChangeFeed
-if multiprocessing.parent_process() is not None:
+if __name__ == "__mp_main__":
     ChangeFeed.poll.__defaults__ = (0.3,)
 if __name__ == "__main__":
     sys.exit(main())
 """
 
 
-def test_calls_that_begin_after_the_answer_are_refused_however_late_the_siblings_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = tmp_path / "slow"
-    program.write_text(SLOW.format(python=sys.executable))
-    program.chmod(0o700)
-    monkeypatch.setattr("tests.clients.endpoint.PROGRAM", program)
-    with running(tmp_path) as dev:
+def test_calls_that_begin_after_the_answer_are_refused_however_late_the_siblings_are(tmp_path: Path) -> None:
+    program = tmp_path / "slow.py"
+    program.write_text(SLOW)
+    with running(tmp_path, program=(sys.executable, str(program))) as dev:
         for _ in range(3):
             assert late_successes(dev) == []
 

@@ -173,7 +173,7 @@ async def test_one_callers_ninth_wait_at_once_is_throttled_and_no_other_callers(
     first = [waiting("p") for _ in range(MAX_WAITERS)]
     await asyncio.sleep(0)
     with pytest.raises(ThrottlingError, match="exceeded the rate"):
-        await waiting("p")
+        await asyncio.wait_for(waiting("p"), 1)
     other = waiting("q")
     first.pop().cancel()
     await asyncio.sleep(0)

@@ -93,7 +93,7 @@ def test_a_silent_watch_is_refused_and_heals(servers: Servers, client: Raw, key:
     servers.proxy.rule(lambda request: request.watch, stall_watch(), times=None)
     began = time.monotonic()
     answer = wait_for("it refuses", lambda: _refusal(client, key), 6, 0.05)
-    assert time.monotonic() - began < 3.5  # a sign of life each second, 2 s to see it
+    assert time.monotonic() - began < 4  # a sign of life each second, 2 s to see it
     assert answer.headers["Connection"] == "close"
     assert "records: the stream is silent" in servers.cut.get("/readyz")[1]
     servers.proxy.clear()
@@ -113,7 +113,7 @@ def test_without_the_api_server_it_serves_for_max_stale_and_no_longer(servers: S
     answer = wait_for("it refuses", lambda: _refusal(client, key), MAX_STALE + 3, 0.05)
     served = time.monotonic() - began
     # Counted from the last sign of life, which is up to a second old when the line breaks.
-    assert MAX_STALE - 1.2 < served < MAX_STALE + 0.5
+    assert MAX_STALE - 1.2 < served < MAX_STALE + 1
     assert answer.headers["Connection"] == "close"
     assert not ready(servers.cut)
     servers.proxy.clear()
@@ -148,7 +148,7 @@ def test_a_token_that_is_away_is_told_fast_and_comes_back_without_a_restart(app:
     try:
         error, seconds = wait_for("it refuses", lambda: _failure(one, key), 5, 0.02)
         assert (error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]) == (INTERNAL, 500)
-        assert seconds < 1
+        assert seconds < 2
         assert not ready(bare)
         error, _ = _failure(three, key) or pytest.fail("it answered")
         assert error["ResponseMetadata"]["RetryAttempts"] == 2

@@ -202,6 +202,8 @@ class Load:
 
 def test_a_rolling_restart_under_load_loses_no_call(desk: Desk, installation, authority, pair, session, both) -> None:
     key = both[0].create_key()["KeyMetadata"]["KeyId"]
+    for client in both:
+        client.close()  # an idle connection is waited for, 2 s
     old = pair[:2]
     pair += [start(installation, authority, f"replica-{name}", **LAME) for name in "cd"]
     for server in pair[2:]:

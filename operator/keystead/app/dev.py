@@ -244,8 +244,8 @@ class Dev:
     async def start_over(self) -> None:
         """A reset."""
         await self.stop()
-        self._estate.store.empty()
         try:
+            self._estate.store.empty()
             await self.start()
         except KeysteadError as error:  # there is nothing to go back to
             if not self.failed.done():

@@ -18,7 +18,7 @@ from tests.cluster import gotoolchain
 from tests.protocol.peers import moto_program
 
 LOCAL_KMS = "github.com/nsmithuk/local-kms@v0.0.0-20260228092603-2a5e92d09ab6"
-PYPI = {"ministack": "ministack==1.5.33", "LocalStack": "localstack-core[runtime]==2026.3.0"}
+PYPI = {"ministack": ("ministack==1.5.33", "cryptography"), "LocalStack": ("localstack-core[runtime]==2026.3.0",)}
 
 
 def start_peers(stack: ExitStack, folder: Path) -> tuple[list[Server], list[str]]:
@@ -56,9 +56,9 @@ def _pypi(name: str) -> Path:
     def install(into: Path) -> None:
         shutil.rmtree(into / "venv", ignore_errors=True)
         run([sys.executable, "-m", "venv", str(into / "venv")], into)
-        run([str(into / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PYPI[name]], into)
+        run([str(into / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PYPI[name]], into)
 
-    return made(f"bench-{name.lower()}", digest(PYPI[name], sys.version), 120, install) / "venv/bin"
+    return made(f"bench-{name.lower()}", digest(*PYPI[name], sys.version), 120, install) / "venv/bin"
 
 
 def _ministack(stack: ExitStack, folder: Path) -> Server:
