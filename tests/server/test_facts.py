@@ -63,10 +63,10 @@ class Answers:
 class Bench:
     """Facts, what they ask, and their clock."""
 
-    def __init__(self, most: int = 50_000) -> None:
+    def __init__(self, most: int = 50_000, stretch: float = 0.0) -> None:
         self.now = 100.0
         self.cluster = Answers()
-        self.facts = Facts(self.cluster, lambda namespace, uid: f"account of {namespace} {uid}", lambda: self.now, most)
+        self.facts = Facts(self.cluster, lambda namespace, uid: f"account of {namespace} {uid}", lambda: self.now, most, stretch)
 
 
 @pytest.fixture
@@ -251,3 +251,50 @@ async def test_a_token_of_a_namespace_that_has_gone_is_refused(bench: Bench) -> 
     bench.cluster.uid = None
     with pytest.raises(IdentityTokenError):
         await bench.facts.token("t1")
+
+
+async def test_while_the_api_server_is_away_a_yes_goes_on_as_long_as_the_records_do() -> None:
+    bench = Bench(stretch=60.0)
+    assert await bench.facts.ask(a_review()) is True
+    bench.cluster.error = StoreUnavailableError("away")
+    bench.now += 11
+    assert await bench.facts.ask(a_review()) is True
+    bench.now += 48.5
+    assert bench.facts.known(a_review()) is True
+    await settled()
+    bench.now += 1
+    assert bench.facts.known(a_review()) is None
+    with pytest.raises(KmsInternalError):
+        await bench.facts.ask(a_review())
+
+
+async def test_what_was_never_allowed_is_not_allowed_while_the_api_server_is_away() -> None:
+    bench = Bench(stretch=60.0)
+    bench.cluster.allowed = False
+    assert await bench.facts.ask(a_review()) is False
+    bench.cluster.error = StoreUnavailableError("away")
+    bench.now += 3
+    with pytest.raises(KmsInternalError):
+        await bench.facts.ask(a_review())
+
+
+async def test_a_yes_is_stretched_only_while_nobody_answers() -> None:
+    bench = Bench(stretch=60.0)
+    assert await bench.facts.ask(a_review()) is True
+    bench.cluster.error = StoreUnavailableError("away")
+    bench.now += 11
+    assert await bench.facts.ask(a_review()) is True
+    bench.cluster.error, bench.cluster.allowed = None, False
+    bench.now += 1
+    assert bench.facts.known(a_review()) is True  # and asks again, in the background
+    await settled()
+    assert bench.facts.known(a_review()) is False
+
+
+async def test_a_right_of_ours_that_is_missing_stretches_nothing() -> None:
+    bench = Bench(stretch=60.0)
+    assert await bench.facts.ask(a_review()) is True
+    bench.cluster.error = ForbiddenError("we may not ask")
+    bench.now += 11
+    with pytest.raises(KmsInternalError):
+        await bench.facts.ask(a_review())

@@ -77,7 +77,7 @@ class Server:
         records = settings.cluster.records_namespace
         self.stream = Stream(kube, records, self.model, max_stale=settings.server.max_stale, identity=name)
         self.accounts = Accounts(self.model)
-        self.facts = Facts(KubeFacts(kube), self.accounts.account_of)
+        self.facts = Facts(KubeFacts(kube), self.accounts.account_of, stretch=settings.server.max_stale)
         self.stopping = asyncio.Event()
         self.stop = asyncio.Event()
         self.listening = False

@@ -44,7 +44,7 @@ class WebIdentity:
 
 
 class Facts:
-    """One a worker. `account_of`: the account id of the namespace of a name and uid (store/model.py)."""
+    """One a worker. `account_of`: the account id of the namespace of a name and uid. `stretch`: factcache.py."""
 
     def __init__(
         self,
@@ -52,13 +52,14 @@ class Facts:
         account_of: Callable[[str, str], str],
         monotonic: Callable[[], float] = time.monotonic,
         most: int = MOST,
+        stretch: float = 0.0,
     ) -> None:
         self._cluster = cluster
         self._account_of = account_of
-        self._reviews: FactCache[SubjectAccessReview, bool] = FactCache(lambda allowed: allowed is True, monotonic, most)
-        self._namespaces: FactCache[str, str | None] = FactCache(_is_there, monotonic, most)
-        self._service_accounts: FactCache[tuple[str, str], str | None] = FactCache(_is_there, monotonic, most)
-        self._tokens: FactCache[bytes, Bearer | NotBearer] = FactCache(lambda who: isinstance(who, Bearer), monotonic, most)
+        self._reviews: FactCache[SubjectAccessReview, bool] = FactCache(lambda allowed: allowed is True, monotonic, most, stretch)
+        self._namespaces: FactCache[str, str | None] = FactCache(_is_there, monotonic, most, stretch)
+        self._service_accounts: FactCache[tuple[str, str], str | None] = FactCache(_is_there, monotonic, most, stretch)
+        self._tokens: FactCache[bytes, Bearer | NotBearer] = FactCache(lambda who: isinstance(who, Bearer), monotonic, most, stretch)
 
     def known(self, review: SubjectAccessReview) -> bool | None:
         """RBAC's answer, None where it has to be asked for."""
