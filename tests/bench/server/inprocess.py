@@ -28,7 +28,7 @@ from pkcs11 import Mechanism
 from keystead.app.dev import Dev, Estate, access_keys, accounts_of
 from keystead.app.devhouse import Premises
 from keystead.cli.services import AccessKey, DevRequest
-from keystead.dev.seeds import load_seeds
+from keystead.app.devseeds import load_seeds
 from keystead.engine import blob
 from keystead.hsm.fastlane import TokenFastLane
 from keystead.operations import encryption
