@@ -449,8 +449,8 @@ MUTANTS = (
     Mutant(
         "a name of a create does not depend on who creates",
         "operator/keystead/operations/control/common.py",
-        "told = (caller.principal.encode(), operation",
-        "told = (b\"\", operation",
+        "place = (caller.principal.encode(), ",
+        "place = (",
         ("tests/operations/control/test_common.py",),
     ),
     Mutant(

@@ -17,6 +17,7 @@ from keystead.policy.bearer import Bearer
 from keystead.server.facts import WebIdentity
 
 INSTALL = "f0" * 16
+APP = Bearer("system:serviceaccount:team-a:app", AnIdentity().uid, (), "team-a", "app")
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Known:
     namespaces: dict[str, str] = field(default_factory=lambda: {"team-a": AnIdentity().namespace_uid, RECORDS_NAMESPACE: "uid-r"})
     accounts: dict[tuple[str, str], str] = field(default_factory=lambda: {("team-a", "app"): AnIdentity().uid})
     silent: bool = False
-    who: Bearer = Bearer("system:serviceaccount:team-a:app", AnIdentity().uid, (), "team-a", "app")
+    who: Bearer = APP
 
     def known_namespace(self, name: str) -> str | None:
         return None if self.silent else self.namespaces.get(name)
