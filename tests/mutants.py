@@ -525,7 +525,7 @@ MUTANTS = (
     ),
     Mutant(
         "a start does not wait for its seeds",
-        "operator/keystead/app/devseeds.py",
+        "operator/keystead/app/dev/seeds.py",
         "while self._waiting and self._stalled is None:",
         "while False:",
         ("tests/dev/test_planting.py",),

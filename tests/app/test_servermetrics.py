@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import generate_latest
 from tests.server.doors import House, ask
 
-from keystead.app.servermetrics import ServerMetrics
+from keystead.app.server.metrics import ServerMetrics
 from keystead.resources.metrics import METRICS, Metric
 
 

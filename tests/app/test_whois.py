@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.server.identities import ACCOUNT, AnIdentity
 
-from keystead.app.whois import Accounts, Recogniser, StillThere
+from keystead.app.server.whois import Accounts, Recogniser, StillThere
 from keystead.engine.identifiers import RECORDS_NAMESPACE, account_id
 from keystead.errors import IdentityTokenError, KmsInternalError
 from keystead.policy import CallerKind

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.app.worker_child import supervisor
 from tests.operator.harness import ROOT, wait_for
 
-from keystead.app.podmetrics import merged_page
+from keystead.app.server.podmetrics import merged_page
 from keystead.app.workers import Supervisor, private_folder
 from keystead.errors import InvalidSpecError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from keystead.app.devseeds import plant
+from keystead.app.dev.seeds import plant
 from keystead.dev.seeds import Seeds, read_seeds
 from keystead.errors import InvalidSpecError, KeysteadError
 from keystead.reconciler.ports import Kind, ObjectRef

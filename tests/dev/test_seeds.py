@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from keystead.app.devseeds import load_seeds
+from keystead.app.dev.seeds import load_seeds
 from keystead.dev.documents import MAX_BYTES, MAX_DOCUMENTS
 from keystead.dev.seeds import Seeds, read_seeds
 from keystead.errors import InvalidSpecError

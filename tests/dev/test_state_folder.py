@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from tests.clients.endpoint import PROGRAM, Endpoint
 
-from keystead.app.devtoken import ensure_token
+from keystead.app.dev.token import ensure_token
 from keystead.errors import HsmSetupError, StoreError
 from keystead.hsm import softhsm
 from keystead.store.sqlite import database

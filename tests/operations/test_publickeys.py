@@ -46,6 +46,10 @@ def algorithms_for(spec, usage):
     }[usage]
 
 
+# No token does Ed25519ph: Sign refuses it, so no key says that it can.
+PH = SigningAlgorithm.ED25519_PH_SHA_512
+
+
 @pytest.mark.parametrize(("spec", "usage"), [c for c in COMBINATIONS if row(c[0]).family not in SECRETS])
 def test_a_public_key_comes_with_the_algorithms_of_its_usage(hsm, spec, usage):
     key = a_key(hsm, spec, usage=usage)
@@ -56,7 +60,7 @@ def test_a_public_key_comes_with_the_algorithms_of_its_usage(hsm, spec, usage):
     assert answer.customer_master_key_spec is spec
     encryption, signing, _, agreement = algorithms_for(spec, usage)
     assert answer.encryption_algorithms == encryption
-    assert answer.signing_algorithms == signing
+    assert answer.signing_algorithms == tuple(algorithm for algorithm in signing if algorithm is not PH)
     assert answer.key_agreement_algorithms == agreement
 
 

@@ -1,6 +1,6 @@
 """The controller of one process: queue, feed, index, reconcilers, over the reconciler's ports. Operator and `keystead dev` run the same.
 
-It knows neither the API server nor SQLite: app/operator.py and app/dev.py bring the ports, and what feeds it.
+It knows neither the API server nor SQLite: app/operator.py and app/dev/main.py bring the ports, and what feeds it.
 """
 
 from __future__ import annotations

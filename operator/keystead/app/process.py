@@ -1,4 +1,4 @@
-"""What a serving process asks of the machine it runs in. Called by app/server.py and app/dev.py, once each."""
+"""What a serving process asks of the machine it runs in. Called by app/server/worker.py and app/dev/main.py, once each."""
 
 from __future__ import annotations
 

@@ -155,12 +155,12 @@ class AppServices(HsmServices):
 
     def run_server(self) -> int:
         """Until SIGTERM; the exit code."""
-        from keystead.app.servers import run_server
+        from keystead.app.server.main import run_server
 
         return run_server(self._all)
 
     def run_dev(self, request: DevRequest) -> int:
         """Until SIGTERM or ctrl-c; the exit code."""
-        from keystead.app.dev import run_dev
+        from keystead.app.dev.main import run_dev
 
         return run_dev(self._all, request)

@@ -4,7 +4,7 @@
                  answers the probes for all; it serves no request
     worker       what `keystead server` is alone, at a Desk (server/siblings.py) of its own; ends at once when the supervisor dies
 
-Called by app/server.py and app/devworkers.py. What a worker needs reaches it through a pipe: no secret is in an argument or in the
+Called by app/server/worker.py and app/dev/workers.py. What a worker needs reaches it through a pipe: no secret is in an argument or in the
 environment.
 """
 
@@ -25,7 +25,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Final
 
-from keystead.app.podmetrics import merged_page
+from keystead.app.server.podmetrics import merged_page
 from keystead.errors import KeysteadError
 from keystead.hsm.lanes import end_with_parent
 from keystead.hsm.memory import protect

@@ -1,4 +1,4 @@
-"""`keystead dev`: the endpoint on this machine, without a cluster. Options become a DevRequest; what runs is app/dev.py."""
+"""`keystead dev`: the endpoint on this machine, without a cluster. Options become a DevRequest; what runs is app/dev/main.py."""
 
 from __future__ import annotations
 
@@ -147,6 +147,8 @@ def check(request: DevRequest) -> None:
         raise InvalidSpecError("--access-key", "each id once")
     if is_loopback(request.host):
         return
+    if request.allow_reset:
+        raise InvalidSpecError("--allow-reset", f"{request.host} can be reached by others, and a reset needs no signature")
     if not request.access_keys:
         raise InvalidSpecError("--listen", f"{request.host} can be reached by others: choose the key yourself, --access-key-file FILE")
     if request.certificate is None and not request.insecure:

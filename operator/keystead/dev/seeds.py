@@ -10,7 +10,7 @@ It is for tests, whose blobs and ARNs are to be the same in every run. It never 
 a manifest: unknown field "seed"), and to the record the key is one like every other, Origin AWS_KMS: the seed stands for a key that was
 made elsewhere, once, and now lives here. Who has the file has the key; material of production must not stand in one.
 
-Called by app/devseeds.py. No message shows material.
+Called by app/dev/seeds.py. No message shows material.
 """
 
 from __future__ import annotations

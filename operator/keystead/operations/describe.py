@@ -24,6 +24,10 @@ from keystead.resources.vocabulary import KeySpec, KeyState, KeyUsage, Origin
 _MANAGED_PREFIX: Final = "aws-"
 
 
+# Ed25519ph is in AWS's list for the spec; no token does it, so Sign and Verify refuse it (docs/security.md).
+NOT_SERVED: Final = frozenset({SigningAlgorithm.ED25519_PH_SHA_512})
+
+
 class KeyManager(StrEnum):
     """AWS KeyManagerType. AWS: a key that Keystead makes for itself (RECORDS: names that begin with aws-)."""
 
@@ -47,7 +51,7 @@ def algorithms_of(record: KeyRecord) -> Algorithms:
         case KeyUsage.ENCRYPT_DECRYPT:
             return Algorithms(encryption=known.encryption)
         case KeyUsage.SIGN_VERIFY:
-            return Algorithms(signing=known.signing)
+            return Algorithms(signing=tuple(algorithm for algorithm in known.signing if algorithm not in NOT_SERVED))
         case KeyUsage.GENERATE_VERIFY_MAC:
             return Algorithms(macs=known.macs)
         case KeyUsage.KEY_AGREEMENT:

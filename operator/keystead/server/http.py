@@ -1,6 +1,6 @@
 """The HTTP server: listens, hands whole requests to the door, drains. HTTP/1.1 on httptools' parser and asyncio's sockets, under uvloop.
 
-Called by app/server.py and app/dev.py: `run(serve(...))`. One process, one event loop; more of them share an address by SO_REUSEPORT.
+Called by app/server and app/dev: `run(serve(...))`. One process, one event loop; more of them share an address by SO_REUSEPORT.
 connection.py is one connection, answers.py its bytes, tls.py certificates. Why no framework: docs/decisions/0032-http-layer.md. No rule of
 AWS may enter: that is the door's.
 """

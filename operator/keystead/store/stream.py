@@ -1,6 +1,6 @@
 """The server's one stream: all sealed records by list and watch into the read model, and the heartbeat that proves that it flows.
 
-One a worker; started by app/server.py. The Secret `heartbeat` is made by the chart; `update` on it is all that the server may write beside
+One a worker; started by app/server. The Secret `heartbeat` is made by the chart; `update` on it is all that the server may write beside
 the records. What may never enter: a write of a record.
 """
 

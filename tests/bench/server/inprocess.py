@@ -1,6 +1,6 @@
 """What a call costs inside one process, without HTTP: `python -m tests.bench.server.inprocess FOLDER`, on the image's Python.
 
-The door of `keystead dev` is put together here as app/dev.py does it. It tells its keys on standard output, reads signed requests (pickled,
+The door of `keystead dev` is put together here as app/dev/main.py does it. It tells its keys on standard output, reads signed requests (pickled,
 base64) from standard input, and prints JSON: microseconds of processor time for SHA-256 of 600 bytes (`sha`), for handle() by operation,
 for the bare token loop, and by stage.
 
@@ -25,10 +25,10 @@ from typing import Any
 
 from pkcs11 import Mechanism
 
-from keystead.app.dev import Dev, Estate, access_keys, accounts_of
-from keystead.app.devhouse import Premises
+from keystead.app.dev.house import Premises
+from keystead.app.dev.main import Dev, Estate, access_keys, accounts_of
+from keystead.app.dev.seeds import load_seeds
 from keystead.cli.services import AccessKey, DevRequest
-from keystead.app.devseeds import load_seeds
 from keystead.engine import blob
 from keystead.hsm.fastlane import TokenFastLane
 from keystead.operations import encryption

@@ -1,4 +1,4 @@
-"""All of the store of `keystead dev` in one place. Made by app/dev.py, one a process."""
+"""All of the store of `keystead dev` in one place. Made by app/dev/main.py, one a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The house of a process that serves in `keystead dev`: the only one, or a worker of several. Made by app/dev.py and app/devworkers.py."""
+"""The house of a process that serves in `keystead dev`: the only one, or a worker of several.
+
+Made by app/dev/main.py and app/dev/workers.py.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from keystead.app.devports import AlwaysFresh, LocalAlive, NoReviews
+from keystead.app.dev.ports import AlwaysFresh, LocalAlive, NoReviews
 from keystead.app.frontdoor import House
 from keystead.app.openengine import OpenEngine
-from keystead.app.whois import Accounts
+from keystead.app.server.whois import Accounts
 from keystead.cli.services import AccessKey, DevRequest
 from keystead.dev.webidentity import WebIdentity
 from keystead.engine.ports import Domain

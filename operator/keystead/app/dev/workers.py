@@ -15,9 +15,9 @@ import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from keystead.app import devtoken
 from keystead.app.addresses import reserved
-from keystead.app.devhouse import GRACE_SECONDS, Premises, make_house, serve_on, take_records
+from keystead.app.dev import token as devtoken
+from keystead.app.dev.house import GRACE_SECONDS, Premises, make_house, serve_on, take_records
 from keystead.app.frontdoor import make_door
 from keystead.app.openengine import OpenEngine
 from keystead.app.process import raise_file_limit

@@ -1,4 +1,4 @@
-"""Seeds of `keystead dev`: their files read, held against the records, applied, and waited for. Called by app/dev.py.
+"""Seeds of `keystead dev`: their files read, held against the records, applied, and waited for. Called by app/dev/main.py.
 
 All or nothing where it can be told before: every manifest is read and admitted before the token is opened, and every id is held against
 the records before the first object is written.

@@ -1,4 +1,4 @@
-"""`keystead server`: one worker, wired; app/servers.py starts one or several. Stateless: token, read model and facts are made anew at
+"""`keystead server`: one worker, wired; app/server/main.py starts one or several. Stateless: token, read model and facts are made anew at
 each start.
 
 Order of a start: API server, token (and that the records are its own), records, then the door. Order of an end: unready, a moment for the
@@ -20,12 +20,12 @@ from typing import Final
 
 from prometheus_client import generate_latest
 
-from keystead.app.devports import Alone
+from keystead.app.dev.ports import Alone
 from keystead.app.engine import EngineHolder
 from keystead.app.frontdoor import House, make_door
 from keystead.app.process import freeze_memory
-from keystead.app.servermetrics import ServerMetrics
-from keystead.app.whois import Accounts, Recogniser, StillThere
+from keystead.app.server.metrics import ServerMetrics
+from keystead.app.server.whois import Accounts, Recogniser, StillThere
 from keystead.app.workers import METRICS, READY, STATE, Post
 from keystead.errors import StoreError
 from keystead.handlers.probes import serve as serve_probes
@@ -64,7 +64,7 @@ class Believed:
 
 
 class Server:
-    """One worker process. `post`: its place among several (app/servers.py); None: it is alone, and answers the probes itself."""
+    """One worker process. `post`: its place among several (app/server/main.py); None: it is alone, and answers the probes itself."""
 
     def __init__(self, settings: Settings, kube: Kube, post: Post | None = None) -> None:
         self.settings = settings
@@ -157,10 +157,13 @@ class Server:
         async with self._answering():
             return await self._run()
 
-    async def _run(self) -> int:
-        keeper = self._keeper()
+    def stop_on_signals(self) -> None:
+        """SIGTERM and ctrl-c end it, from the first moment."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
+
+    async def _run(self) -> int:
+        keeper = self._keeper()
         tasks = [asyncio.create_task(work) for work in (self._keep(keeper), self._lame_duck(), self._serve())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -232,8 +235,16 @@ def replica_name() -> str:
 async def serve_until_stopped(settings: Settings, post: Post | None = None) -> int:
     """One worker; the exit code."""
     kube = await connect(settings.cluster.kubeconfig, "server")
-    await first_answer(kube)
-    return await Server(settings, kube, post).run()
+    server = Server(settings, kube, post)
+    server.stop_on_signals()
+    waiting, stopping = asyncio.create_task(first_answer(kube)), asyncio.create_task(server.stopping.wait())
+    await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not waiting.done():  # as process 1 of a Pod it would otherwise wait for SIGKILL
+        waiting.cancel()
+        await kube.close()
+        return 0
+    return await server.run()
 
 
 async def first_answer(kube: Kube) -> None:

@@ -46,7 +46,7 @@ def ensure_token(state: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
     try:
         done = subprocess.run(  # noqa: S603 - our own program, on a folder of ours
-            (sys.executable, "-m", "keystead.app.devtoken", str(state)),
+            (sys.executable, "-m", "keystead.app.dev.token", str(state)),
             capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False,
         )
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Where `keystead dev --memory` has its token: a folder in memory that goes with the process. Called by app/dev.py.
+"""Where `keystead dev --memory` has its token: a folder in memory that goes with the process. Called by app/dev/main.py.
 
 After kill -9 the folder stays, and the next one of the same user takes it away: a lock says whether its process lives.
 """

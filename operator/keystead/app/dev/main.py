@@ -17,14 +17,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from keystead.app import devtoken
 from keystead.app.addresses import check_address
 from keystead.app.controller import Controller, Ports
-from keystead.app.devhouse import Premises, make_house, serve_on, take_records
-from keystead.app.devmemory import memory_folder
-from keystead.app.devports import Alone, NoSecrets, Silent
-from keystead.app.devseeds import load_seeds, plant
-from keystead.app.devworkers import supervise
+from keystead.app.dev import token as devtoken
+from keystead.app.dev.house import Premises, make_house, serve_on, take_records
+from keystead.app.dev.memory import memory_folder
+from keystead.app.dev.ports import Alone, NoSecrets, Silent
+from keystead.app.dev.seeds import load_seeds, plant
+from keystead.app.dev.workers import supervise
 from keystead.app.frontdoor import make_door
 from keystead.app.openengine import OpenEngine
 from keystead.app.process import raise_file_limit

@@ -12,7 +12,7 @@ from typing import Final
 
 from keystead.app.addresses import check_address, reserved
 from keystead.app.process import raise_file_limit
-from keystead.app.server import first_answer, replica_name, serve_until_stopped
+from keystead.app.server.worker import first_answer, replica_name, serve_until_stopped
 from keystead.app.workers import Post, Supervisor, private_folder
 from keystead.errors import InvalidSpecError
 from keystead.handlers.probes import serve as serve_probes

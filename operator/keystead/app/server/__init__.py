@@ -1,0 +1,1 @@
+"""`keystead server`, wired: main.py is the command, worker.py one process that serves."""
