@@ -4,7 +4,7 @@ PYTHON ?= python3
 STEP := .ci/step
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lint test test-unit test-token test-clients test-cluster test-helm test-long mutants bench bench-scale crds model reference demo demo-down lock wheel
+.PHONY: help setup packages lint test test-unit test-token test-clients test-cluster test-helm test-long mutants bench bench-server bench-server-long bench-scale crds model reference demo demo-down lock wheel
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | expand -t 16
@@ -53,6 +53,10 @@ mutants: setup  ## seeded faults: each must turn a named test red
 	@$(PY) -m tests.mutants
 bench: setup binaries  ## speed, as ratios in one run; never called by .ci/run
 	@$(PY) -m tests.bench
+bench-server: setup clients  ## the endpoint: gates as ratios, and others side by side; never called by .ci/run
+	@$(PY) -m tests.bench.server
+bench-server-long: setup  ## 10,000 keys and an hour of calls: memory of a worker
+	@$(PY) -m tests.bench.server --long
 bench-scale: setup binaries  ## 10,000 keys and as many other objects: memory, start-up, idle requests (an hour)
 	@$(PY) -m tests.bench --scale
 

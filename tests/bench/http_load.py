@@ -129,7 +129,7 @@ def run(
                 times.append(clock() - client.sent)
                 statuses[answer[9:12]] += 1
                 if client.ended:
-                    raise EOFError
+                    raise EOFError  # noqa: TRY301 - one way out for a connection that is over, however it ended
                 send(client)
             except (OSError, EOFError):
                 dropped += 1

@@ -141,8 +141,16 @@ class Bars:
             body.append(_text(BAR_LEFT - 8, y + 9, word, anchor="end"))
             for colour, size, tall in (("#a5c8f7", paler.get(word, 0.0), 18), (COLOURS[0], value, 10)):
                 wide = _bar(size, ends[-1]) - BAR_LEFT
-                body.append(f'<rect x="{BAR_LEFT}" y="{y + 5 - tall / 2:.1f}" width="{wide:.1f}" height="{tall}" fill="{colour}"/>')
-            body.append(_text(_bar(max(value, paler.get(word, 0.0)), ends[-1]) + 6, y + 9, f"{value:,.0f}" if value >= 100 else f"{value:.1f}"))
+                body.append(
+                    f'<rect x="{BAR_LEFT}" y="{y + 5 - tall / 2:.1f}" width="{wide:.1f}" height="{tall}" fill="{colour}"/>'
+                )
+            body.append(
+                _text(
+                    _bar(max(value, paler.get(word, 0.0)), ends[-1]) + 6,
+                    y + 9,
+                    f"{value:,.0f}" if value >= 100 else f"{value:.1f}",
+                )
+            )
         head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">'
         return "\n".join([head, f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>', *body, "</svg>", ""])
 

@@ -17,7 +17,9 @@ from tests.bench.server.measure import Sizes, measure_server
 def main() -> int:
     """Run, print, and optionally publish."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.server")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put tables and plots into this page, under its marker")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="put tables and plots into this page, under its marker"
+    )
     parser.add_argument("--long", action="store_true", help="many keys and many calls instead (make bench-server-long)")
     parser.add_argument("--rounds", type=int, default=Sizes.rounds)
     parser.add_argument("--seconds", type=float, default=Sizes.seconds)

@@ -74,7 +74,9 @@ def new_key(hsm: Hsm) -> Any:
     made = hsm.slow(Generate(key_id, spec, Protection.TOKEN, KeyUsage.ENCRYPT_DECRYPT))
     assert isinstance(made, GeneratedMaterial)
     return hsm.vault.handle(
-        Material(key_id, spec, KeyUsage.ENCRYPT_DECRYPT, Protection.TOKEN, made.material_id, made.wrapped, made.plain_len)
+        Material(
+            key_id, spec, KeyUsage.ENCRYPT_DECRYPT, Protection.TOKEN, made.material_id, made.wrapped, made.plain_len
+        )
     )
 
 

@@ -1,11 +1,11 @@
 """What a call costs inside one process, without HTTP: `python -m tests.bench.server.inprocess FOLDER`, on the image's Python.
 
-The door of `keystead dev` is put together here as app/dev/main.py does it. It tells its keys on standard output, reads signed requests (pickled,
-base64) from standard input, and prints JSON: microseconds of processor time for SHA-256 of 600 bytes (`sha`), for handle() by operation,
-for the bare token loop, and by stage.
+The door of `keystead dev` is put together here as app/dev does it. It tells its keys on standard output, reads signed requests
+(pickled, base64) from standard input, and prints JSON: microseconds of processor time for SHA-256 of 600 bytes (`sha`), for handle()
+by operation, for the bare token loop, and by stage.
 
-A stage is measured twice: alone in a loop, and as what a whole Encrypt is shorter without it. The second is larger: a request's code does not
-fit into the processor's first caches, and each stage runs as if for the first time.
+A stage is measured twice: alone in a loop, and as what a whole Encrypt is shorter without it. The second is larger: a request's code
+does not fit into the processor's first caches, and each stage runs as if for the first time.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def rounds(calls: dict[str, Call]) -> dict[str, dict[str, float]]:
         for name, call in calls.items():
             yard = microseconds(lambda: hashlib.sha256(data).digest(), 2000)
             found[name].append((microseconds(call), yard))
-    result = {name: {"least": min(a for a, _ in each), "ratio": statistics.median(a / b for a, b in each)} for name, each in found.items()}
+    result = {
+        name: {"least": min(a for a, _ in each), "ratio": statistics.median(a / b for a, b in each)}
+        for name, each in found.items()
+    }
     shas = [yard for each in found.values() for _, yard in each]
     return result | {"sha": {"least": min(shas), "ratio": 1.0}}
 
@@ -81,10 +84,15 @@ def stages(dev: Dev, asked: Asked, key: Any) -> dict[str, dict[str, float]]:
     identity = parts.authenticator.authenticate(asked, now)
     request = parts.wire.decode("Encrypt", asked.body)
     seen: dict[str, Any] = {}
-    with replaced(encryption, "admit", _spy(encryption.admit, seen)), replaced(TokenFastLane, "derive", _note(TokenFastLane.derive, seen)):
+    with (
+        replaced(encryption, "admit", _spy(encryption.admit, seen)),
+        replaced(TokenFastLane, "derive", _note(TokenFastLane.derive, seen)),
+    ):
         answer = dev.handle(asked)
     derived, sealed = bytes(64), bytes(180)
-    response = encryption.EncryptResponse(ciphertext_blob=sealed, key_id="arn", encryption_algorithm=request.encryption_algorithm)
+    response = encryption.EncryptResponse(
+        ciphertext_blob=sealed, key_id="arn", encryption_algorithm=request.encryption_algorithm
+    )
     body = parts.wire.encode("Encrypt", response)
 
     def admitted(*_: Any) -> Any:
@@ -93,13 +101,38 @@ def stages(dev: Dev, asked: Asked, key: Any) -> dict[str, dict[str, float]]:
 
     world, caller = seen["arguments"][:2]
     table: dict[str, tuple[Any, str, Any, Call]] = {
-        "signature (SigV4, session)": (Identities, "authenticate", lambda *_: identity, lambda: parts.authenticator.authenticate(asked, now)),
+        "signature (SigV4, session)": (
+            Identities,
+            "authenticate",
+            lambda *_: identity,
+            lambda: parts.authenticator.authenticate(asked, now),
+        ),
         "request from JSON": (Codec, "decode", lambda *_: request, lambda: parts.wire.decode("Encrypt", asked.body)),
-        "key, policy and grants": (encryption, "admit", admitted, lambda: parts.driver.run(encryption.admit(*seen["arguments"]))),
-        "HMAC in the token": (TokenFastLane, "derive", lambda *_: derived, lambda: world.fast.derive(seen["material"], bytes(109))),
-        "AES-256-GCM": (blob, "_seal", lambda *_: sealed, lambda: blob._seal(derived, bytes(48), bytes(32), bytes(32), b"\0\0")),
+        "key, policy and grants": (
+            encryption,
+            "admit",
+            admitted,
+            lambda: parts.driver.run(encryption.admit(*seen["arguments"])),
+        ),
+        "HMAC in the token": (
+            TokenFastLane,
+            "derive",
+            lambda *_: derived,
+            lambda: world.fast.derive(seen["material"], bytes(109)),
+        ),
+        "AES-256-GCM": (
+            blob,
+            "_seal",
+            lambda *_: sealed,
+            lambda: blob._seal(derived, bytes(48), bytes(32), bytes(32), b"\0\0"),
+        ),
         "answer to JSON": (Codec, "encode", lambda *_: body, lambda: parts.wire.encode("Encrypt", response)),
-        "last use, ids, metrics": (AwsDoor, "_answered", lambda *_: answer, lambda: door._answered("Encrypt", response, "i" * 36, now)),
+        "last use, ids, metrics": (
+            AwsDoor,
+            "_answered",
+            lambda *_: answer,
+            lambda: door._answered("Encrypt", response, "i" * 36, now),
+        ),
     }
     result = {}
     for name, (place, attribute, stand_in, alone) in table.items():
@@ -108,7 +141,10 @@ def stages(dev: Dev, asked: Asked, key: Any) -> dict[str, dict[str, float]]:
             whole = microseconds(lambda: dev.handle(asked))
             with replaced(place, attribute, stand_in):
                 differences.append(whole - microseconds(lambda: dev.handle(asked)))
-        result[name] = {"alone": min(microseconds(alone) for _ in range(ROUNDS)), "within": statistics.median(differences)}
+        result[name] = {
+            "alone": min(microseconds(alone) for _ in range(ROUNDS)),
+            "within": statistics.median(differences),
+        }
     assert caller is identity.caller
     return result
 
@@ -142,7 +178,9 @@ async def _measure(folder: Path) -> None:
         estate = Estate(request, stack)
         await estate.check_install()
         keys = access_keys(request)
-        dev = Dev(estate, Premises(request, estate.folder, keys, accounts_of(request.account, keys), None), load_seeds(()))
+        dev = Dev(
+            estate, Premises(request, estate.folder, keys, accounts_of(request.account, keys), None), load_seeds(())
+        )
         await dev.start()
 
         async def call(encoded: str) -> dict[str, Any]:

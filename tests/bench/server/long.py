@@ -1,7 +1,7 @@
 """Many keys and many calls: memory of a worker, and how soon it is ready. `make bench-server-long`, on request. Called by __main__.py.
 
-`keystead dev` on a folder is given so many keys, is started anew with all of them there, and is then called for so long: Encrypt on keys all
-over the table, so that the vault's bound is met, and DescribeKey. Memory is the proportional set size of the process and its lane.
+`keystead dev` on a folder is given so many keys, is started anew with all of them there, and is then called for so long: Encrypt on
+keys all over the table, so that the vault's bound is met, and DescribeKey. Memory is the proportional set size of the process and its lane.
 """
 
 from __future__ import annotations
@@ -61,12 +61,24 @@ def _part(sizes: LongSizes, ready: float, count: int, memory: MemorySampler) -> 
     end = memory.points[-1][1]
     rows = [
         Row(f"ready with {sizes.keys:,} keys", f"{ready:.1f} s", f"< {READY_SECONDS} s", ready < READY_SECONDS),
-        Row(f"memory in {sizes.minutes:g} minutes, {count:,} calls", f"{memory.peak:.0f} MB at most", f"< {MOST_MB} MB", memory.peak < MOST_MB),
+        Row(
+            f"memory in {sizes.minutes:g} minutes, {count:,} calls",
+            f"{memory.peak:.0f} MB at most",
+            f"< {MOST_MB} MB",
+            memory.peak < MOST_MB,
+        ),
         Row("memory at the end beside a tenth of the way", f"{end / begin:.2f}", f"<= {FLAT}", end <= FLAT * begin),
     ]
-    lines = (Line("worker and lane", memory.points), Line("bound", ((0.0, float(MOST_MB)), (memory.points[-1][0], float(MOST_MB))), dashed=True))
+    lines = (
+        Line("worker and lane", memory.points),
+        Line("bound", ((0.0, float(MOST_MB)), (memory.points[-1][0], float(MOST_MB))), dashed=True),
+    )
     plot = Plot("server-memory", f"Memory of a worker with {sizes.keys:,} keys", "seconds", "MB", lines)
-    return Part(rows, [plot], f"`make bench-server-long`, {sizes.keys:,} keys, {sizes.minutes:g} minutes (the whole: 10,000 keys, 60 minutes).")
+    return Part(
+        rows,
+        [plot],
+        f"`make bench-server-long`, {sizes.keys:,} keys, {sizes.minutes:g} minutes (the whole: 10,000 keys, 60 minutes).",
+    )
 
 
 def _start(stack: ExitStack, python: Path, folder: Path) -> Server:
@@ -101,13 +113,17 @@ def _call(server: Server, keys: list[str], seconds: float, folder: Path) -> int:
 
     def requests() -> list[bytes]:
         some = random.choices(keys, k=512)
-        made = signer.batch("Encrypt", ({"KeyId": key, "Plaintext": text(bytes(32)), **context(n)} for n, key in enumerate(some)))
+        made = signer.batch(
+            "Encrypt", ({"KeyId": key, "Plaintext": text(bytes(32)), **context(n)} for n, key in enumerate(some))
+        )
         return made + signer.batch("DescribeKey", ({"KeyId": key} for key in random.choices(keys, k=256)))
 
     server.load["mixed"] = requests
     while time.monotonic() < end:
         try:
-            count += one_load(server, "mixed", Sizes(seconds=min(20.0, max(1.0, end - time.monotonic()))), folder)["count"]
+            count += one_load(server, "mixed", Sizes(seconds=min(20.0, max(1.0, end - time.monotonic()))), folder)[
+                "count"
+            ]
         except subprocess.CalledProcessError as error:
             raise RuntimeError("the client failed") from error
     return count

@@ -156,13 +156,29 @@ def gates(table: Table) -> list[Row]:
         rows.append(Row(f"{operation} beside the reference", f"{cost / least:.2f} R", "<= 1.3 R", cost <= 1.3 * least))
     for operation, most in (("GenerateDataKey", 1.6), ("DescribeKey", 0.65)):
         ratio = cpu("keystead", operation) / encrypt
-        rows.append(Row(f"CPU of {operation}", f"{ratio * encrypt:.1f} us, {ratio:.2f} Encrypt", f"<= {most} Encrypt", ratio <= most))
+        rows.append(
+            Row(
+                f"CPU of {operation}",
+                f"{ratio * encrypt:.1f} us, {ratio:.2f} Encrypt",
+                f"<= {most} Encrypt",
+                ratio <= most,
+            )
+        )
     added = cpu("keystead TLS", "Encrypt") / encrypt - 1
     rows.append(Row("what TLS adds to Encrypt", f"{added:.0%}", "<= 30%", added <= 0.3))
     gain = table["keystead, 2 workers", "Encrypt"].middle("rate") / table["keystead", "Encrypt"].middle("rate") - 1
     cores = os.cpu_count() or 1
-    bound = f">= {WORKERS_GATE:.0%}" if cores >= CORES_FOR_IT else f"none below {CORES_FOR_IT} cores (the client needs one)"
-    rows.append(Row("what a second worker adds to Encrypt", f"{gain:.0%}", bound, gain >= WORKERS_GATE if cores >= CORES_FOR_IT else None))
+    bound = (
+        f">= {WORKERS_GATE:.0%}" if cores >= CORES_FOR_IT else f"none below {CORES_FOR_IT} cores (the client needs one)"
+    )
+    rows.append(
+        Row(
+            "what a second worker adds to Encrypt",
+            f"{gain:.0%}",
+            bound,
+            gain >= WORKERS_GATE if cores >= CORES_FOR_IT else None,
+        )
+    )
     return rows
 
 
@@ -177,7 +193,9 @@ def inside_rows(inside: dict[str, Any]) -> list[Row]:
         if most is not None:
             bound = f"<= {most:.0f} SHA-256 ({most * 0.7:.0f} us at 0.7 us)"
         ok = None if most is None else found["ratio"] <= most
-        rows.append(Row(f"handle() of {name}, in process", f"{found['least']:.1f} us, {found['ratio']:.0f} SHA-256", bound, ok))
+        rows.append(
+            Row(f"handle() of {name}, in process", f"{found['least']:.1f} us, {found['ratio']:.0f} SHA-256", bound, ok)
+        )
     return rows
 
 
@@ -186,7 +204,9 @@ def rates(table: Table) -> list[Row]:
     found = table["keystead", "Encrypt"]
     return [
         Row(
-            "Encrypt, 32 connections, one worker", f"{found.middle('rate'):,.0f}/s, p99 {found.middle('p99'):.1f} ms", "goal on a quiet core: 15,000/s, p99 < 5 ms"
+            "Encrypt, 32 connections, one worker",
+            f"{found.middle('rate'):,.0f}/s, p99 {found.middle('p99'):.1f} ms",
+            "goal on a quiet core: 15,000/s, p99 < 5 ms",
         )
     ]
 
@@ -196,13 +216,25 @@ def plots(table: Table, inside: dict[str, Any], peers: list[str]) -> list[Any]:
     everybody = ["keystead", "keystead TLS", "keystead, 2 workers", *peers]
     rates = [(name, table[name, "Encrypt"].middle("rate")) for name in everybody]
     costs = [(name, table[name, "any"].middle("cpu")) for name in ("empty", "reference")]
-    costs += [(f"keystead {operation}", table["keystead", operation].middle("cpu")) for operation in (*OPERATIONS, CROWDED)]
+    costs += [
+        (f"keystead {operation}", table["keystead", operation].middle("cpu")) for operation in (*OPERATIONS, CROWDED)
+    ]
     costs += [(f"{name} Encrypt", table[name, "Encrypt"].middle("cpu")) for name in peers]
     shown = [(name, cost) for name, cost in costs if cost < 1000]
     stages = inside["stages"]
     return [
-        Bars("server-rates", "Encrypt a second, 32 connections", "requests a second; longer is better", [("empty 200", table["empty", "any"].middle("rate")), *rates]),
-        Bars("server-cpu", "Processor time of one request", "microseconds of the server's processes; shorter is better (what took 1 ms or more is left out)", shown),
+        Bars(
+            "server-rates",
+            "Encrypt a second, 32 connections",
+            "requests a second; longer is better",
+            [("empty 200", table["empty", "any"].middle("rate")), *rates],
+        ),
+        Bars(
+            "server-cpu",
+            "Processor time of one request",
+            "microseconds of the server's processes; shorter is better (what took 1 ms or more is left out)",
+            shown,
+        ),
         Bars(
             "server-stages",
             "An Encrypt by stage, in process",
@@ -215,10 +247,15 @@ def plots(table: Table, inside: dict[str, Any], peers: list[str]) -> list[Any]:
 
 def notes(table: Table, inside: dict[str, Any], peers: list[str], lost: list[str], word: str) -> str:
     """The raw tables."""
-    lines = [f"`{COMMAND}`; servers on {word}; client and servers share the cores. Absolute figures move by 2 or 3 from day to day.", ""]
+    lines = [
+        f"`{COMMAND}`; servers on {word}; client and servers share the cores. Absolute figures move by 2 or 3 from day to day.",
+        "",
+    ]
     lines += ["| server | operation | requests/s | p50 ms | p99 ms | server CPU us |", "|---|---|---|---|---|---|"]
     for (server, operation), found in table.items():
-        figures = " | ".join(f"{found.middle(name):,.{digits}f}" for name, digits in (("rate", 0), ("p50", 2), ("p99", 2), ("cpu", 1)))
+        figures = " | ".join(
+            f"{found.middle(name):,.{digits}f}" for name, digits in (("rate", 0), ("p50", 2), ("p99", 2), ("cpu", 1))
+        )
         lines.append(f"| {server} | {operation} | {figures} |")
     lines += ["", "| stage of an Encrypt, in process | alone us | within us |", "|---|---|---|"]
     lines += [f"| {name} | {each['alone']:.1f} | {each['within']:.1f} |" for name, each in inside["stages"].items()]
@@ -238,7 +275,9 @@ def measure_inside(python: Path, folder: Path) -> dict[str, Any]:
         return base64.b64encode(pickle.dumps(Asked(b"POST", b"/", headers, data))).decode()
 
     command = [str(python), "-m", "tests.bench.server.inprocess", str(own)]
-    with subprocess.Popen(command, cwd=own, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=own, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin is not None and process.stdout is not None
 
         def say(line: str) -> dict[str, Any]:

@@ -28,13 +28,17 @@ def start_peers(stack: ExitStack, folder: Path) -> tuple[list[Server], list[str]
         try:
             found.append(begin(stack, folder))
         except Exception as error:
-            lost.append(f"{name}: not measured ({type(error).__name__}: {str(error).strip().splitlines()[-1][:120] if str(error) else ''})")
+            lost.append(
+                f"{name}: not measured ({type(error).__name__}: {str(error).strip().splitlines()[-1][:120] if str(error) else ''})"
+            )
     return found, lost
 
 
 def _moto(stack: ExitStack, folder: Path) -> Server:
     program = moto_program()
-    return started_on(stack, "moto 5.2.5", lambda port: [str(program), "-H", "127.0.0.1", "-p", str(port)], folder, lambda _: {})
+    return started_on(
+        stack, "moto 5.2.5", lambda port: [str(program), "-H", "127.0.0.1", "-p", str(port)], folder, lambda _: {}
+    )
 
 
 def _local_kms(stack: ExitStack, folder: Path) -> Server:
@@ -45,7 +49,12 @@ def _local_kms(stack: ExitStack, folder: Path) -> Server:
     program = made("bench-local-kms", digest(LOCAL_KMS), 60, install) / "local-kms"
 
     def env(port: int) -> dict[str, str]:
-        return {"PORT": str(port), "KMS_ACCOUNT_ID": ACCOUNT, "KMS_REGION": REGION, "KMS_DATA_PATH": str(folder / "local-kms")}
+        return {
+            "PORT": str(port),
+            "KMS_ACCOUNT_ID": ACCOUNT,
+            "KMS_REGION": REGION,
+            "KMS_DATA_PATH": str(folder / "local-kms"),
+        }
 
     return started_on(stack, "local-kms", lambda _: [str(program)], folder, env)
 
@@ -56,7 +65,18 @@ def _ministack(stack: ExitStack, folder: Path) -> Server:
     def install(into: Path) -> None:
         shutil.rmtree(into / "venv", ignore_errors=True)
         run([sys.executable, "-m", "venv", str(into / "venv")], into)
-        run([str(into / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *MINISTACK], into)
+        run(
+            [
+                str(into / "venv/bin/python"),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                *MINISTACK,
+            ],
+            into,
+        )
 
     program = made("bench-ministack", digest(*MINISTACK, sys.version), 30, install) / "venv/bin/ministack"
 
@@ -64,4 +84,3 @@ def _ministack(stack: ExitStack, folder: Path) -> Server:
         return {"GATEWAY_PORT": str(port), "SERVICES": "kms", "LOG_LEVEL": "WARNING", "MINISTACK_ACCOUNT_ID": ACCOUNT}
 
     return started_on(stack, "ministack 1.5.33", lambda _: [str(program)], folder, env)
-

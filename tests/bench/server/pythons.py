@@ -20,7 +20,11 @@ _VERSION = "import sys, ensurepip; assert sys.version_info >= (3, 11); print(sys
 
 def image_python() -> tuple[Path, str]:
     """An interpreter with what the server needs, and the word for the page."""
-    told = subprocess.run([DEBIAN, "-c", _VERSION], capture_output=True, text=True, check=False) if DEBIAN.exists() else None
+    told = (
+        subprocess.run([DEBIAN, "-c", _VERSION], capture_output=True, text=True, check=False)
+        if DEBIAN.exists()
+        else None
+    )
     if told is None or told.returncode != 0:
         return Path(sys.executable), f"Python {sys.version.split()[0]} of this environment (the image has Debian's)"
     folder = made("bench-python", digest(RUNTIME.read_bytes(), told.stdout), 40, _install)

@@ -58,12 +58,20 @@ class Server:
 
 
 def start(
-    stack: ExitStack, name: str, command: Sequence[str], folder: Path, env: dict[str, str], port: Callable[[str], int | None], say: str = ""
+    stack: ExitStack,
+    name: str,
+    command: Sequence[str],
+    folder: Path,
+    env: dict[str, str],
+    port: Callable[[str], int | None],
+    say: str = "",
 ) -> Server:
     """Start it and wait for the line of its output that tells the port."""
     log = (folder / f"{name.replace(' ', '-')}.log").open("wb")
     stack.callback(log.close)
-    process = subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+    )
     server = Server(name, process, 0)
     stack.callback(server.stop)
     assert process.stdin is not None
@@ -114,7 +122,13 @@ def start_app(stack: ExitStack, python: Path, kind: str, folder: Path) -> Server
 
 
 def start_keystead(
-    stack: ExitStack, python: Path, folder: Path, name: str, *, workers: int = 1, tls: tuple[Path, Path, Path] | None = None
+    stack: ExitStack,
+    python: Path,
+    folder: Path,
+    name: str,
+    *,
+    workers: int = 1,
+    tls: tuple[Path, Path, Path] | None = None,
 ) -> Server:
     """`keystead dev`, with keys, grants and a session. `tls`: certificate, key, authority."""
     own = folder / name.replace(" ", "-")
@@ -130,7 +144,9 @@ def start_keystead(
     server.authority = None if tls is None else tls[2]
     kms, sts = client(server, "kms"), client(server, "sts")
     role = f"arn:aws:iam::{ACCOUNT}:role/bench"
-    given = sts.assume_role_with_web_identity(RoleArn=role, RoleSessionName="bench", WebIdentityToken=issuer.token("bench"))["Credentials"]
+    given = sts.assume_role_with_web_identity(
+        RoleArn=role, RoleSessionName="bench", WebIdentityToken=issuer.token("bench")
+    )["Credentials"]
     signer = Signer(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], _host(server))
     prepare(server, kms, signer, role)
     crowded = kms.create_key()["KeyMetadata"]["KeyId"]
@@ -207,8 +223,14 @@ def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def started_on(stack: ExitStack, name: str, command: Callable[[int], Sequence[str]], folder: Path, env: Callable[[int], dict[str, str]]) -> Server:
-    """A server that does not tell when it is ready: asked until it answers ListKeys. Its keys are made; its signatures it need not check."""
+def started_on(
+    stack: ExitStack,
+    name: str,
+    command: Callable[[int], Sequence[str]],
+    folder: Path,
+    env: Callable[[int], dict[str, str]],
+) -> Server:
+    """A server that does not tell when it is ready: asked until it answers ListKeys. Its keys are made here."""
     port, own = free_port(), folder / name.replace(" ", "-")
     own.mkdir()
     log = (own / "log").open("wb")
@@ -230,4 +252,3 @@ def started_on(stack: ExitStack, name: str, command: Callable[[int], Sequence[st
     signer = Signer(ACCESS_KEY, SECRET, None, f"127.0.0.1:{port}")
     prepare(server, kms, signer, None)
     return server
-
