@@ -66,7 +66,7 @@ class Believed:
 class Server:
     """One worker process. `post`: its place among several (app/server/main.py); None: it is alone, and answers the probes itself."""
 
-    def __init__(self, settings: Settings, kube: Kube, post: Post | None = None) -> None:
+    def __init__(self, settings: Settings, kube: Kube, stopping: asyncio.Event, post: Post | None = None) -> None:
         self.settings = settings
         self.kube = kube
         self.post = post
@@ -78,7 +78,7 @@ class Server:
         self.stream = Stream(kube, records, self.model, max_stale=settings.server.max_stale, identity=name)
         self.accounts = Accounts(self.model)
         self.facts = Facts(KubeFacts(kube), self.accounts.account_of, stretch=settings.server.max_stale)
-        self.stopping = asyncio.Event()
+        self.stopping = stopping
         self.stop = asyncio.Event()
         self.listening = False
         self.uses = Uses(new_id)
@@ -157,11 +157,6 @@ class Server:
         async with self._answering():
             return await self._run()
 
-    def stop_on_signals(self) -> None:
-        """SIGTERM and ctrl-c end it, from the first moment."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
-
     async def _run(self) -> int:
         keeper = self._keeper()
         tasks = [asyncio.create_task(work) for work in (self._keep(keeper), self._lame_duck(), self._serve())]
@@ -235,16 +230,17 @@ def replica_name() -> str:
 async def serve_until_stopped(settings: Settings, post: Post | None = None) -> int:
     """One worker; the exit code."""
     kube = await connect(settings.cluster.kubeconfig, "server")
-    server = Server(settings, kube, post)
-    server.stop_on_signals()
-    waiting, stopping = asyncio.create_task(first_answer(kube)), asyncio.create_task(server.stopping.wait())
-    await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    waiting, stopped = asyncio.create_task(first_answer(kube)), asyncio.create_task(stopping.wait())
+    await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
     if not waiting.done():  # as process 1 of a Pod it would otherwise wait for SIGKILL
         waiting.cancel()
         await kube.close()
         return 0
-    return await server.run()
+    return await Server(settings, kube, stopping, post).run()
 
 
 async def first_answer(kube: Kube) -> None:
