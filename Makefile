@@ -56,7 +56,7 @@ bench: setup binaries  ## speed, as ratios in one run; never called by .ci/run
 bench-server: setup clients  ## the endpoint: gates as ratios, and others side by side; never called by .ci/run
 	@$(PY) -m tests.bench.server
 bench-server-long: setup  ## 10,000 keys and an hour of calls: memory of a worker
-	@$(PY) -m tests.bench.server --long
+	@$(PY) -m tests.bench.server --long --minutes 60
 bench-scale: setup binaries  ## 10,000 keys and as many other objects: memory, start-up, idle requests (an hour)
 	@$(PY) -m tests.bench --scale
 

@@ -7,9 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from keystead.server.tls import make_self_signed
 
 KUBECONFIG = """
 apiVersion: v1
@@ -27,7 +30,11 @@ def test_a_server_that_waits_for_the_api_server_ends_when_it_is_told_to(tmp_path
         nobody.bind(("127.0.0.1", 0))  # bound and not listening: whoever connects is refused
         config = tmp_path / "kubeconfig"
         config.write_text(KUBECONFIG.format(port=nobody.getsockname()[1]))
+        made = make_self_signed(["localhost"], datetime.now(UTC))
+        (tmp_path / "tls.crt").write_bytes(made.certificate)
+        (tmp_path / "tls.key").write_bytes(made.key)
         environment = dict(os.environ) | {"KEYSTEAD_KUBECONFIG": str(config), "PYTHONPATH": "operator", "KEYSTEAD_SERVER_PORT": "0"}
+        environment |= {"KEYSTEAD_TLS_CERT": str(tmp_path / "tls.crt"), "KEYSTEAD_TLS_KEY": str(tmp_path / "tls.key")}
         with subprocess.Popen(
             [sys.executable, "-m", "keystead", "server"], env=environment, stderr=subprocess.PIPE, text=True
         ) as child:

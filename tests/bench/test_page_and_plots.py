@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from tests.bench.page import marker, publish, replaced
-from tests.bench.plot import Line, Plot, cumulative, shares, thinned, ticks
+from tests.bench.plot import Bars, Line, Plot, cumulative, shares, thinned, ticks
 from tests.bench.rows import Part, Row
 from tests.docs.pages import ROOT
 
@@ -58,6 +58,13 @@ def test_shares_end_at_a_hundred_percent():
     assert shares([3.0, 1.0])[-1] == (3.0, 100.0)
 
 
+def test_bars_are_as_long_as_their_values_and_a_paler_one_lies_behind_its_own():
+    picture = Bars("b", "Stages", "us", [("a", 10.0), ("b", 20.0)], [("b", 40.0)]).svg()
+    wide = [float(rect.attrib["width"]) for rect in ElementTree.fromstring(picture).findall(f"{SVG}rect")[1:]]
+    assert wide == pytest.approx([0, wide[1], wide[1] * 4, wide[1] * 2], abs=0.2)
+    assert {"Stages", "us", "a", "b"} <= {text.text for text in ElementTree.fromstring(picture).findall(f"{SVG}text")}
+
+
 def test_one_part_of_the_page_is_replaced_and_the_other_stays():
     page = f"# P\n\n{marker('bench')}\n\nold\n\n## Very many\n\nWords.\n\n{marker('bench-scale')}\n\nfigures\n"
     first = replaced(page, "bench", "new")
@@ -81,4 +88,4 @@ def test_publishing_writes_the_plots_beside_the_page_and_links_them(tmp_path):
 
 def test_each_make_target_of_the_benchmark_has_its_marker_on_the_page():
     page = (ROOT / "docs/performance.md").read_text()
-    assert [target for target in ("bench", "bench-scale") if page.count(marker(target)) != 1] == []
+    assert [target for target in ("bench", "bench-scale", "bench-server", "bench-server-long") if page.count(marker(target)) != 1] == []
