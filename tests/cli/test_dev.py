@@ -11,8 +11,8 @@ from keystead.cli.main import run
 from keystead.cli.services import AccessKey, DevRequest
 
 ID = "AKIA0000000000000001"
-KEY = f"{ID}:s3cret-s3cret"
-SECRET = "s3cret-s3cret"
+KEY = f"{ID}:s3cret-s3cret-s3cret"
+SECRET = "s3cret-s3cret-s3cret"
 EXPOSED = ("--listen", "0.0.0.0:4566")
 
 
@@ -107,7 +107,7 @@ def test_an_account_has_12_digits(capsys: pytest.CaptureFixture[str], account: s
 
 
 def test_access_keys_have_their_account_or_the_common_one() -> None:
-    found = request("--access-key", KEY, "--access-key", "AKIA0000000000000002:s3cret-s3cret:444455556666").access_keys
+    found = request("--access-key", KEY, "--access-key", "AKIA0000000000000002:s3cret-s3cret-s3cret:444455556666").access_keys
     assert found == (AccessKey("AKIA0000000000000001", SECRET), AccessKey("AKIA0000000000000002", SECRET, "444455556666"))
 
 
@@ -117,8 +117,7 @@ def test_access_keys_have_their_account_or_the_common_one() -> None:
         SECRET,
         ID,
         f"{ID}:",
-        f"{ID}:short",
-        f"AKIA:{SECRET}",
+        f"AKIA-1:{SECRET}",
         f"AKIA000000000000000-:{SECRET}",
         f"{KEY}:",
         f"{KEY}:1234",
@@ -176,3 +175,8 @@ def test_the_help_says_who_sees_a_key_on_the_command_line(capsys: pytest.Capture
     said = " ".join(capsys.readouterr().out.split())
     assert "Other users of this machine can see it" in said
     assert "KEYSTEAD_DEV_ACCESS_KEYS" in said
+
+
+def test_localstacks_key_will_do_on_this_machine_and_nowhere_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert request("--access-key", "test:test").access_keys[0].secret == "test"
+    assert "16 characters" in refusal(capsys, *EXPOSED, "--insecure", "--access-key", "test:test")

@@ -194,3 +194,16 @@ def test_what_the_api_changed_stays_and_what_it_took_away_is_there_again(tmp_pat
         assert [alias["TargetKeyId"] for alias in kms.list_aliases(KeyId=ORDERS)["Aliases"]] == [ORDERS]
         (again,) = kms.list_grants(KeyId=ORDERS)["Grants"]
         assert again["GrantId"] != grant["GrantId"]
+
+
+def test_a_folder_starts_with_its_seed_whatever_the_api_did_since(tmp_path):
+    with running(tmp_path, *seeded(tmp_path)) as endpoint:
+        kms = client(endpoint)
+        kms.delete_alias(AliasName="alias/orders")
+        kms.create_alias(AliasName="alias/orders", TargetKeyId=INVOICES)
+        kms.schedule_key_deletion(KeyId=ORDERS, PendingWindowInDays=7)
+    with running(tmp_path, *seeded(tmp_path)) as endpoint:
+        kms = client(endpoint)
+        assert kms.describe_key(KeyId=ORDERS)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+        assert kms.describe_key(KeyId="alias/orders")["KeyMetadata"]["KeyId"] == INVOICES
+        assert "a seed does not fit what was done since" in endpoint.output

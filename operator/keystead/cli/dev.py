@@ -18,7 +18,9 @@ ACCOUNT: Final = "111122223333"
 PORT: Final = 4566
 """Where LocalStack listened: what points there finds Keystead."""
 _ACCOUNT: Final = re.compile(r"[1-9]\d{11}\Z", re.ASCII)
-_KEY_ID: Final = re.compile(r"\w{16,128}\Z", re.ASCII)
+_KEY_ID: Final = re.compile(r"\w{1,128}\Z", re.ASCII)
+_STRONG: Final = 16
+"""Characters that a secret has at least where others can reach the endpoint. On this machine alone `test:test` will do."""
 _MAX_WORKERS: Final = 64
 
 
@@ -50,11 +52,11 @@ def read_access_key(text: str, option: str = "--access-key") -> AccessKey:
     """ID:SECRET[:ACCOUNT]. The error shows nothing of it: what stands in the place of the account may be a part of the secret."""
     key_id, _, rest = text.partition(":")
     secret, colon, account = rest.partition(":")
-    well = 8 <= len(secret) <= 128 and secret.isascii() and secret.isprintable()
+    well = 1 <= len(secret) <= 128 and secret.isascii() and secret.isprintable()
     if not well or not _KEY_ID.match(key_id) or (colon and not _ACCOUNT.match(account)):
         raise InvalidSpecError(
             option,
-            "give ID:SECRET or ID:SECRET:ACCOUNT: an id of 16 to 128 letters, digits and _, a secret of 8 to 128 characters, no colon, "
+            "give ID:SECRET or ID:SECRET:ACCOUNT: an id of 1 to 128 letters, digits and _, a secret of 1 to 128 characters, no colon, "
             "an account of 12 digits that do not begin with 0",
         )
     return AccessKey(key_id, secret, account)
@@ -151,5 +153,7 @@ def check(request: DevRequest) -> None:
         raise InvalidSpecError("--allow-reset", f"{request.host} can be reached by others, and a reset needs no signature")
     if not request.access_keys:
         raise InvalidSpecError("--listen", f"{request.host} can be reached by others: choose the key yourself, --access-key-file FILE")
+    if any(len(key.secret) < _STRONG for key in request.access_keys):
+        raise InvalidSpecError("--access-key", f"{request.host} can be reached by others: a secret needs {_STRONG} characters or more")
     if request.certificate is None and not request.insecure:
         raise InvalidSpecError("--listen", f"{request.host} can be reached by others: give --tls-cert and --tls-key, or --insecure")

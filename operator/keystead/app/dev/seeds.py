@@ -7,6 +7,7 @@ the records before the first object is written.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -17,14 +18,16 @@ from keystead.engine.identifiers import key_id_bytes
 from keystead.engine.imported import imported_id
 from keystead.engine.record import KeyRecord
 from keystead.errors import InvalidSpecError, KeysteadError, RefusedError
-from keystead.reconciler.ports import ObjectRef
+from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.conditions import stalled_of
+from keystead.resources.reasons import Reason
 from keystead.resources.vocabulary import KeyState
 from keystead.store.model import RecordModel
 from keystead.store.sqlite.admission import admitted
 from keystead.store.sqlite.changes import Changes, ObjectChange
 from keystead.store.sqlite.store import SqliteStore
 
+log = logging.getLogger(__name__)
 DEADLINE: Final = 30.0
 """Seconds for all seeds to be carried out. A key takes milliseconds, one of RSA_4096 some seconds."""
 _SECOND_LOOK: Final = 2.0
@@ -51,7 +54,12 @@ def _content(path: Path) -> bytes:
 
 
 async def plant(seeds: Seeds, store: SqliteStore, model: RecordModel, seconds: float = DEADLINE) -> None:
-    """Apply all and wait until each is carried out. The workers run meanwhile. InvalidSpecError names the one that cannot be."""
+    """Apply all and wait until each is carried out. The workers run meanwhile. InvalidSpecError names the one that cannot be.
+
+    In a folder that has lived, an alias or grant may not fit what the API did since (its key is pending deletion, its name is another
+    key's): that is said, and the rest is served. A folder must start with its seed.
+    """
+    lived = any(model.key_named(document.ref.namespace, document.ref.name) for document in seeds.documents if document.ref.kind is Kind.KEY)
     for document in seeds.documents:
         check_recorded(document, model)
     for namespace in sorted(seeds.namespaces):
@@ -62,9 +70,30 @@ async def plant(seeds: Seeds, store: SqliteStore, model: RecordModel, seconds: f
         store.changes.subscribe(planting.told)
         try:
             await planting.apply(store)
-            await planting.wait(end)
+            if lived and kind is not Kind.KEY:
+                await _wait_leniently(planting, min(end, asyncio.get_running_loop().time() + _SECOND_LOOK))
+            else:
+                await planting.wait(end)
         finally:
             store.changes.unsubscribe(planting.told)
+
+
+# None: it waits for its key.
+_LEFT: Final = (None, Reason.ALIAS_TAKEN, Reason.KEY_DESTROYED)
+
+
+async def _wait_leniently(planting: Planting, end: float) -> None:
+    while True:
+        try:
+            await planting.wait(end)
+        except KeysteadError as error:
+            if planting.stalled_for() not in _LEFT:
+                raise
+            log.warning("a seed does not fit what was done since, and is left: %s", error)
+            if not planting.leave():
+                return
+        else:
+            return
 
 
 def check_recorded(document: SeedDocument, model: RecordModel) -> None:
@@ -149,6 +178,17 @@ class Planting:
                 break
         if self._stalled is not None or self._waiting:
             raise self._error()
+
+    def stalled_for(self) -> str | None:
+        """The reason of the one of the last error; None: it waits for something."""
+        stalled = stalled_of(self._seen.get(self._stalled or next(iter(self._waiting)), {"metadata": {}}))
+        return None if stalled is None else stalled[0]
+
+    def leave(self) -> bool:
+        """Wait no longer for the one of the last error; whether others are left."""
+        self._waiting.pop(self._stalled or next(iter(self._waiting)), None)
+        self._stalled = None
+        return bool(self._waiting)
 
     def _error(self) -> KeysteadError:
         ref = self._stalled or next(iter(self._waiting))

@@ -323,7 +323,7 @@ def _connect(where: str) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.DatabaseError as error:
-        raise StoreError(f"{where} is not a database of ours, or is in use ({error})") from None
+        raise StoreError(f"{where} cannot be opened ({error}); hint: is the disk full, or is it another program's file?") from None
     return connection
 
 
