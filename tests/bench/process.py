@@ -26,6 +26,11 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process itself started."""
+    return [each for each in tree(pid) if (fields := _stat(each)) and int(fields[1]) == pid]
+
+
 def memory(pid: int) -> int:
     """Bytes that a process and its children really hold: proportional set size, so that what they share counts once."""
     total = 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keystead.engine.keystate import ASSUMED, KEY_STATES, STATES, Cell, state_error
+from keystead.engine.keystate import ASSUMED, KEY_STATES, STATES, Cell, lets, state_error
 from keystead.errors import DisabledError, InvalidStateError, UnsupportedOperationError
 from keystead.resources.vocabulary import KeyState
 
@@ -42,6 +42,7 @@ def test_every_cell_is_used():
 def test_an_allowed_cell_has_no_error_and_a_refusal_names_the_key(operation, state):
     error = state_error(operation, state, ARN)
     mark = KEY_STATES[operation][state].value
+    assert lets(operation, state) is (error is None)
     if mark.startswith(("Y", "?")):
         assert error is None
     else:

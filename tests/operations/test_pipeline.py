@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 from tests.builders import (
     ACCOUNT,
@@ -35,10 +36,11 @@ from keystead.errors import (
 )
 from keystead.operations import OPERATIONS
 from keystead.operations.describe import DescribeKeyRequest
-from keystead.operations.effects import Await
+from keystead.operations.effects import Await, drive
 from keystead.operations.encryption import DecryptRequest, EncryptRequest, ReEncryptRequest
 from keystead.operations.grant_tokens import make_token, read_token
-from keystead.policy import root_caller
+from keystead.operations.pipeline import _at_once, resolve
+from keystead.policy import Action, root_caller
 from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyState
 
 FOREIGN = (
@@ -78,6 +80,36 @@ def test_a_key_has_four_names(hsm, form):
         "alias arn": alias_arn(REGION, ACCOUNT, "alias/app"),
     }
     assert describe(hsm, a_world(hsm, key, an_alias(key)), names[form]).arn == arn(key)
+
+
+@pytest.mark.parametrize("name", ["{id}", "{arn}", "{upper}", "key/{id}", "alias/app", "{arn}x", "{arn} ", "{other}", "{elsewhere}"])
+@pytest.mark.parametrize("change", [{}, {"region": "cluster-2"}, {"state": KeyState.DESTROYED}, {"namespace_uid": OTHER_UID}])
+@pytest.mark.parametrize("by", [an_app(), root_caller(OTHER_ACCOUNT, "team-b")])
+def test_the_short_way_to_a_key_finds_what_the_long_one_finds_or_nothing(hsm, name, change, by):
+    key = a_key(hsm, **change)
+    key_id = name.format(
+        id=key.key_id,
+        arn=arn(key),
+        upper=key.key_id.upper(),
+        other=key_arn(REGION, OTHER_ACCOUNT, key.key_id),
+        elsewhere=key_arn("cluster-3", ACCOUNT, key.key_id),
+    )
+    world = a_world(hsm, key)
+    short = _at_once(world, by, key_id)
+    try:
+        found = drive(resolve(world, by, Action.DESCRIBE_KEY, key_id), Rbac(), hsm.slow)
+    except KmsError:
+        found = None
+    assert short is found
+    plain = name == "{id}" and by.account == ACCOUNT
+    assert (short is key) is ((plain or name == "{arn}") and not change)
+
+
+def test_a_changed_record_is_described_anew(hsm):
+    key = a_key(hsm, description="old")
+    assert describe(hsm, a_world(hsm, key), key.key_id).description == "old"
+    changed = msgspec.structs.replace(key, description="new")
+    assert describe(hsm, a_world(hsm, changed), key.key_id).description == "new"
 
 
 def test_a_multi_region_key_id_resolves(hsm):

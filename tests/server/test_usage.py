@@ -43,6 +43,31 @@ def test_re_encrypt_uses_both_keys() -> None:
     assert uses.last_use("a") == uses.last_use("b") is not None
 
 
+def test_each_use_is_an_event_with_an_id_of_its_own_that_stays() -> None:
+    uses = Uses(new_id)
+    for request in ("r1", "r2"):
+        uses.used("Encrypt", answer("a"), request, NOW)
+    uses.used("Encrypt", answer("b"), "r3", NOW)
+    first, other = uses.last_use("a"), uses.last_use("b")
+    assert first is not None
+    assert other is not None
+    assert (first.request_id, other.request_id) == ("r2", "r3")
+    assert first.event_id != other.event_id
+    assert uses.last_use("a") == uses.own().uses["a"] == dict(uses.all())["a"] == first
+
+
+def test_a_use_counts_before_what_is_learnt_later() -> None:
+    """In whatever order it is looked at."""
+    uses, hour = Uses(new_id), timedelta(hours=1)
+    uses.merge("a", LastUse("Sign", NOW - hour, "e", "r"))
+    uses.used("Encrypt", answer("a"), "r", NOW)
+    uses.merge("a", LastUse("Sign", NOW - hour, "e", "r"))
+    found = uses.last_use("a")
+    assert found is not None
+    assert found.operation == "Encrypt"
+    assert set(uses.own().uses) == {"a"}
+
+
 def test_reading_is_no_use() -> None:
     uses = Uses(new_id)
     for name in sorted((OPERATIONS.keys() | CONTROL.keys()) - COUNTED):

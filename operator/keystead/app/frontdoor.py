@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
+from typing import Final
 
 from keystead.engine.ports import Domain
 from keystead.operations.control.registry import CONTROL
@@ -22,6 +24,8 @@ from keystead.store.model import RecordModel, View
 
 SERVED = {**OPERATIONS, **CONTROL}
 """Every operation of the endpoint."""
+# A view is the same for all calls of a namespace: made once.
+_VIEWS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +71,12 @@ def make_door(house: House) -> AwsDoor:
             recognise=recognise,
         )
 
+    @lru_cache(maxsize=_VIEWS)
+    def view(namespace: str, uid: str) -> View:
+        return View(house.model, {namespace: uid}, house.uses.last_use)
+
     def keys(identity: Identity) -> View:
-        return View(house.model, {identity.caller.namespace: identity.namespace_uid}, house.uses.last_use)
+        return view(identity.caller.namespace, identity.namespace_uid)
 
     sts_identities = identities("sts", None)
     sts = StsEndpoint(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from keystead.app.counting import SLOW, Called, CountedFastLane, counted
 from keystead.engine.ports import Capabilities, FastLane, SlowCall, SlowResult
 from keystead.hsm.backend import Hsm
-from keystead.hsm.domain import TokenDomain
 from keystead.resources.vocabulary import KeySpec, Protection
 
 
@@ -15,22 +16,9 @@ class OpenEngine:
     def __init__(self, hsm: Hsm, called: Called) -> None:
         self.hsm = hsm
         self._called = called
-        self._fast = CountedFastLane(hsm.fast, called)
-
-    @property
-    def domain(self) -> TokenDomain:
-        """The domain."""
-        return self.hsm.domain
-
-    @property
-    def fast(self) -> FastLane:
-        """The fast lane."""
-        return self._fast
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the store can do with each spec, as far as it was probed."""
-        return self.hsm.capabilities
+        self.domain: Final = hsm.domain
+        self.fast: Final[FastLane] = CountedFastLane(hsm.fast, called)
+        self.capabilities: Final[Capabilities] = hsm.capabilities
 
     async def protection(self, spec: KeySpec) -> Protection | None:
         """What the store can do with a spec."""

@@ -19,13 +19,13 @@ alone is not committing. At most 6,144 bytes in all (botocore CiphertextType). E
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from keystead.engine.kdf import Kdf, message_input, software_input
+from keystead.engine.values import per_call
 from keystead.errors import BlobError
 
 MAGIC: Final = b"KS\x01\x01"
@@ -37,7 +37,7 @@ NONCE_LENGTH: Final = 32
 _IV = bytes(12)
 
 
-@dataclass(frozen=True, slots=True)
+@per_call
 class BlobIds:
     """What a blob says of itself, before anything about it is believed."""
 

@@ -9,12 +9,14 @@ exact and case-sensitive, order free). Lengths make ("ab","c") and ("a","bc") di
 from __future__ import annotations
 
 from collections.abc import Mapping
+from struct import Struct
 
 from keystead.errors import ValidationError
 
 _MAX_BYTES = 8192
 _LIMIT = 0xFFFF
 EMPTY_CONTEXT = b"\0\0"
+_u16 = Struct(">H").pack
 
 
 def encode_context(context: Mapping[str, str] | None) -> bytes:
@@ -22,12 +24,13 @@ def encode_context(context: Mapping[str, str] | None) -> bytes:
     if not context:
         return EMPTY_CONTEXT
     try:
-        pairs = sorted((key.encode(), value.encode()) for key, value in context.items())
+        pairs = [(key.encode(), value.encode()) for key, value in context.items()]
     except UnicodeEncodeError:
         raise ValidationError("EncryptionContext has text that is not valid Unicode.") from None
-    if len(pairs) > _LIMIT or sum(len(k) + len(v) for k, v in pairs) > _MAX_BYTES:
+    if len(pairs) > _LIMIT or sum([len(k) + len(v) for k, v in pairs]) > _MAX_BYTES:
         raise ValidationError("EncryptionContext is larger than 8192 bytes.")
-    out = [len(pairs).to_bytes(2, "big")]
+    pairs.sort()
+    out = [_u16(len(pairs))]
     for key, value in pairs:
-        out += [len(key).to_bytes(2, "big"), key, len(value).to_bytes(2, "big"), value]
+        out += (_u16(len(key)), key, _u16(len(value)), value)
     return b"".join(out)

@@ -89,6 +89,7 @@ def new_key_id(random16: bytes) -> KeyId:
     return KeyId(str(uuid.UUID(bytes=random16, version=4)))
 
 
+@lru_cache(maxsize=4096)
 def key_arn(region: str, account: str, key_id: str) -> KeyArn:
     """ARN of a key."""
     return KeyArn(f"arn:{PARTITION}:kms:{region}:{account}:key/{key_id}")

@@ -127,6 +127,16 @@ _ALLOWED = frozenset(
 )
 
 
+_OPEN: dict[str, frozenset[KeyState]] = {
+    name: frozenset(state for state, cell in cells.items() if cell in _ALLOWED) for name, cells in KEY_STATES.items()
+}
+
+
+def lets(operation: str, state: KeyState) -> bool:
+    """Whether `state_error` has nothing to say."""
+    return state in _OPEN[operation]
+
+
 def state_error(operation: str, state: KeyState, arn: str) -> KmsError | None:
     """None where the state lets the operation go on, else the error that AWS answers with (KMS.md, Key state errors).
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from functools import lru_cache
 from typing import Final
 
 from keystead.engine.blob import OVERHEAD
@@ -17,9 +18,11 @@ from keystead.engine.keyspec import Family, row, wrapped_length_fits
 from keystead.engine.ports import Material
 from keystead.engine.record.key import KeyRecord, KeyVersion, Wrap
 from keystead.errors import RecordIntegrityError
-from keystead.resources.vocabulary import KeySpec, Protection
+from keystead.resources.vocabulary import KeySpec, KeyUsage, Protection
 
 SYMMETRIC_ID_LENGTH: Final = 32
+_MATERIALS: Final = 1024
+_MOST_KEPT: Final = 4096
 
 
 def symmetric_material_id(kdf: Kdf, key_id: bytes) -> bytes:
@@ -37,18 +40,34 @@ def material_of(record: KeyRecord, version: KeyVersion) -> Material:
     wrapped, plain_len = version.wrapped, version.plain_len
     if not isinstance(wrapped, bytes) or not isinstance(plain_len, int):
         raise RecordIntegrityError(f"key {record.key_id}: version {version.n} has no material")
-    if not _fits(record.spec, version, len(wrapped), plain_len):
-        raise RecordIntegrityError(f"key {record.key_id}: the material of version {version.n} has an impossible length")
-    return Material(
-        key_id_bytes(record.key_id),
-        record.spec,
-        record.usage,
-        version.protection,
-        bytes.fromhex(version.material_id),
-        wrapped,
-        plain_len,
-        version.spki if isinstance(version.spki, bytes) else None,
+    spki = version.spki if isinstance(version.spki, bytes) else None
+    make = _material if len(wrapped) <= _MOST_KEPT else _material.__wrapped__
+    made = make(
+        record.key_id, record.spec, record.usage, version.protection, version.wrap, version.material_id, wrapped, plain_len, spki
     )
+    if made is None:
+        raise RecordIntegrityError(f"key {record.key_id}: the material of version {version.n} has an impossible length")
+    return made
+
+
+# A pure function of everything that it looks at. What is kept is wrapped, as it is in the records.
+@lru_cache(maxsize=_MATERIALS)
+def _material(
+    key_id: str,
+    spec: KeySpec,
+    usage: KeyUsage,
+    protection: Protection,
+    wrap: Wrap,
+    material_id: str,
+    wrapped: bytes,
+    plain_len: int,
+    spki: bytes | None,
+) -> Material | None:
+    """None: of an impossible length."""
+    if not _fits(spec, protection, wrap, len(wrapped), plain_len):
+        return None
+    raw = bytes.fromhex(material_id)
+    return Material(key_id_bytes(key_id), spec, usage, protection, raw, wrapped, plain_len, spki)
 
 
 def find_version(record: KeyRecord, material_id: bytes) -> KeyVersion | None:
@@ -72,10 +91,10 @@ def public_key(record: KeyRecord) -> bytes:
     return spki
 
 
-def _fits(spec: KeySpec, version: KeyVersion, wrapped: int, plain_len: int) -> bool:
+def _fits(spec: KeySpec, protection: Protection, wrap: Wrap, wrapped: int, plain_len: int) -> bool:
     # Before the token sees it: kryoptic unwraps an empty blob to an empty key and signs with it (HSM.md A9).
-    if version.wrap is Wrap.SUITE1:
+    if wrap is Wrap.SUITE1:
         secret = row(spec).secret_length
         plausible = plain_len == secret if secret else plain_len > 0
-        return version.protection is Protection.SOFTWARE and plausible and wrapped == plain_len + OVERHEAD
-    return version.protection is not Protection.SOFTWARE and wrapped_length_fits(spec, wrapped, plain_len)
+        return protection is Protection.SOFTWARE and plausible and wrapped == plain_len + OVERHEAD
+    return protection is not Protection.SOFTWARE and wrapped_length_fits(spec, wrapped, plain_len)

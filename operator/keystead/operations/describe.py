@@ -83,6 +83,10 @@ class KeyMetadata:
     current_key_material_id: str | None
 
 
+_KEPT: Final = 1024
+_kept: dict[str, tuple[KeyRecord, KeyMetadata]] = {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeKeyRequest:
     """AWS DescribeKeyRequest."""
@@ -115,7 +119,18 @@ def manager_of(record: KeyRecord) -> KeyManager:
 
 
 def metadata_of(record: KeyRecord) -> KeyMetadata:
-    """KeyMetadata of a record, for DescribeKey and CreateKey."""
+    """KeyMetadata of a record, for DescribeKey and CreateKey. Made once as long as the record is the same object: it never changes."""
+    kept = _kept.get(record.key_id)
+    if kept is not None and kept[0] is record:
+        return kept[1]
+    if len(_kept) >= _KEPT:
+        _kept.clear()
+    made = _metadata(record)
+    _kept[record.key_id] = record, made
+    return made
+
+
+def _metadata(record: KeyRecord) -> KeyMetadata:
     state = shown_state(record)
     known = algorithms_of(record)
     deletion = record.deletion_date

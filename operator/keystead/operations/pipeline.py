@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
+from typing import Final
 
 from keystead.engine.algorithms import EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm
 from keystead.engine.blob import BlobIds
 from keystead.engine.identifiers import KeyArn, key_arn, key_id_bytes, key_id_form, parse_kms_arn
-from keystead.engine.keyspec import row
-from keystead.engine.keystate import state_error
+from keystead.engine.keyspec import KEY_SPECS
+from keystead.engine.keystate import lets, state_error
 from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import GrantRecord, KeyRecord
 from keystead.errors import KmsError
@@ -31,6 +32,11 @@ Context = Mapping[str, str] | None
 Algorithm = EncryptionAlgorithm | SigningAlgorithm | MacAlgorithm | KeyAgreementAlgorithm
 Usable = Callable[[Sequence[GrantRecord]], Sequence[GrantRecord]]
 _NO_CONTEXT: Mapping[str, str] = {}
+_ALGORITHMS: Final = {
+    spec: frozenset[Algorithm]((*known.encryption, *known.signing, *known.macs, *known.agreement)) for spec, known in KEY_SPECS.items()
+}
+# Of a KeyId that is remembered, in characters: a key ARN has less. What is longer is parsed anew.
+_USUAL_LENGTH: Final = 128
 
 
 def admit(
@@ -46,19 +52,17 @@ def admit(
 
     usable: which of the key's grants may allow it, and as what (CreateGrant, RetireGrant); None: all as they are
     """
-    record = yield from resolve(world, caller, rule.action, key_id)
+    record = _at_once(world, caller, key_id)
+    if record is None:
+        record = yield from resolve(world, caller, rule.action, key_id)
     if tokens:
         yield from await_grants(world, caller, tokens)
-
-    def refuse() -> KmsError:
-        if record.account == caller.account:
-            return refusals.denied(caller, rule.action, arn_of(record))
-        return refusals.foreign(caller, rule.action)
-
     question = _question(world, caller, rule, record, context)
     if usable is not None:
         question = replace(question, grants=usable(question.grants))
-    yield from _settle(evaluate(question), refuse)
+    answer = evaluate(question)
+    if not _is_yes(answer):
+        yield from _settle(answer, partial(_denied, caller, rule, record))
     check_state(rule, record)
     return record
 
@@ -76,7 +80,9 @@ def admit_blob(
         raise refusals.blob_key()
     if tokens:
         yield from await_grants(world, caller, tokens)
-    yield from _settle(evaluate(_question(world, caller, rule, record, context)), refusals.blob_key)
+    answer = evaluate(_question(world, caller, rule, record, context))
+    if not _is_yes(answer):
+        yield from _settle(answer, refusals.blob_key)
     check_state(rule, record)
     return record
 
@@ -93,7 +99,8 @@ def arn_of(record: KeyRecord) -> KeyArn:
 
 def check_state(rule: Rule, record: KeyRecord) -> None:
     """Key state first (an orphan keeps its state), then what an orphan refuses."""
-    error = state_error(rule.operation, shown_state(record), arn_of(record))
+    state = shown_state(record)
+    error = None if lets(rule.operation, state) else state_error(rule.operation, state, arn_of(record))
     if error is not None:
         raise error
     if not record.bound and not rule.orphan:
@@ -108,11 +115,8 @@ def check_usage(rule: Rule, record: KeyRecord) -> None:
 
 def check_algorithm(record: KeyRecord, algorithm: Algorithm) -> None:
     """InvalidKeyUsageException unless the spec has this algorithm."""
-    known = row(record.spec)
-    for group in (known.encryption, known.signing, known.macs, known.agreement):
-        if algorithm in group:
-            return
-    raise refusals.wrong_algorithm(algorithm.value, record.spec)
+    if algorithm not in _ALGORITHMS[record.spec]:
+        raise refusals.wrong_algorithm(algorithm.value, record.spec)
 
 
 def resolve(world: World, caller: Caller, action: Action, key_id: str) -> Running[KeyRecord]:
@@ -131,6 +135,38 @@ def resolve(world: World, caller: Caller, action: Action, key_id: str) -> Runnin
     if isinstance(found, KmsError) or not _has_its_namespace(world, found):
         raise refusals.foreign(caller, action)
     return found
+
+
+def _at_once(world: World, caller: Caller, key_id: str) -> KeyRecord | None:
+    """What `resolve` finds for a key id or key ARN whose key is there, without its steps. None: it has to take them."""
+    named = _key_named(key_id) if len(key_id) <= _USUAL_LENGTH else None
+    if named is None:
+        return None
+    region, account, text, raw = named
+    record = world.keys.by_id(raw)
+    if (
+        record is None
+        or record.key_id != text
+        or record.account != (caller.account if account is None else account)
+        or (region is not None and region != world.region)
+        or not _is_here(world, record)
+        or not _has_its_namespace(world, record)
+    ):
+        return None
+    return record
+
+
+@lru_cache(maxsize=4096)
+def _key_named(key_id: str) -> tuple[str | None, str | None, str, bytes] | None:
+    """Region and account (of an ARN), text and bytes of a key id. None for aliases and whatever else."""
+    region = account = None
+    text = key_id
+    if key_id.startswith("arn:"):
+        arn = parse_kms_arn(key_id)
+        if arn is None or not arn.resource.startswith("key/"):
+            return None
+        region, account, text = arn.region, arn.account, arn.resource[4:]
+    return None if key_id_form(text) is None else (region, account, text, key_id_bytes(text))
 
 
 def await_grants(world: World, caller: Caller, tokens: Sequence[str]) -> Running[None]:
@@ -214,6 +250,16 @@ def _has_its_namespace(world: World, record: KeyRecord) -> bool:
 def _question(world: World, caller: Caller, rule: Rule, record: KeyRecord, context: Context) -> Question:
     grants = world.keys.grants_of(key_id_bytes(record.key_id))
     return Question(caller, rule.action, record, grants, context or _NO_CONTEXT, world.now)
+
+
+def _denied(caller: Caller, rule: Rule, record: KeyRecord) -> KmsError:
+    if record.account == caller.account:
+        return refusals.denied(caller, rule.action, arn_of(record))
+    return refusals.foreign(caller, rule.action)
+
+
+def _is_yes(answer: Answer) -> bool:
+    return isinstance(answer, Decision) and answer.allowed is True
 
 
 def _settle(answer: Answer, refuse: Callable[[], KmsError]) -> Running[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from functools import partial
 from typing import Final
 
 from keystead.engine.blob import NONCE_LENGTH, open_message, seal_message
@@ -51,9 +52,9 @@ def seal_checked(world: World, record: KeyRecord, secret: bytes, context: bytes)
 
 def _seal(world: World, material: Material, plaintext: bytes, context: bytes) -> bytes:
     derive, nonce = world.fast.derive, world.entropy(NONCE_LENGTH)
-    return seal_message(lambda message: derive(material, message), material.ids, nonce, plaintext, context)
+    return seal_message(partial(derive, material), material.ids, nonce, plaintext, context)
 
 
 def _open(world: World, material: Material, blob: bytes, context: bytes) -> bytes:
     derive = world.fast.derive
-    return open_message(lambda message: derive(material, message), blob, context)
+    return open_message(partial(derive, material), blob, context)

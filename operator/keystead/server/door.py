@@ -113,6 +113,7 @@ class AwsDoor:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._names: dict[bytes, str] = {}
 
     def handle(self, asked: Asked) -> Reply | Awaitable[Reply]:
         """The answer, at once wherever nothing has to be awaited."""
@@ -123,12 +124,15 @@ class AwsDoor:
             return _plain(404, b"not found", request_id) if route is None else route(asked)
         if asked.method != b"POST":
             return _plain(405, b"method not allowed", request_id, (b"allow", b"POST"))
-        targets = [value for name, value in asked.headers if name == _TARGET]
-        if not targets and _is_form(asked):
+        headers = dict(asked.headers)
+        target = headers.get(_TARGET)
+        if target is None and _is_form(asked):
             return self._parts.sts.handle(asked, request_id)
         operation = ""
         try:
-            operation = self._operation(targets)
+            if len(headers) != len(asked.headers) and _is_twice(asked):
+                target = None
+            operation = self._names.get(target or b"") or self._operation(target)
             now = self._parts.now()
             identity = self._parts.authenticator.authenticate(asked, now)
             if not isinstance(identity, Identity):
@@ -140,13 +144,14 @@ class AwsDoor:
         except Exception as error:  # noqa: BLE001 - the outermost loop of a request: nothing may kill the connection
             return self._refused(operation, error, request_id)
 
-    def _operation(self, targets: list[bytes]) -> str:
-        if len(targets) != 1 or not targets[0].startswith(_PREFIX):
+    def _operation(self, target: bytes | None) -> str:
+        if target is None or not target.startswith(_PREFIX):
             raise UnknownOperationError
-        operation = targets[0][len(_PREFIX) :].decode("ascii", "replace")
+        operation = target[len(_PREFIX) :].decode("ascii", "replace")
         wire = self._parts.wire
         if wire.row(operation) is None and wire.unsupported(operation) is None:
             raise UnknownOperationError
+        self._names[target] = operation  # a name of the model: there are not many
         return operation
 
     def _call(self, operation: str, identity: Identity, asked: Asked, now: datetime) -> Any:  # noqa: ANN401 - or a coroutine of it
@@ -210,10 +215,13 @@ class AwsDoor:
 def new_id() -> str:
     """A random UUID, as text. Names a request in answers and records, nothing else: a nonce or a key never comes from here."""
     if not _batch:
-        digits = os.urandom(16 * _BATCH).hex()
-        _batch.extend(digits[at : at + 32] for at in range(0, len(digits), 32))
-    digits = _batch.pop()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+        for digits in os.urandom(16 * _BATCH).hex("-", 16).split("-"):
+            _batch.append(f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}")
+    return _batch.pop()
+
+
+def _is_twice(asked: Asked) -> bool:
+    return sum(name == _TARGET for name, _ in asked.headers) > 1
 
 
 def _is_form(asked: Asked) -> bool:

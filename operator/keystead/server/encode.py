@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -49,6 +50,8 @@ def _structure(model: Model, shape: Shape, hint: Hint) -> Writer:
         inner = model.shapes[shape.members[wire]]
         left_out = inner.type == "map" or (inner.type == "list" and not paged)
         entries.append(_Entry(wire, known.name, _writer(model, inner, known.hint), left_out))
+    if len(entries) > 1 and not any(entry.write or entry.maybe_empty for entry in entries):
+        return _plain(entries)
 
     def write(value: Any) -> dict[str, Any]:  # noqa: ANN401
         out = {}
@@ -58,6 +61,18 @@ def _structure(model: Model, shape: Shape, hint: Hint) -> Writer:
                 continue
             out[wire] = member if convert is None else convert(member)
         return out
+
+    return write
+
+
+def _plain(entries: list[_Entry]) -> Writer:
+    """Of a structure whose members go out as they are, two or more: in one step."""
+    wires = [entry.wire for entry in entries]
+    members = attrgetter(*(entry.field for entry in entries))
+
+    def write(value: Any) -> dict[str, Any]:  # noqa: ANN401
+        found = zip(wires, members(value), strict=True)
+        return {wire: member for wire, member in found if member is not None}
 
     return write
 

@@ -99,14 +99,15 @@ class Identities:
             if bearer is not None:
                 return _by_token(asked, bearer, self._recognise, self._region)
         signed = parse(asked)
-        static = self._static.get(signed.access_key_id)
+        access_key_id = signed.scope.access_key_id
+        static = self._static.get(access_key_id)
         if static is not None:
             self._verifier.check(asked, signed, static.secret, now)
             return self._root(signed, static)
         token = signed.session_token
         if token is None:
             raise unrecognized()
-        session = self._sessions.open(self._domain(), token, signed.access_key_id, now)
+        session = self._sessions.open(self._domain(), token, access_key_id, now)
         self._verifier.check(asked, signed, session.secret_access_key, now)
         known = self._alive.known(session)
         if known is None:
@@ -122,7 +123,7 @@ class Identities:
 
     def _root(self, signed: Signed, static: StaticKey) -> Identity:
         region = signed.scope.region
-        made = self._made.get((signed.access_key_id, region))
+        made = self._made.get((signed.scope.access_key_id, region))
         if made is None:
             _check_region(region)
             caller = root_caller(static.account, static.namespace)
@@ -165,6 +166,9 @@ def _check_region(region: str) -> None:
 
 
 def _bearer(asked: Asked) -> str | None:
+    last = dict(asked.headers).get(_AUTHORIZATION, b"")
+    if last.startswith(b"AWS4"):  # the usual: one look-up. A second header would make it no Bearer token either
+        return None
     sent = [value for name, value in asked.headers if name == _AUTHORIZATION]
     match = _BEARER.fullmatch(sent[0]) if len(sent) == 1 else None
     return None if match is None else match[1].decode()

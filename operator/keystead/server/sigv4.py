@@ -56,6 +56,7 @@ _SINGLE: Final = frozenset(
         b"x-amz-target",
     }
 )
+_STEERING: Final = frozenset({b"host", b"x-amz-date", b"x-amz-target"})
 _USUAL: Final = re.compile(rb"AWS4-HMAC-SHA256 Credential=([^,\s]+), ?SignedHeaders=([^,\s]+), ?")
 _SCHEME: Final = re.compile(r"AWS[0-9A-Z-]{0,40}\Z")
 _STAMP: Final = re.compile(rb"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z")
@@ -81,10 +82,14 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """SignedHeaders, and the canonical request around what differs: method, path, query, the headers' values, payload hash."""
+    """SignedHeaders, and the canonical request around what differs: method, path, query, the headers' values, payload hash.
+
+    usual  host, x-amz-date and x-amz-target are among them
+    """
 
     names: tuple[bytes, ...]
     form: bytes = field(repr=False)
+    usual: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,8 @@ def parse(asked: Asked) -> Signed:
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
             f"Authorization={_shown(authorization)}"
         )
-    _require(names.names, dated, b"x-amz-target" in headers)
+    if not (names.usual and dated == b"x-amz-date"):
+        _require(names.names, dated, b"x-amz-target" in headers)
     return Signed(scope, names, _parsed_moment(date[: _MAX_DATE + 1]), signature, headers)
 
 
@@ -236,7 +242,8 @@ def _parsed_names(signed_headers: bytes) -> Names:
     if len(set(names)) != len(names) or not all(names):  # twice the same: work for us, of no use to anybody
         raise IncompleteSignatureError("The 'SignedHeaders' parameter must name each header once.")
     lines = b"".join(name.replace(b"%", b"%%") + b":%b\n" for name in names)
-    return Names(names, b"%b\n%b\n%b\n" + lines + b"\n" + signed_headers.replace(b"%", b"%%") + b"\n%b")
+    form = b"%b\n%b\n%b\n" + lines + b"\n" + signed_headers.replace(b"%", b"%%") + b"\n%b"
+    return Names(names, form, usual=set(names) >= _STEERING)
 
 
 @lru_cache(maxsize=1024)

@@ -47,6 +47,7 @@ class Uses:
         self._new_id = new_id
         self._last: dict[str, LastUse] = {}
         self._own: dict[str, LastUse] = {}
+        self._noted: dict[str, tuple[str, datetime, str]] = {}
         self._began: datetime | None = None
         self._known = UseTable()
 
@@ -58,16 +59,25 @@ class Uses:
         """A call succeeded. What is no cryptographic operation changes nothing."""
         if operation not in COUNTED:
             return
-        use = LastUse(operation, now, self._new_id(), request_id)
-        self._note(_key_id(response.key_id), use)
+        # Only the last use of a key is ever asked for: the rest of its work is done then, and not in each call.
+        self._noted[response.key_id] = noted = (operation, now, request_id)
         if operation == "ReEncrypt":
-            self._note(_key_id(response.source_key_id), use)
+            self._noted[response.source_key_id] = noted
 
-    def _note(self, key_id: str, use: LastUse) -> None:
-        self._own[key_id] = self._last[key_id] = use
+    def _take_notes(self) -> None:
+        uses: dict[tuple[str, datetime, str], LastUse] = {}
+        for arn, noted in self._noted.items():
+            use = uses.get(noted)
+            if use is None:
+                operation, now, request_id = noted
+                use = uses[noted] = LastUse(operation, now, self._new_id(), request_id)
+            key_id = _key_id(arn)
+            self._own[key_id] = self._last[key_id] = use
+        self._noted.clear()
 
     def last_use(self, key_id: str) -> LastUse | None:
         """The last use of a key that this worker knows of."""
+        self._take_notes()
         return self._last.get(key_id)
 
     @property
@@ -78,6 +88,7 @@ class Uses:
 
     def merge(self, key_id: str, use: LastUse) -> None:
         """What another worker, or this one in an earlier life, knows."""
+        self._take_notes()
         known = self._last.get(key_id)
         if known is None or known.time < use.time:
             self._last[key_id] = use
@@ -90,10 +101,12 @@ class Uses:
 
     def own(self) -> UseTable:
         """What this worker itself saw."""
+        self._take_notes()
         return UseTable(dict(self._own), self._began)
 
     def all(self) -> Iterator[tuple[str, LastUse]]:
         """Everything known."""
+        self._take_notes()
         return iter(tuple(self._last.items()))
 
 
