@@ -218,7 +218,7 @@ def test_an_open_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_or_of_a_later_version_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     (tmp_path / FILE).write_text("not a database, and longer than the sixteen bytes of a header" * 20)
-    with pytest.raises(StoreError, match="not a database of ours"):
+    with pytest.raises(StoreError, match="cannot be opened"):
         SqliteStore(tmp_path)
     (tmp_path / FILE).unlink()
     SqliteStore(tmp_path).close()
