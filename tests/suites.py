@@ -39,8 +39,8 @@ SUITES = (
     Suite("token", "token and not cluster and not helm and not bench", 360, {"softhsm": r"softhsm", "kryoptic": r"kryoptic"}),
     Suite("clients", "clients and not cluster and not bench", 240, {"http": r"http", "tls": r"tls"}),
     Suite("cluster", "cluster and not helm and not bench and not long", 1260, {"cluster": ""}),
-    Suite("helm", "helm and not bench", 300, {"helm": ""}),
-    Suite("mutants", "", 300, command=("-m", "tests.mutants")),
+    Suite("helm", "helm and not bench", 420, {"helm": ""}),
+    Suite("mutants", "", 420, command=("-m", "tests.mutants")),
     Suite("long", "long and not bench", 600, {"cluster": ""}, asked=True),
 )
 OTHER_PYTHONS = ("3.12", "3.13")
