@@ -106,7 +106,6 @@ class ServerSettings:
     max_stale     60: a worker cut off from the API server serves on for this long, then fails closed; 0 = not at all
     drain         20: after SIGTERM open calls may end within this time; the Pod's grace period must be longer
     lame_duck     5: after SIGTERM new connections are still taken for this long: a Service takes a moment to hear of it
-    audience      keystead: the audience that ServiceAccount tokens must have
     """
 
     port: int = 8443
@@ -117,7 +116,6 @@ class ServerSettings:
     max_stale: float = 60.0
     drain: float = 20.0
     lame_duck: float = 5.0
-    audience: str = "keystead"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from keystead.engine.record.alias import AliasRecord
 from keystead.engine.record.codec import Record
 from keystead.engine.record.datakey import DataKeyRecord, DataKeyTarget, DataKeyVersion
 from keystead.engine.record.grant import GrantRecord
+from keystead.engine.record.install import InstallRecord
 from keystead.engine.record.key import KeyRecord, KeyVersion, Wrap
 from keystead.resources import names
 from keystead.resources.kms_alias import KmsAlias
@@ -41,6 +42,19 @@ class Birth:
     region: str
     transition: int
     now: datetime
+
+
+def new_install_record(domain: Domain, install_id: bytes, namespace_uid: str, now: datetime) -> InstallRecord:
+    """The first record of an install, seq 1. `namespace_uid`: of the records' namespace."""
+    return InstallRecord(
+        domain_generation=domain.generation,
+        domain_fingerprint=domain.fingerprint,
+        namespace_uid=namespace_uid,
+        transition=0,
+        seq=1,
+        install_id=install_id.hex(),
+        created=format_time(now),
+    )
 
 
 def key_version(n: int, made: GeneratedMaterial, protection: Protection, now: datetime) -> KeyVersion:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+AUDIENCE: Final = "keystead"
+"""The audience that a token must have: one without it, such as a Pod's default token, is worthless here (RECORDS, Identity)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from keystead.engine.clock import format_time
+from keystead.engine.births import new_install_record
 from keystead.engine.identifiers import RecordKind, record_name
 from keystead.engine.ports import Domain
 from keystead.engine.record import InstallRecord, open_sealed, seal_record
@@ -106,15 +106,7 @@ async def _find_install(records: KubeRecords, parts: InstallParts) -> bool:
 
 async def _create_install(kube: Kube, records: KubeRecords, parts: InstallParts, namespace_uid: str) -> None:
     name = record_name(RecordKind.INSTALL)
-    record = InstallRecord(
-        domain_generation=parts.domain.generation,
-        domain_fingerprint=parts.domain.fingerprint,
-        namespace_uid=namespace_uid,
-        transition=0,
-        seq=1,
-        install_id=parts.install_id.hex(),
-        created=format_time(kube.clock.now()),
-    )
+    record = new_install_record(parts.domain, parts.install_id, namespace_uid, kube.clock.now())
     try:
         await records.create(RecordKind.INSTALL, seal_record(parts.domain, name, record))
     except ConflictError:

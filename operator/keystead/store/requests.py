@@ -14,11 +14,10 @@ from keystead.errors import ConflictError, NotFoundError, StoreError
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources import names
 from keystead.store.kube import APPLY, MERGE_PATCH, Kube
+from keystead.store.managers import CLI as MANAGER
+from keystead.store.managers import fence, owners_of
 from keystead.store.objects import KubeObjects, path_of
 
-MANAGER: Final = "keystead-cli"
-# Field managers of Keystead's own clients, `<name>` and `<name>.<field>`, count as one owner: an apply between them is forced.
-_OURS: Final = (MANAGER, "keystead-api")
 _TRIES: Final = 5
 Object = dict[str, Any]
 
@@ -48,7 +47,7 @@ class KubeRequests:
 
     async def annotate(self, ref: ObjectRef, found: Object, annotations: Mapping[str, str]) -> Object:
         """Set annotations on the object as it was read. ConflictError where it is another one, or changed meanwhile."""
-        body = {"metadata": {**_fence(found), "annotations": dict(annotations)}}
+        body = {"metadata": {**fence(found), "annotations": dict(annotations)}}
         return await self._patch(ref, MANAGER, body, MERGE_PATCH)
 
     async def create(self, ref: ObjectRef, body: Object) -> Object:
@@ -68,7 +67,7 @@ class KubeRequests:
             if kept == owned:
                 return made
             try:
-                return await self._patch(ref, MANAGER, {"metadata": {**_fence(made), "managedFields": kept}}, MERGE_PATCH)
+                return await self._patch(ref, MANAGER, {"metadata": {**fence(made), "managedFields": kept}}, MERGE_PATCH)
             except ConflictError:  # the operator wrote its finalizer or its status meanwhile
                 fresh = await self.get(ref)
                 if fresh is None or fresh["metadata"]["uid"] != made["metadata"]["uid"]:
@@ -96,7 +95,7 @@ class KubeRequests:
         """Take one field of spec away. ConflictError names the manager, where somebody else owns it."""
         _refuse_foreign(ref, found, field, None)
         return await self._patch(
-            ref, f"{MANAGER}.{field}", {"metadata": _fence(found), "spec": {field: None}}, MERGE_PATCH
+            ref, f"{MANAGER}.{field}", {"metadata": fence(found), "spec": {field: None}}, MERGE_PATCH
         )
 
     async def _patch(self, ref: ObjectRef, manager: str, body: Object, kind: str, **query: str) -> Object:
@@ -106,10 +105,6 @@ class KubeRequests:
         return answer
 
 
-def _fence(found: Object) -> Object:
-    return {key: found["metadata"][key] for key in ("uid", "resourceVersion")}
-
-
 def _without_spec(entry: Object) -> Object:
     fields = entry.get("fieldsV1", {})
     ours = entry["manager"] == MANAGER and fields.get("f:spec")
@@ -117,11 +112,7 @@ def _without_spec(entry: Object) -> Object:
 
 
 def _refuse_foreign(ref: ObjectRef, found: Object, field: str, value: object) -> None:
-    owners = [
-        entry["manager"]
-        for entry in found["metadata"].get("managedFields") or ()
-        if f"f:{field}" in entry.get("fieldsV1", {}).get("f:spec", {}) and entry["manager"].partition(".")[0] not in _OURS
-    ]
+    owners = owners_of(found, field)
     if owners:
         patch = json.dumps({"spec": {field: value}})
         raise ConflictError(

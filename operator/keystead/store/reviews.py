@@ -11,10 +11,9 @@ from urllib.parse import quote
 
 from keystead.errors import NotFoundError
 from keystead.policy import SubjectAccessReview
-from keystead.policy.bearer import Bearer, NotBearer
+from keystead.policy.bearer import AUDIENCE, Bearer, NotBearer
 from keystead.store.kube import Kube
 
-AUDIENCE: Final = "keystead"
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 _ANONYMOUS: Final = "system:unauthenticated"
 # RFC 6750, b64token, and no more. The API server puts a token into a header: of one with a blank it reads a part, or nothing at all,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from keystead.errors import ConflictError, ForeignOwnerError, NotFoundError
@@ -18,10 +18,10 @@ from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources import names
 from keystead.resources.conditions import stalled_of
 from keystead.store.kube import APPLY, MERGE_PATCH, Kube
+from keystead.store.managers import API as MANAGER
+from keystead.store.managers import fence, foreign, owners_of
 from keystead.store.objects import KubeObjects, path_of
 
-MANAGER: Final = "keystead-api"
-OURS: Final = (MANAGER, "keystead-cli")
 _TRIES: Final = 4
 # Between two tries, at random: those that met once shall not meet again.
 _PAUSE_SECONDS: Final = 0.05
@@ -79,13 +79,13 @@ class KubeWriter:
         if not fields:
             return  # it is so already, whoever said it
         for field in fields:
-            _refuse_foreign(ref, found, field, _owners(found, field))
+            _refuse_foreign(ref, found, field, owners_of(found, field))
         (field, value), *others = fields.items()
         if others or value is None:
             await self._merge(ref, found, MANAGER, {"spec": fields})
             return
         # The version too: who took the field meanwhile keeps it, though ours is forced against our own managers.
-        body = _body(ref, _fence(found), {field: value})
+        body = _body(ref, fence(found), {field: value})
         query = {"fieldManager": f"{MANAGER}.{field}", "force": "true"}
         await self._kube.request("PATCH", path_of(ref), query, body, APPLY)
 
@@ -114,7 +114,7 @@ class KubeWriter:
 
     async def _merge(self, ref: ObjectRef, found: Object, manager: str, patch: Object) -> None:
         """A merge patch of this very version: two at once do not overwrite each other."""
-        body = {**patch, "metadata": {**patch.get("metadata", {}), **_fence(found)}}
+        body = {**patch, "metadata": {**patch.get("metadata", {}), **fence(found)}}
         await self._kube.request("PATCH", path_of(ref), {"fieldManager": manager}, body, MERGE_PATCH)
 
     async def _delete(self, target: Target) -> None:
@@ -141,10 +141,6 @@ async def _again(attempt: Callable[[], Awaitable[None]]) -> None:
                 raise
         await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))  # noqa: S311 - no secret
     return None
-
-
-def _fence(found: Object) -> Object:
-    return {key: found["metadata"][key] for key in ("uid", "resourceVersion")}
 
 
 def _body(ref: ObjectRef, metadata: Object, spec: Object) -> Object:
@@ -179,20 +175,9 @@ def _holds(found: object, sent: object) -> bool:
     return found == sent
 
 
-def _managers(found: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Managers that are not ours, and what they own of spec."""
-    for entry in found["metadata"].get("managedFields") or ():
-        if entry["manager"].partition(".")[0] not in OURS and entry.get("subresource", "") != "status":
-            yield entry["manager"], entry.get("fieldsV1", {}).get("f:spec", {})
-
-
-def _owners(found: Object, field: str) -> list[str]:
-    return [manager for manager, owned in _managers(found) if f"f:{field}" in owned]
-
-
 def _tag_owners(found: Object, key: str) -> list[str]:
     item = "k:" + json.dumps({"key": key}, separators=(",", ":"))
-    return [manager for manager, owned in _managers(found) if item in owned.get("f:tags", {})]
+    return [manager for manager, owned in foreign(found) if item in owned.get("f:tags", {})]
 
 
 def _refuse_foreign(ref: ObjectRef, found: Object, field: str, owners: list[str]) -> None:

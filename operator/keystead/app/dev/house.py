@@ -20,6 +20,7 @@ from keystead.cli.services import AccessKey, DevRequest
 from keystead.dev.webidentity import WebIdentity
 from keystead.engine.ports import Domain
 from keystead.errors import IdentityTokenError, InvalidSpecError, KeysteadError
+from keystead.policy.bearer import AUDIENCE
 from keystead.server.credentials import TokenIdentity
 from keystead.server.driver import Siblings
 from keystead.server.http import Listen, serve
@@ -32,7 +33,6 @@ from keystead.store.sqlite.changes import Changes, RecordChange
 from keystead.store.sqlite.store import SqliteStore
 
 log = logging.getLogger(__name__)
-AUDIENCE: Final = "keystead"
 GRACE_SECONDS: Final = 5.0
 
 

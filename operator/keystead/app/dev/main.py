@@ -31,7 +31,7 @@ from keystead.app.process import raise_file_limit
 from keystead.cli.services import AccessKey, DevRequest
 from keystead.dev.exposure import RESET_PATH, address, export_lines, may_reset
 from keystead.dev.seeds import DEFAULT_NAMESPACE, Seeds
-from keystead.engine.clock import format_time
+from keystead.engine.births import new_install_record
 from keystead.engine.identifiers import RECORDS_NAMESPACE, AccountId, RecordKind, record_name
 from keystead.engine.record import InstallRecord, open_sealed, seal_record
 from keystead.errors import InvalidSpecError, KeysteadError, RecordIntegrityError
@@ -97,15 +97,7 @@ class Estate:
 
     async def _create_install(self, hsm: Hsm) -> None:
         uid = await self.store.objects.ensure_namespace(RECORDS_NAMESPACE)
-        record = InstallRecord(
-            domain_generation=hsm.domain.generation,
-            domain_fingerprint=hsm.domain.fingerprint,
-            namespace_uid=uid,
-            transition=0,
-            seq=1,
-            install_id=devtoken.install_id(self.folder).hex(),
-            created=format_time(self.store.clock.now()),
-        )
+        record = new_install_record(hsm.domain, devtoken.install_id(self.folder), uid, self.store.clock.now())
         await self.store.records.create(RecordKind.INSTALL, seal_record(hsm.domain, _INSTALL, record))
 
 
