@@ -102,6 +102,20 @@ class Installation:
         for path in [self.token, *self.token.rglob("*")]:
             path.chmod(0o500 if path.is_dir() else 0o400)
 
+    def launch(self, name: str, program: tuple[str, ...], environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Path]:
+        """A process of its own session, and the log it writes. `program`: the module that runs, and its arguments."""
+        log = self.folder / f"{name}-{time.monotonic_ns()}.log"
+        with log.open("wb") as out:
+            child = subprocess.Popen(
+                [sys.executable, "-m", *program],
+                env=environment,
+                cwd=ROOT,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return child, log
+
     @contextmanager
     def operator(
         self, name: str = "operator", server: str | None = None, program: tuple[str, ...] = OPERATOR, **settings: str
@@ -120,17 +134,7 @@ class Installation:
         kubeconfig = self.cluster.service_account_kubeconfig(SYSTEM, SERVICE_ACCOUNT, server, duration="8h")
         environment = self.environment(kubeconfig) | {"KEYSTEAD_IDENTITY": name}
         environment |= {f"KEYSTEAD_{key.upper()}": value for key, value in settings.items()}
-        log = self.folder / f"{name}-{time.monotonic_ns()}.log"
-        with log.open("wb") as out:
-            child = subprocess.Popen(
-                [sys.executable, "-m", *program],
-                env=environment,
-                cwd=ROOT,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        return OperatorProcess(child, log)
+        return OperatorProcess(*self.launch(name, program, environment))
 
 
 @dataclass

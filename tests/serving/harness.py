@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from tests.operator.harness import ROOT, SYSTEM, Installation, OperatorProcess, wait_for
+from tests.operator.harness import SYSTEM, Installation, OperatorProcess, wait_for
 
 from keystead.server.tls import SelfSigned, make_self_signed
 
@@ -120,17 +118,7 @@ def start(
         "KEYSTEAD_DRAIN": "5",
     }
     environment |= {f"KEYSTEAD_{key.upper()}": value for key, value in settings.items()}
-    log = installation.folder / f"{name}-{time.monotonic_ns()}.log"
-    with log.open("wb") as out:
-        child = subprocess.Popen(
-            [sys.executable, "-m", *program],
-            env=environment,
-            cwd=ROOT,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    return ServerProcess(child, log)
+    return ServerProcess(*installation.launch(name, program, environment))
 
 
 @dataclass(frozen=True)
