@@ -10,6 +10,7 @@ from typing import Protocol
 from keystead.engine.ports import Capabilities, Domain, FastLane
 from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord
 from keystead.engine.values import value
+from keystead.policy.question import Carried
 
 
 class Keys(Protocol):
@@ -30,6 +31,9 @@ class Keys(Protocol):
     def grant(self, grant_id: str) -> GrantRecord | None:
         """The grant record of this id."""
 
+    def aliases_of(self, account: str, region: str) -> Sequence[AliasRecord]:
+        """The aliases of an account in a region, in the order of their names."""
+
 
 class Catalogue(Keys, Protocol):
     """The read model as the control plane needs it: lists, and records by their objects' names."""
@@ -39,9 +43,6 @@ class Catalogue(Keys, Protocol):
 
     def keys_of(self, account: str, region: str) -> Sequence[KeyRecord]:
         """The keys of an account in a region, tombstones left out, in the order of their ids."""
-
-    def aliases_of(self, account: str, region: str) -> Sequence[AliasRecord]:
-        """The aliases of an account in a region, in the order of their names."""
 
     def grant_named(self, namespace: str, name: str) -> GrantRecord | None:
         """The grant record that the KmsGrant of this name holds."""
@@ -73,7 +74,10 @@ class Call:
 
 @value
 class World:
-    """`entropy` answers fresh random bytes; `now` is the moment of the call; `tracking_since`: from when uses were counted."""
+    """`entropy` answers fresh random bytes; `now` is the moment of the call; `tracking_since`: from when uses were counted.
+
+    carried: how the call came, for the conditions of key policies
+    """
 
     domain: Domain
     fast: FastLane
@@ -84,6 +88,7 @@ class World:
     entropy: Callable[[int], bytes]
     call: Call = Call()
     tracking_since: datetime | None = None
+    carried: Carried = Carried()
 
 
 @value

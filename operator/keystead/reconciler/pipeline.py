@@ -46,6 +46,10 @@ class OneKey:
         """The account's root needs no grant."""
         return None
 
+    def aliases_of(self, account: str, region: str) -> Sequence[AliasRecord]:
+        """None were gathered."""
+        return ()
+
     def namespace_uid(self, namespace: str) -> str | None:
         """The live namespace's uid."""
         return self.live_namespace_uid if namespace == self.record.namespace else None

@@ -86,7 +86,7 @@ def list_grants(world: ControlWorld, caller: Caller, request: ListGrantsRequest)
     if request.grantee_principal is not None and request.grantee_service_principal is not None:
         raise ValidationError("You can specify either GranteePrincipal or GranteeServicePrincipal, but not both.")
     grantee = None if request.grantee_principal is None else principal_of(request.grantee_principal)
-    key = yield from admit_key(world, caller, Action.LIST_GRANTS, request.key_id)
+    key = yield from admit_key(world, caller, Action.LIST_GRANTS, request.key_id, request)
     service = request.grantee_service_principal
     found = [
         grant
