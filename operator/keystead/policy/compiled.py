@@ -7,8 +7,9 @@ remembers what it compiled, by the very bytes of the record and its key's ARN. P
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from msgspec import UNSET
 
@@ -17,7 +18,7 @@ from keystead.engine.plan.key_settings import default_policy
 from keystead.engine.record import KeyRecord
 from keystead.errors import MalformedPolicyDocumentError
 from keystead.policy.actions import Action
-from keystead.policy.caller import Caller
+from keystead.policy.caller import Caller, CallerKind
 from keystead.policy.conditions import Test, test_of
 from keystead.policy.documents import Document, Effect, Statement, check_covers, parse
 from keystead.policy.principals import Principals
@@ -27,17 +28,14 @@ _REMEMBERED: Final = 8192
 
 
 class Rule(NamedTuple):
-    """A statement for one action. `decision`: what it answers where it decides."""
+    """A statement for one action. decision: where it decides; left, root: where it leaves it to the account, and to whose root."""
 
     principals: Principals
     except_principals: bool
     tests: tuple[Test, ...]
     decision: Decision
-    label: str
-
-    def reaches(self, caller: Caller) -> bool:
-        """Whether a Deny is about this caller, itself or by its account."""
-        return not self.principals.spare(caller) if self.except_principals else self.principals.reach(caller)
+    left: str
+    root: Decision
 
     def holds(self, question: Question) -> bool:
         """Whether all its conditions do."""
@@ -47,11 +45,63 @@ class Rule(NamedTuple):
         return True
 
 
-class Rules(NamedTuple):
-    """The statements for one action, in the order of the document."""
+class Index:
+    """The statements of one effect for one action, by whom they are about: most are about somebody else, and cost nothing."""
 
-    deny: tuple[Rule, ...]
-    allow: tuple[Rule, ...]
+    __slots__ = ("_accounts", "_everybody", "_except", "_groups", "_names", "rules")
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        plain = [rule for rule in rules if not rule.except_principals]
+        self._except = tuple(rule for rule in rules if rule.except_principals)
+        self._everybody = tuple(rule for rule in plain if rule.principals.everybody)
+        named = _by(plain, lambda rule: rule.principals.names)
+        self._names = {name: (*found, *self._everybody) for name, found in named.items()}
+        self._groups = _by(plain, lambda rule: rule.principals.groups)
+        self._accounts = _by(plain, lambda rule: rule.principals.accounts)
+
+    def naming(self, caller: Caller) -> tuple[Rule, ...]:
+        """Those that name the caller itself (Principals.name)."""
+        names = self._names
+        found = names.get(caller.principal, self._everybody)
+        if caller.arn in names and caller.arn != caller.principal:
+            found += names[caller.arn]
+        if self._groups:
+            for group in caller.groups:
+                found += self._groups.get((caller.account, group), _NONE)
+        return found
+
+    def consenting(self, caller: Caller) -> tuple[Rule, ...]:
+        """Those that name the caller's account (Principals.consent)."""
+        return _NONE if caller.kind is CallerKind.SERVICE else self._accounts.get(caller.account, _NONE)
+
+    def reaching(self, caller: Caller) -> tuple[Rule, ...]:
+        """Those that are about the caller, itself or by its account, or by not sparing it."""
+        found = self.naming(caller)
+        if self._accounts:
+            found = (*found, *self.consenting(caller))
+        if self._except:
+            found = (*found, *(rule for rule in self._except if not rule.principals.spare(caller)))
+        return found
+
+
+_NONE: Final[tuple[Rule, ...]] = ()
+Name = TypeVar("Name")
+
+
+def _by(rules: Sequence[Rule], names: Callable[[Rule], Iterable[Name]]) -> dict[Name, tuple[Rule, ...]]:
+    found: dict[Name, tuple[Rule, ...]] = {}
+    for rule in rules:
+        for name in names(rule):
+            found[name] = (*found.get(name, _NONE), rule)
+    return found
+
+
+class Rules(NamedTuple):
+    """The statements for one action."""
+
+    deny: Index
+    allow: Index
 
 
 class Policy(dict[Action, Rules]):
@@ -65,7 +115,7 @@ class Policy(dict[Action, Rules]):
 
     def __missing__(self, action: Action) -> Rules:
         rules = self[action] = Rules(
-            tuple(_rules(self.document, action, Effect.DENY)), tuple(_rules(self.document, action, Effect.ALLOW))
+            Index(_rules(self.document, action, Effect.DENY)), Index(_rules(self.document, action, Effect.ALLOW))
         )
         return rules
 
@@ -127,6 +177,14 @@ def _tests(statement: Statement, action: Action) -> tuple[Test, ...] | None:
 def _rule(statement: Statement, tests: tuple[Test, ...]) -> Rule:
     deny = statement.effect is Effect.DENY
     words = "denies" if deny else "allows"
-    by = By(Ground.STATEMENT, statement.label)
-    decision = Decision(not deny, f"statement {statement.label} of the key policy {words} it", by, explicit=deny)
-    return Rule(statement.principals, statement.except_principals, tests, decision, statement.label)
+    label = statement.label
+    by = By(Ground.STATEMENT, label)
+    left = f'statement "{label}" of the key policy leaves it to the account'
+    return Rule(
+        statement.principals,
+        statement.except_principals,
+        tests,
+        Decision(not deny, f'statement "{label}" of the key policy {words} it', by, explicit=deny),
+        left,
+        Decision(True, f"{left}, whose root calls", by),
+    )

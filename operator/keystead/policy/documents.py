@@ -25,7 +25,6 @@ from keystead.policy.wildcards import matcher
 MAX_BYTES: Final = 32 * 1024
 _MAX_SINGLES: Final = 64
 """Question marks in the conditions of a document: each costs a step for each character of a request. No policy needs them."""
-_MAX_ACTIONS: Final = 1000
 VERSION: Final = "2012-10-17"
 _OLD: Final = "2008-10-17"
 """What a document without Version is: one without policy variables."""
@@ -58,8 +57,8 @@ class Statement:
 
     @property
     def label(self) -> str:
-        """What people call it."""
-        return f'"{shown(self.sid)}"' if self.sid else f"Statement[{self.index}]"
+        """What it is called: its Sid, else its place."""
+        return shown(self.sid) if self.sid else f"Statement[{self.index}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +235,7 @@ def _json(text: str | bytes) -> Any:  # noqa: ANN401
         data = text.encode() if isinstance(text, str) else text
         if len(data) > MAX_BYTES:
             raise malformed("", f"The policy document must not be longer than {MAX_BYTES} bytes.")
-        given = json.loads(data, object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+        given = json.loads(data.decode(), object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant)
         # A text with half a character of UTF-16 has no bytes: it could not be compared with what arrives, nor logged.
         json.dumps(given, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:

@@ -88,8 +88,11 @@ def _not_abroad(question: Question, _: Policy) -> Answer | None:
 
 
 def _deny(question: Question, policy: Policy) -> Answer | None:
-    for rule in policy[question.action].deny:
-        if rule.reaches(question.caller) and rule.holds(question):
+    denying = policy[question.action].deny
+    if not denying.rules:
+        return None
+    for rule in denying.reaching(question.caller):
+        if rule.holds(question):
             return rule.decision
     return None
 
@@ -104,8 +107,8 @@ def _only_grant(question: Question, policy: Policy) -> Answer | None:
 def _named(question: Question, policy: Policy) -> Answer | None:
     if question.action in BY_GRANT_ONLY:
         return None
-    for rule in policy[question.action].allow:
-        if rule.principals.name(question.caller) and rule.holds(question):
+    for rule in policy[question.action].allow.naming(question.caller):
+        if rule.holds(question):
             return rule.decision if not _is_foreign(question) else _callers_side(question, rule.decision)
     return None
 
@@ -122,8 +125,8 @@ def _grant(question: Question, _: Policy) -> Answer | None:
 
 
 def _account(question: Question, policy: Policy) -> Answer | None:
-    for rule in policy[question.action].allow:
-        if rule.principals.consent(question.caller) and rule.holds(question):
+    for rule in policy[question.action].allow.consenting(question.caller):
+        if rule.holds(question):
             return _of_account(question, rule) if not _is_foreign(question) else _callers_side(question, rule.decision)
     return None
 
@@ -131,11 +134,10 @@ def _account(question: Question, policy: Policy) -> Answer | None:
 def _of_account(question: Question, rule: Rule) -> Answer | None:
     """The key's own account decides about its principals."""
     caller, key = question.caller, question.key
-    because = f"statement {rule.label} of the key policy leaves it to the account"
     if caller.kind is CallerKind.ROOT:
-        return Decision(True, f"{because}, whose root calls", rule.decision.by)
+        return rule.root
     if caller.kind is CallerKind.SERVICE_ACCOUNT:
-        return NeedReview(review_of(caller, question.action, key.namespace, key.name), because)
+        return NeedReview(review_of(caller, question.action, key.namespace, key.name), rule.left)
     return None
 
 

@@ -18,9 +18,9 @@ def locks_out(policy: Policy, caller: Caller, account: str, question: Question |
     if caller.account != account:
         return True  # no other account can ever put a policy
     rules = policy[Action.PUT_KEY_POLICY]
-    if any(rule.reaches(caller) and _holds(rule, question, unknown=True) for rule in rules.deny):
+    if any(_holds(rule, question, unknown=True) for rule in rules.deny.reaching(caller)):
         return True
-    return not any(rule.principals.reach(caller) and _holds(rule, question, unknown=False) for rule in rules.allow)
+    return not any(_holds(rule, question, unknown=False) for rule in rules.allow.reaching(caller))
 
 
 def _holds(rule: Rule, question: Question | None, *, unknown: bool) -> bool:

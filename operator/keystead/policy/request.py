@@ -12,7 +12,7 @@ request leaves out is what the operation will do without it. What a taker answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from msgspec import UNSET
@@ -95,13 +95,15 @@ def fed(action: Action, key: str) -> Take | None:
         if request is None:
             return UNKNOWN
         given = getattr(request, member)
+        if isinstance(given, str):
+            return canonical_principal(given) if principal else given
         if given is None:
             return default
         if isinstance(given, tuple):
             return tuple(str(item) for item in given) or None
         if isinstance(given, bool):
             return "true" if given else None  # false is what is meant by leaving it out
-        return canonical_principal(given) if principal else str(given)
+        return str(given)
 
     return take
 
@@ -123,11 +125,14 @@ def context_value(name: str) -> Callable[[Action], Take | None]:
     """kms:EncryptionContext:<name>. Names without case, values with it."""
     folded = name.lower()
 
-    def take(question: Question) -> Value:
+    def of_request(question: Question) -> Value:
+        return _folded(question.context, folded)
+
+    def of_grant(question: Question) -> Value:
         context = _context_of(question)
         return UNKNOWN if context is None else _folded(context, folded)
 
-    return lambda action: take if action in _CONTEXT or action in _GRANTS else None
+    return lambda action: of_request if action in _CONTEXT else of_grant if action in _GRANTS else None
 
 
 def context_keys(action: Action) -> Take | None:
@@ -265,15 +270,18 @@ def _request_tags(question: Question) -> list[tuple[str, str]] | None:
 
 
 def _folded(pairs: Mapping[str, str], wanted: str) -> Value:
-    return _folded_pairs(list(pairs.items()), wanted)
+    return _folded_pairs(pairs.items(), wanted)
 
 
-def _folded_pairs(pairs: list[tuple[str, str]], wanted: str) -> Value:
+def _folded_pairs(pairs: Iterable[tuple[str, str]], wanted: str) -> Value:
     """The value under a name that is compared without case."""
-    found = [value for key, value in pairs if key.lower() == wanted]
-    if len(found) > 1:
-        return AMBIGUOUS
-    return found[0] if found else None
+    found: str | None = None
+    for key, value in pairs:
+        if key.lower() == wanted:
+            if found is not None:
+                return AMBIGUOUS
+            found = value
+    return found
 
 
 def _constraint(question: Question) -> tuple[str | None, Mapping[str, str]] | None:

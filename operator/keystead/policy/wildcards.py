@@ -48,7 +48,12 @@ class _Piece:
 
     def stands_at(self, text: str, start: int) -> bool:
         """Whether the text has the piece here."""
-        return start + self.size <= len(text) and all(text.startswith(run, start + offset) for offset, run in self.runs)
+        if start + self.size > len(text):
+            return False
+        for offset, run in self.runs:  # noqa: SIM110 - mostly one or none: a generator would cost more
+            if not text.startswith(run, start + offset):
+                return False
+        return True
 
     def end_of(self, text: str, start: int, stop: int) -> int:
         """Behind the first place of the piece between two positions; -1 where there is none."""
@@ -96,7 +101,7 @@ class _Pieces:
         if len(text) < self._shortest or not self._first.stands_at(text, 0):
             return False
         stop = len(text) - self._last.size
-        if not self._last.stands_at(text, stop):
+        if self._last.size and not self._last.stands_at(text, stop):
             return False
         position = self._first.size
         for piece in self._middle:
