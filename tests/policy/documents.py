@@ -40,9 +40,9 @@ class Request:
 def ask(document: bytes, action: Action = Action.DECRYPT, caller: Any = None, **how: Any) -> Answer:
     """What is answered to the ServiceAccount `app` about a key with this policy.
 
-    how: context, grants, key (changes of it), request (members), source_ip, secure, via_service, alias, aliases, other_key, now, account
+    how: context, grants, record (changes of the key), request (members), source_ip, secure, via_service, alias, aliases, other_key, grant, now
     """
-    key = a_key(HSM, policy=document, **how.pop("key", {}))
+    key = a_key(HSM, policy=document, **how.pop("record", {}))
     carried = Carried(how.pop("source_ip", ""), how.pop("secure", None), how.pop("via_service", ""))
     aliases = how.pop("aliases", ())
     context, grants, now = how.pop("context", {}), how.pop("grants", ()), how.pop("now", NOW)
