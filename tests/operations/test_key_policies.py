@@ -68,15 +68,23 @@ def test_a_policy_decides_without_rbac(hsm):
     call(hsm, a_world(hsm, key), EncryptRequest(key_id=key.key_id, plaintext=b"x"), rbac=rbac)
     assert rbac.asked == []
     assert type(denied(hsm, a_world(hsm, key), DescribeKeyRequest(key_id=key.key_id))) is AccessDeniedError
-    assert type(denied(hsm, a_world(hsm, key), EncryptRequest(key_id=key.key_id, plaintext=b"x"), caller=root_of(key))) is AccessDeniedError
+    assert (
+        type(denied(hsm, a_world(hsm, key), EncryptRequest(key_id=key.key_id, plaintext=b"x"), caller=root_of(key)))
+        is AccessDeniedError
+    )
 
 
 def test_the_encryption_context_reaches_the_policy(hsm):
     key = a_key(hsm, policy=a_policy(allow(when={"StringEquals": {"kms:EncryptionContext:app": "shop"}})))
     world = a_world(hsm, key)
-    blob = call(hsm, world, EncryptRequest(key_id=key.key_id, plaintext=b"x", encryption_context={"app": "shop"})).ciphertext_blob
+    blob = call(
+        hsm, world, EncryptRequest(key_id=key.key_id, plaintext=b"x", encryption_context={"app": "shop"})
+    ).ciphertext_blob
     call(hsm, world, DecryptRequest(ciphertext_blob=blob, encryption_context={"app": "shop"}))
-    assert "CMK" not in denied(hsm, world, DecryptRequest(ciphertext_blob=blob, encryption_context={"app": "bank"})).message
+    assert (
+        "CMK"
+        not in denied(hsm, world, DecryptRequest(ciphertext_blob=blob, encryption_context={"app": "bank"})).message
+    )
 
 
 def test_members_of_the_request_reach_the_policy(hsm):
@@ -110,10 +118,14 @@ def test_how_the_call_came_reaches_the_policy(hsm):
 
 @pytest.mark.parametrize("same", [True, False])
 def test_re_encrypt_on_the_same_key_is_known_on_both_sides(hsm, same):
-    only_same = a_policy(allow(), allow("*", "kms:ReEncrypt*", "Deny", when={"Bool": {"kms:ReEncryptOnSameKey": False}}))
+    only_same = a_policy(
+        allow(), allow("*", "kms:ReEncrypt*", "Deny", when={"Bool": {"kms:ReEncryptOnSameKey": False}})
+    )
     one, two = a_key(hsm, policy=only_same), a_key(hsm, n=2)
     world = a_world(hsm, one, two, an_alias(one))
-    request = ReEncryptRequest(ciphertext_blob=a_blob(hsm, one, None), destination_key_id="alias/app" if same else two.key_id)
+    request = ReEncryptRequest(
+        ciphertext_blob=a_blob(hsm, one, None), destination_key_id="alias/app" if same else two.key_id
+    )
     if same:
         call(hsm, world, request)
         return

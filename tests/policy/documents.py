@@ -40,7 +40,7 @@ class Request:
 def ask(document: bytes, action: Action = Action.DECRYPT, caller: Any = None, **how: Any) -> Answer:
     """What is answered to the ServiceAccount `app` about a key with this policy.
 
-    how: context, grants, record (changes of the key), request (members), source_ip, secure, via_service, alias, aliases, other_key, grant, now
+    how: context, grants, now, record (changes of the key), request (members), source_ip, secure, via_service; the rest as RequestFacts
     """
     key = a_key(HSM, policy=document, **how.pop("record", {}))
     carried = Carried(how.pop("source_ip", ""), how.pop("secure", None), how.pop("via_service", ""))

@@ -35,7 +35,10 @@ def positive(operator: str, wanted: str, given: str) -> bool:
     if operator == "Bool":
         return wanted.lower() == given.lower()
     if operator in ("ArnLike", "ArnEquals"):
-        return all(like(*pair) for pair in zip(wanted.split(":", 5), given.split(":", 5), strict=False)) and given.count(":") >= 5
+        return (
+            all(like(*pair) for pair in zip(wanted.split(":", 5), given.split(":", 5), strict=False))
+            and given.count(":") >= 5
+        )
     compare = {
         "NumericEquals": float.__eq__,
         "NumericLessThan": float.__lt__,
@@ -69,16 +72,16 @@ def condition(operator: str, key: str, values, facts: dict) -> bool:
     return passes(given) if given is not None else negated
 
 
-def applies(statement: dict, caller: Caller, action: Action, facts: dict) -> str:
-    """"" not at all; "name": it names the caller; "account": it names its account."""
+def applies(statement: dict, caller: Caller, action: Action, facts: dict) -> set[str]:
+    """ "name": it names the caller; "account": it names its account. A statement may do both, or neither."""
     patterns = as_list(statement.get("Action", statement.get("NotAction")))
     hit = any(like(pattern.lower(), f"kms:{action.value}".lower()) for pattern in patterns)
     if hit is ("NotAction" in statement):
-        return ""
+        return set()
     for operator, keys in statement.get("Condition", {}).items():
         for key, values in keys.items():
             if not condition(operator, key, values, facts):
-                return ""
+                return set()
     given = statement.get("Principal", statement.get("NotPrincipal"))
     names = ["*"] if given == "*" else as_list(given.get("AWS", [])) + as_list(given.get("Service", []))
     own = {caller.principal, caller.arn}
@@ -86,10 +89,13 @@ def applies(statement: dict, caller: Caller, action: Action, facts: dict) -> str
     accounts = {caller.account, f"arn:aws:iam::{caller.account}:root"}
     if "NotPrincipal" in statement:
         spared = {"*"} | own | groups | (accounts if caller.kind is CallerKind.ROOT else set())
-        return "" if spared & set(names) else "name"
+        return set() if spared & set(names) else {"name"}
+    found = set()
     if (own | groups | {"*"}) & set(names) - (accounts if caller.kind is CallerKind.ROOT else set()):
-        return "name"
-    return "account" if accounts & set(names) and caller.kind is not CallerKind.SERVICE else ""
+        found.add("name")
+    if accounts & set(names) and caller.kind is not CallerKind.SERVICE:
+        found.add("account")
+    return found
 
 
 ABROAD = {
@@ -109,10 +115,10 @@ def decide(document: bytes, caller: Caller, action: Action, owner: tuple[str, st
         return "deny"
     if not own and not service and action.value not in ABROAD:
         return "deny"
-    if any(effect == "Deny" and kind for effect, kind in how):
+    if any(effect == "Deny" and kinds for effect, kinds in how):
         return "deny"
-    named = ("Allow", "name") in how and action.value != "RetireGrant"
-    account = ("Allow", "account") in how
+    named = any(effect == "Allow" and "name" in kinds for effect, kinds in how) and action.value != "RetireGrant"
+    account = any(effect == "Allow" and "account" in kinds for effect, kinds in how)
     if not (named or granted or account):
         return "deny"
     if own:

@@ -21,7 +21,6 @@ from keystead.policy.conditionkeys import KEYS, NAMED, Type, condition_key
 from keystead.policy.operators import OPERATORS, moment
 from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyUsage
 
-
 ARN = f"arn:aws:kms:cluster-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 CONTEXT = "kms:EncryptionContext:x"
 
@@ -95,7 +94,9 @@ COMPARISONS = [
 ]
 
 
-@pytest.mark.parametrize(("operator", "wanted", "given", "expected"), [row for row in COMPARISONS if row[3] is not None])
+@pytest.mark.parametrize(
+    ("operator", "wanted", "given", "expected"), [row for row in COMPARISONS if row[3] is not None]
+)
 def test_operators_compare(operator, wanted, given, expected):
     for effect in ("Allow", "Deny"):
         assert holds(operator, CONTEXT, wanted, effect=effect, context={"x": given}) is expected
@@ -113,7 +114,17 @@ def test_without_the_key_a_negated_operator_holds_and_any_with_if_exists(operato
     assert holds(f"{operator}IfExists", CONTEXT, value)
 
 
-@pytest.mark.parametrize(("operator", "value"), [("NumericLessThan", "10"), ("NumericNotEquals", "10"), ("DateLessThan", "2026"), ("Bool", "true"), ("IpAddress", "0.0.0.0/0"), ("NotIpAddress", "10.0.0.0/8")])
+@pytest.mark.parametrize(
+    ("operator", "value"),
+    [
+        ("NumericLessThan", "10"),
+        ("NumericNotEquals", "10"),
+        ("DateLessThan", "2026"),
+        ("Bool", "true"),
+        ("IpAddress", "0.0.0.0/0"),
+        ("NotIpAddress", "10.0.0.0/8"),
+    ],
+)
 def test_what_cannot_be_compared_closes(operator, value):
     context = {"x": "neither"}
     assert not holds(operator, CONTEXT, value, context=context)
@@ -127,7 +138,14 @@ def test_of_two_values_under_one_name_neither_opens(operator):
     assert holds(operator, CONTEXT, "1", effect="Deny", context=context)
 
 
-NULL = [("true", {}, True), ("true", {"x": "1"}, False), ("false", {}, False), ("false", {"X": ""}, True), (True, {}, True), (False, {"x": "1"}, True)]
+NULL = [
+    ("true", {}, True),
+    ("true", {"x": "1"}, False),
+    ("false", {}, False),
+    ("false", {"X": ""}, True),
+    (True, {}, True),
+    (False, {"x": "1"}, True),
+]
 
 
 @pytest.mark.parametrize(("value", "context", "expected"), NULL)
@@ -171,7 +189,12 @@ def test_for_any_value_on_a_single_valued_key_is_the_comparison_itself_and_fails
 @pytest.mark.parametrize(
     ("operator", "key", "value", "words"),
     [
-        ("StringMatches", "kms:KeySpec", "x", "Statement[0].Condition.StringMatches: the condition operator StringMatches is not implemented"),
+        (
+            "StringMatches",
+            "kms:KeySpec",
+            "x",
+            "Statement[0].Condition.StringMatches: the condition operator StringMatches is not implemented",
+        ),
         ("stringequals", "kms:KeySpec", "x", "operator stringequals"),
         ("BinaryEquals", "kms:KeySpec", "eA==", "operator BinaryEquals"),
         ("ForSomeValues:StringLike", "kms:KeySpec", "x", "operator ForSomeValues:StringLike"),
@@ -196,10 +219,22 @@ def test_for_any_value_on_a_single_valued_key_is_the_comparison_itself_and_fails
         ("Null", "kms:KeySpec", "maybe", "Null compares with true"),
         ("Null", "kms:KeySpec", ["true", "false"], "Null compares with true"),
         ("Bool", "kms:MultiRegion", "yes", "yes is not true or false"),
-        *(("NumericEquals", "kms:RotationPeriodInDays", text, "is not a number") for text in ("", "1e3", "0x1", "NaN", "1" * 30, "\u0661", "1\n")),
-        *(("DateEquals", "aws:CurrentTime", text, "is not a date") for text in ("", "now", "2026-13-01", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "0000", "2026-01-01Z")),
-        *(("IpAddress", "aws:SourceIp", text, "is not an IP address") for text in ("", "10", "10.0.0.0/33", "10.0.0.0/255.0.0.0", "::/129", "fe80::1%eth0", "a.b")),
-        *(("ArnLike", "aws:PrincipalArn", text, "is not an ARN") for text in ("*", "arn:aws:iam::*role/a", "x:aws:iam::1:role/a")),
+        *(
+            ("NumericEquals", "kms:RotationPeriodInDays", text, "is not a number")
+            for text in ("", "1e3", "0x1", "NaN", "1" * 30, "\u0661", "1\n")
+        ),
+        *(
+            ("DateEquals", "aws:CurrentTime", text, "is not a date")
+            for text in ("", "now", "2026-13-01", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "0000", "2026-01-01Z")
+        ),
+        *(
+            ("IpAddress", "aws:SourceIp", text, "is not an IP address")
+            for text in ("", "10", "10.0.0.0/33", "10.0.0.0/255.0.0.0", "::/129", "fe80::1%eth0", "a.b")
+        ),
+        *(
+            ("ArnLike", "aws:PrincipalArn", text, "is not an ARN")
+            for text in ("*", "arn:aws:iam::*role/a", "x:aws:iam::1:role/a")
+        ),
     ],
 )
 def test_what_is_not_implemented_or_not_comparable_is_refused_by_name(operator, key, value, words):
@@ -210,18 +245,64 @@ def test_what_is_not_implemented_or_not_comparable_is_refused_by_name(operator, 
 
 
 def test_variables_are_literals_in_the_old_version():
-    document = policy(statement(role("app"), Condition={"StringEquals": {CONTEXT: "${aws:username}"}}), version="2008-10-17")
+    document = policy(
+        statement(role("app"), Condition={"StringEquals": {CONTEXT: "${aws:username}"}}), version="2008-10-17"
+    )
     assert ask(document, context={"x": "${aws:username}"}).allowed
 
 
 # -- keys
 
-FORTY = {"kms:" + name for name in """BypassPolicyLockoutSafetyCheck CallerAccount CustomerMasterKeySpec CustomerMasterKeyUsage DataKeyPairSpec
-    EncryptionAlgorithm EncryptionContextKeys ExpirationModel GrantConstraintType GrantIsForAWSResource GrantOperations GranteePrincipal
-    KeyOrigin KeySpec KeyUsage MacAlgorithm MessageType MultiRegion MultiRegionKeyType PrimaryRegion ReEncryptOnSameKey ReplicaRegion
-    RequestAlias ResourceAliases RetiringPrincipal SigningAlgorithm ValidTo ViaService WrappingAlgorithm WrappingKeySpec
-    KeyAgreementAlgorithm RotationPeriodInDays ScheduleKeyDeletionPendingWindowInDays""".split()}  # fmt: skip
-AWS = {"aws:" + name for name in "CurrentTime EpochTime PrincipalAccount PrincipalArn SecureTransport SourceIp TagKeys".split()}
+FORTY = {
+    "kms:" + name
+    for name in [
+        "BypassPolicyLockoutSafetyCheck",
+        "CallerAccount",
+        "CustomerMasterKeySpec",
+        "CustomerMasterKeyUsage",
+        "DataKeyPairSpec",
+        "EncryptionAlgorithm",
+        "EncryptionContextKeys",
+        "ExpirationModel",
+        "GrantConstraintType",
+        "GrantIsForAWSResource",
+        "GrantOperations",
+        "GranteePrincipal",
+        "KeyOrigin",
+        "KeySpec",
+        "KeyUsage",
+        "MacAlgorithm",
+        "MessageType",
+        "MultiRegion",
+        "MultiRegionKeyType",
+        "PrimaryRegion",
+        "ReEncryptOnSameKey",
+        "ReplicaRegion",
+        "RequestAlias",
+        "ResourceAliases",
+        "RetiringPrincipal",
+        "SigningAlgorithm",
+        "ValidTo",
+        "ViaService",
+        "WrappingAlgorithm",
+        "WrappingKeySpec",
+        "KeyAgreementAlgorithm",
+        "RotationPeriodInDays",
+        "ScheduleKeyDeletionPendingWindowInDays",
+    ]
+}
+AWS = {
+    "aws:" + name
+    for name in [
+        "CurrentTime",
+        "EpochTime",
+        "PrincipalAccount",
+        "PrincipalArn",
+        "SecureTransport",
+        "SourceIp",
+        "TagKeys",
+    ]
+}
 
 
 def test_every_key_of_the_design_has_a_row():
@@ -247,13 +328,33 @@ GRANT = {
 TAGS = {"tags": (Request(tag_key="Team", tag_value="a"), Request(tag_key="env", tag_value="b"))}
 # key, action, how the call is, what the key is then (None: absent)
 VALUES = [
-    ("kms:BypassPolicyLockoutSafetyCheck", Action.PUT_KEY_POLICY, {"request": {"bypass_policy_lockout_safety_check": True}}, "true"),
-    ("kms:BypassPolicyLockoutSafetyCheck", Action.PUT_KEY_POLICY, {"request": {"bypass_policy_lockout_safety_check": False}}, None),
+    (
+        "kms:BypassPolicyLockoutSafetyCheck",
+        Action.PUT_KEY_POLICY,
+        {"request": {"bypass_policy_lockout_safety_check": True}},
+        "true",
+    ),
+    (
+        "kms:BypassPolicyLockoutSafetyCheck",
+        Action.PUT_KEY_POLICY,
+        {"request": {"bypass_policy_lockout_safety_check": False}},
+        None,
+    ),
     ("kms:CallerAccount", Action.SIGN, {}, ACCOUNT),
     ("kms:CustomerMasterKeySpec", Action.DECRYPT, {}, "SYMMETRIC_DEFAULT"),
     ("kms:CustomerMasterKeyUsage", Action.DECRYPT, {}, "ENCRYPT_DECRYPT"),
-    ("kms:KeySpec", Action.DESCRIBE_KEY, {"record": {"spec": KeySpec.ECC_NIST_P256, "usage": KeyUsage.SIGN_VERIFY}}, "ECC_NIST_P256"),
-    ("kms:KeyUsage", Action.DESCRIBE_KEY, {"record": {"spec": KeySpec.ECC_NIST_P256, "usage": KeyUsage.SIGN_VERIFY}}, "SIGN_VERIFY"),
+    (
+        "kms:KeySpec",
+        Action.DESCRIBE_KEY,
+        {"record": {"spec": KeySpec.ECC_NIST_P256, "usage": KeyUsage.SIGN_VERIFY}},
+        "ECC_NIST_P256",
+    ),
+    (
+        "kms:KeyUsage",
+        Action.DESCRIBE_KEY,
+        {"record": {"spec": KeySpec.ECC_NIST_P256, "usage": KeyUsage.SIGN_VERIFY}},
+        "SIGN_VERIFY",
+    ),
     ("kms:KeyOrigin", Action.DISABLE_KEY, {}, "AWS_KMS"),
     ("kms:MultiRegion", Action.DECRYPT, {}, "false"),
     ("kms:MultiRegionKeyType", Action.DECRYPT, {}, None),
@@ -262,9 +363,24 @@ VALUES = [
     ("kms:DataKeyPairSpec", Action.GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT, PAIR, "RSA_2048"),
     ("kms:DataKeyPairSpec", Action.GENERATE_DATA_KEY, PAIR, None),
     ("kms:EncryptionAlgorithm", Action.GENERATE_DATA_KEY, {}, "SYMMETRIC_DEFAULT"),
-    ("kms:EncryptionAlgorithm", Action.ENCRYPT, {"request": {"encryption_algorithm": "RSAES_OAEP_SHA_256"}}, "RSAES_OAEP_SHA_256"),
-    ("kms:EncryptionAlgorithm", Action.RE_ENCRYPT_FROM, {"request": {"source_encryption_algorithm": "a", "destination_encryption_algorithm": "b"}}, "a"),
-    ("kms:EncryptionAlgorithm", Action.RE_ENCRYPT_TO, {"request": {"source_encryption_algorithm": "a", "destination_encryption_algorithm": "b"}}, "b"),
+    (
+        "kms:EncryptionAlgorithm",
+        Action.ENCRYPT,
+        {"request": {"encryption_algorithm": "RSAES_OAEP_SHA_256"}},
+        "RSAES_OAEP_SHA_256",
+    ),
+    (
+        "kms:EncryptionAlgorithm",
+        Action.RE_ENCRYPT_FROM,
+        {"request": {"source_encryption_algorithm": "a", "destination_encryption_algorithm": "b"}},
+        "a",
+    ),
+    (
+        "kms:EncryptionAlgorithm",
+        Action.RE_ENCRYPT_TO,
+        {"request": {"source_encryption_algorithm": "a", "destination_encryption_algorithm": "b"}},
+        "b",
+    ),
     ("kms:EncryptionContext:app", Action.ENCRYPT, {"context": {"App": "X"}}, "X"),
     ("kms:EncryptionContext:app", Action.CREATE_GRANT, {"request": GRANT}, "x"),
     ("kms:EncryptionContext:app", Action.SIGN, {"context": {"App": "X"}}, None),
@@ -279,7 +395,12 @@ VALUES = [
     ("kms:GranteePrincipal", Action.CREATE_GRANT, {"request": GRANT}, APP),
     ("kms:RetiringPrincipal", Action.CREATE_GRANT, {"request": GRANT}, role("reader")),
     ("kms:RetiringPrincipal", Action.CREATE_GRANT, {"request": {**GRANT, "retiring_principal": None}}, None),
-    ("kms:KeyAgreementAlgorithm", Action.DERIVE_SHARED_SECRET, {"request": {"key_agreement_algorithm": "ECDH"}}, "ECDH"),
+    (
+        "kms:KeyAgreementAlgorithm",
+        Action.DERIVE_SHARED_SECRET,
+        {"request": {"key_agreement_algorithm": "ECDH"}},
+        "ECDH",
+    ),
     ("kms:MacAlgorithm", Action.VERIFY_MAC, {"request": {"mac_algorithm": "HMAC_SHA_256"}}, "HMAC_SHA_256"),
     ("kms:MessageType", Action.SIGN, {"request": {"message_type": "DIGEST"}}, "DIGEST"),
     ("kms:SigningAlgorithm", Action.VERIFY, {"request": {"signing_algorithm": "ECDSA_SHA_256"}}, "ECDSA_SHA_256"),
@@ -293,11 +414,32 @@ VALUES = [
     ("kms:ResourceAliases", Action.DISABLE_KEY, {}, None),
     ("kms:RotationPeriodInDays", Action.ENABLE_KEY_ROTATION, {"request": {"rotation_period_in_days": 180}}, "180"),
     ("kms:RotationPeriodInDays", Action.ENABLE_KEY_ROTATION, {"request": {"rotation_period_in_days": None}}, "365"),
-    ("kms:ScheduleKeyDeletionPendingWindowInDays", Action.SCHEDULE_KEY_DELETION, {"request": {"pending_window_in_days": 7}}, "7"),
-    ("kms:ScheduleKeyDeletionPendingWindowInDays", Action.SCHEDULE_KEY_DELETION, {"request": {"pending_window_in_days": None}}, "30"),
+    (
+        "kms:ScheduleKeyDeletionPendingWindowInDays",
+        Action.SCHEDULE_KEY_DELETION,
+        {"request": {"pending_window_in_days": 7}},
+        "7",
+    ),
+    (
+        "kms:ScheduleKeyDeletionPendingWindowInDays",
+        Action.SCHEDULE_KEY_DELETION,
+        {"request": {"pending_window_in_days": None}},
+        "30",
+    ),
     ("kms:ViaService", Action.DECRYPT, {"via_service": "datakeys.kms.keystead.io"}, "datakeys.kms.keystead.io"),
     ("kms:ViaService", Action.DECRYPT, {}, None),
-    *((f"kms:{name}", action, {}, None) for name in ("ExpirationModel", "PrimaryRegion", "ReplicaRegion", "ValidTo", "WrappingAlgorithm", "WrappingKeySpec") for action in (Action.DECRYPT,)),
+    *(
+        (f"kms:{name}", action, {}, None)
+        for name in (
+            "ExpirationModel",
+            "PrimaryRegion",
+            "ReplicaRegion",
+            "ValidTo",
+            "WrappingAlgorithm",
+            "WrappingKeySpec",
+        )
+        for action in (Action.DECRYPT,)
+    ),
     ("aws:CurrentTime", Action.DECRYPT, {}, "2026-11-26T08:00:00Z"),
     ("aws:EpochTime", Action.DECRYPT, {}, "1795680000"),
     ("aws:PrincipalAccount", Action.DECRYPT, {}, ACCOUNT),
@@ -354,7 +496,11 @@ def test_what_nobody_said_of_a_request_closes(key):
     action = next(row[1] for row in VALUES if row[0] == key and "request" in row[2])
     row = condition_key(key)
     assert row is not None
-    operators = ("ForAnyValue:StringLike", "ForAllValues:StringNotLike") if row.multi else ("StringLike", "StringNotLike", "Null")
+    operators = (
+        ("ForAnyValue:StringLike", "ForAllValues:StringNotLike")
+        if row.multi
+        else ("StringLike", "StringNotLike", "Null")
+    )
     for operator, effect in itertools.product(operators, ("Allow", "Deny")):
         for value in ("true", "false"):
             one = statement(effect=effect, Condition={operator: {key: value}})

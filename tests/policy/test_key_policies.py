@@ -41,7 +41,10 @@ EXAMPLES = [
     # KMS guide, kms:CallerAccount: all identities of the account, through one service only
     (
         "CallerAccount and ViaService",
-        statement(action=CRYPTO, Condition={"StringEquals": {"kms:CallerAccount": ACCOUNT, "kms:ViaService": "ec2.us-west-2.amazonaws.com"}}),
+        statement(
+            action=CRYPTO,
+            Condition={"StringEquals": {"kms:CallerAccount": ACCOUNT, "kms:ViaService": "ec2.us-west-2.amazonaws.com"}},
+        ),
         [
             (Action.DECRYPT, {"via_service": "ec2.us-west-2.amazonaws.com"}, True),
             (Action.DECRYPT, {}, False),
@@ -52,7 +55,11 @@ EXAMPLES = [
     # KMS guide, kms:DataKeyPairSpec
     (
         "only RSA pairs",
-        statement(role("app"), ["kms:GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext"], Condition={"StringLike": {"kms:DataKeyPairSpec": "RSA*"}}),
+        statement(
+            role("app"),
+            ["kms:GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext"],
+            Condition={"StringLike": {"kms:DataKeyPairSpec": "RSA*"}},
+        ),
         [
             (Action.GENERATE_DATA_KEY_PAIR, {"request": {"key_pair_spec": "RSA_3072"}}, True),
             (Action.GENERATE_DATA_KEY_PAIR, {"request": {"key_pair_spec": "ECC_NIST_P256"}}, False),
@@ -79,7 +86,9 @@ EXAMPLES = [
     # KMS guide, 'Case sensitivity of the encryption context condition'
     (
         "keys without case, values with it",
-        statement(role("app"), "kms:Decrypt", Condition={"StringEquals": {"kms:EncryptionContext:Appname": "ExampleApp"}}),
+        statement(
+            role("app"), "kms:Decrypt", Condition={"StringEquals": {"kms:EncryptionContext:Appname": "ExampleApp"}}
+        ),
         [
             (Action.DECRYPT, {"context": {"AppName": "ExampleApp"}}, True),
             (Action.DECRYPT, {"context": {"APPNAME": "ExampleApp"}}, True),
@@ -89,13 +98,21 @@ EXAMPLES = [
     # KMS guide, kms:EncryptionContextKeys with Null: any context at all
     (
         "some encryption context",
-        statement(role("app"), ["kms:Encrypt", "kms:GenerateDataKey*"], Condition={"Null": {"kms:EncryptionContextKeys": False}}),
+        statement(
+            role("app"),
+            ["kms:Encrypt", "kms:GenerateDataKey*"],
+            Condition={"Null": {"kms:EncryptionContextKeys": False}},
+        ),
         [(Action.ENCRYPT, {"context": {"a": "b"}}, True), (Action.ENCRYPT, {}, False)],
     ),
     # KMS guide, kms:GrantOperations
     (
         "grants of two operations",
-        statement(role("app"), "kms:CreateGrant", Condition={"ForAllValues:StringEquals": {"kms:GrantOperations": ["Encrypt", "ReEncryptTo"]}}),
+        statement(
+            role("app"),
+            "kms:CreateGrant",
+            Condition={"ForAllValues:StringEquals": {"kms:GrantOperations": ["Encrypt", "ReEncryptTo"]}},
+        ),
         [
             (Action.CREATE_GRANT, {"request": {"operations": ("Encrypt",)}}, True),
             (Action.CREATE_GRANT, {"request": {"operations": ("Encrypt", "ReEncryptTo")}}, True),
@@ -112,7 +129,10 @@ EXAMPLES = [
     (
         "messages, not digests",
         statement(role("app"), "kms:Sign", Condition={"StringEquals": {"kms:MessageType": "RAW"}}),
-        [(Action.SIGN, {"request": {"message_type": "RAW"}}, True), (Action.SIGN, {"request": {"message_type": "DIGEST"}}, False)],
+        [
+            (Action.SIGN, {"request": {"message_type": "RAW"}}, True),
+            (Action.SIGN, {"request": {"message_type": "DIGEST"}}, False),
+        ],
     ),
     # KMS guide, kms:BypassPolicyLockoutSafetyCheck
     (
@@ -142,7 +162,13 @@ EXAMPLES = [
     # IAM guide, 'Evaluation logic for multiple context keys or values': AND of keys, OR of values
     (
         "and of keys, or of values",
-        statement(role("app"), Condition={"StringEquals": {"aws:ResourceTag/environment": ["prod", "preprod"]}, "Bool": {"aws:SecureTransport": "true"}}),
+        statement(
+            role("app"),
+            Condition={
+                "StringEquals": {"aws:ResourceTag/environment": ["prod", "preprod"]},
+                "Bool": {"aws:SecureTransport": "true"},
+            },
+        ),
         [
             (Action.DECRYPT, {"record": {"tags": {"environment": "preprod"}}, "secure": True}, True),
             (Action.DECRYPT, {"record": {"tags": {"environment": "preprod"}}, "secure": False}, False),
@@ -153,7 +179,9 @@ EXAMPLES = [
 CASES = [(name, one, *case) for name, one, cases in EXAMPLES for case in cases]
 
 
-@pytest.mark.parametrize(("one", "action", "how", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("one", "action", "how", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
 def test_the_examples_of_aws_decide_as_documented(one, action, how, expected):
     answer = ask(policy(one), action, **how)
     assert allowed(answer) is expected
@@ -229,7 +257,9 @@ def test_not_principal_denies_all_but_those_named():
 
 
 def test_not_action_is_about_all_others():
-    document = policy({"Effect": "Allow", "Principal": {"AWS": role("app")}, "NotAction": "kms:*crypt*", "Resource": "*"})
+    document = policy(
+        {"Effect": "Allow", "Principal": {"AWS": role("app")}, "NotAction": "kms:*crypt*", "Resource": "*"}
+    )
     assert allowed(ask(document, Action.SIGN))
     assert denied(ask(document, Action.DECRYPT))
 
@@ -265,7 +295,10 @@ def test_the_keys_deny_reaches_abroad():
     assert denied(ask(policy(statement(), statement(OTHER_ACCOUNT, effect="Deny")), caller=FOREIGN))
 
 
-@pytest.mark.parametrize("caller", [service_account_caller(ACCOUNT, OTHER_NAMESPACE, "app"), service_account_caller(OTHER_ACCOUNT, NAMESPACE, "app")])
+@pytest.mark.parametrize(
+    "caller",
+    [service_account_caller(ACCOUNT, OTHER_NAMESPACE, "app"), service_account_caller(OTHER_ACCOUNT, NAMESPACE, "app")],
+)
 def test_a_namespace_that_was_made_again_gets_nothing_even_from_a_star(caller):
     assert denied(ask(policy(statement()), caller=caller))
 
@@ -284,7 +317,13 @@ def test_a_person_is_allowed_by_name_or_group_and_by_rbac_in_the_installs_namesp
 
 def test_a_service_is_allowed_by_name_alone():
     service = service_caller("999988887777", "keystead-records", "datakeys.kms.keystead.io")
-    assert allowed(ask(policy(statement({"Service": "datakeys.kms.keystead.io"}, "kms:Generate*")), Action.GENERATE_DATA_KEY, service))
+    assert allowed(
+        ask(
+            policy(statement({"Service": "datakeys.kms.keystead.io"}, "kms:Generate*")),
+            Action.GENERATE_DATA_KEY,
+            service,
+        )
+    )
     assert denied(ask(policy(statement(ROOT), statement("999988887777")), Action.GENERATE_DATA_KEY, service))
 
 

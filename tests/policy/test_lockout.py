@@ -21,11 +21,18 @@ CASES = [
     ("a deny of the role", [statement(ROOT), statement(role("app"), PUT, "Deny")], True, False),
     ("a deny of everybody", [statement(ROOT), statement("*", "kms:*", "Deny")], True, True),
     ("a deny of something else", [statement(ROOT), statement("*", "kms:Decrypt", "Deny")], False, False),
-    ("a deny of all but the role", [statement(ROOT), {"Effect": "Deny", "NotPrincipal": {"AWS": role("app")}, "Action": "*", "Resource": "*"}], False, True),
+    (
+        "a deny of all but the role",
+        [statement(ROOT), {"Effect": "Deny", "NotPrincipal": {"AWS": role("app")}, "Action": "*", "Resource": "*"}],
+        False,
+        True,
+    ),
 ]
 
 
-@pytest.mark.parametrize(("statements", "role_is_out", "root_is_out"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("statements", "role_is_out", "root_is_out"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
 def test_who_could_not_put_the_next_policy_is_locked_out(statements, role_is_out, root_is_out):
     made = compile_policy(policy(*statements), ARN)
     assert locks_out(made, an_app(), ACCOUNT) is role_is_out

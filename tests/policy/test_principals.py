@@ -32,7 +32,10 @@ def aws(*names):
 @pytest.mark.parametrize("given", ["*", {"AWS": "*"}, {"AWS": [role("x"), "*"]}])
 def test_a_star_names_everybody(given):
     everybody = who(given)
-    assert all(everybody.name(caller) for caller in (an_app(), APP_ROOT, service_caller(INSTALL, RECORDS, "a.b"), root_caller("1" * 12, "x")))
+    assert all(
+        everybody.name(caller)
+        for caller in (an_app(), APP_ROOT, service_caller(INSTALL, RECORDS, "a.b"), root_caller("1" * 12, "x"))
+    )
 
 
 @pytest.mark.parametrize("given", [ACCOUNT, ROOT])
@@ -86,14 +89,19 @@ def test_names_of_people_and_groups_are_percent_encoded(name, written):
     assert not aws(GROUP + written).name(replace(member, account=ACCOUNT))
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20), st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
+)
 def test_a_person_is_named_by_the_own_name_only(name, other):
     jane = user_caller(INSTALL, RECORDS, name)
     assert aws(jane.principal).name(jane)
     assert aws(jane.principal).name(user_caller(INSTALL, RECORDS, other)) is (name == other)
 
 
-@pytest.mark.parametrize(("name", "fix"), [("system:admin", "system%3Aadmin"), ("oidc/jane", "oidc%2Fjane"), ("a b", "a%20b")])
+@pytest.mark.parametrize(
+    ("name", "fix"), [("system:admin", "system%3Aadmin"), ("oidc/jane", "oidc%2Fjane"), ("a b", "a%20b")]
+)
 @pytest.mark.parametrize("prefix", [USER, GROUP])
 def test_a_name_that_is_not_encoded_is_refused_with_its_encoding(prefix, name, fix):
     with pytest.raises(MalformedPolicyDocumentError) as caught:

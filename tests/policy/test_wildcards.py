@@ -62,11 +62,16 @@ def test_without_variables_an_escape_is_what_it_looks_like():
     assert matcher("${*}")("${anything}")
 
 
-
-
 @pytest.mark.parametrize(
     "pattern",
-    ["*a" * 4000 + "b", "a*" * 4000 + "b", "*" * 16_000, "*" + "a" * 4000 + "b*", "*" + "a?" * 2000 + "b*", "*a?*" * 1000 + "b"],
+    [
+        "*a" * 4000 + "b",
+        "a*" * 4000 + "b",
+        "*" * 16_000,
+        "*" + "a" * 4000 + "b*",
+        "*" + "a?" * 2000 + "b*",
+        "*a?*" * 1000 + "b",
+    ],
 )
 def test_no_pattern_is_slow(pattern, seconds_of):
     text, found = "a" * 8192, matcher(pattern)
