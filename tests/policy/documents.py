@@ -8,7 +8,7 @@ from typing import Any
 from tests.builders import ACCOUNT, NOW, a_key, an_app
 from tests.hsm.fake import FakeHsm
 
-from keystead.policy import Action, Question, evaluate
+from keystead.policy import Action, Decision, Question, evaluate
 from keystead.policy.question import Answer, Carried, RequestFacts
 
 HSM = FakeHsm()
@@ -48,3 +48,13 @@ def ask(document: bytes, action: Action = Action.DECRYPT, caller: Any = None, **
     context, grants, now = how.pop("context", {}), how.pop("grants", ()), how.pop("now", NOW)
     facts = RequestFacts(Request(**how.pop("request", {})), carried, aliases=lambda: aliases, **how)
     return evaluate(Question(caller or an_app(), action, key, grants, context, now, facts))
+
+
+def holds(operator, key, values, action=Action.DECRYPT, *, effect="Allow", **how) -> bool:
+    """Whether a statement with this one condition applies to `app`."""
+    one = statement(role("app"), effect=effect, Condition={operator: {key: values}})
+    every = statement(role("app"))
+    answer = ask(policy(one) if effect == "Allow" else policy(one, every), action, **how)
+    if isinstance(answer, Decision):
+        return answer.allowed if effect == "Allow" else not answer.allowed
+    raise AssertionError(answer)
