@@ -28,6 +28,7 @@ from keystead.engine.record import (
     KeyVersion,
     Wrap,
 )
+from keystead.engine.record.grant import grantee_of
 from keystead.operations import OPERATIONS, World, drive
 from keystead.operations.world import ControlWorld, LastUse
 from keystead.policy import Caller, SubjectAccessReview, root_caller, service_account_caller
@@ -254,6 +255,9 @@ class Records:
 
     def grants_of(self, key_id: bytes) -> Sequence[GrantRecord]:
         return self.grants.get(key_id, ())
+
+    def grants_to(self, key_id: bytes, grantee: str) -> Sequence[GrantRecord]:
+        return [grant for grant in self.grants.get(key_id, ()) if grantee_of(grant) == grantee]
 
     def namespace_uid(self, namespace: str) -> str | None:
         return self.namespaces.get(namespace)

@@ -172,11 +172,13 @@ def test_another_tenants_key_is_refused_alike_whether_or_not_it_exists(hsm, oper
     name = arn(theirs) if by == "id" else alias_arn(REGION, OTHER_ACCOUNT, "alias/app")
     member = "destination_key_id" if operation == "ReEncrypt" else "key_id"
     records = [theirs, an_alias(theirs), a_grant(theirs, *GrantOperation)] if exists else []
-    rbac = Rbac()
-    error = refusal(hsm, a_world(hsm, own, *records), replace(request, **{member: name}), rbac=rbac)
+    consented = exists  # by the grant: then the caller's own side is asked, and says no
+    rbac = Rbac(answer=False)
+    world = a_world(hsm, own, *records, a_grant(own, GrantOperation.RE_ENCRYPT_FROM))
+    error = refusal(hsm, world, replace(request, **{member: name}), rbac=rbac)
     action = OPERATIONS[operation].actions[-1].value
     assert (error.code, error.message) == ("AccessDeniedException", FOREIGN.format(action))
-    assert all(review.name == own.name for review in rbac.asked)
+    assert [(review.namespace, review.name) for review in rbac.asked] == [("team-a", arn(theirs))] * consented
 
 
 @pytest.mark.parametrize("resource", [f"key/{UNKNOWN}", "key/nonsense", "alias/none"])
@@ -313,7 +315,10 @@ def test_a_blob_of_an_unknown_foreign_or_denied_key_is_one_answer(hsm):
 def test_the_reason_is_a_note_for_the_log_and_not_in_the_message(hsm):
     key = a_key(hsm)
     error = refusal(hsm, a_world(hsm, key), DescribeKeyRequest(key_id=key.key_id), rbac=Rbac(answer=False))
-    assert error.__notes__ == ["RBAC does not give system:serviceaccount:team-a:app the verb describekey on key-1"]
+    assert error.__notes__ == [
+        "RBAC does not give system:serviceaccount:team-a:app the verb describekey on key-1 in team-a "
+        '(statement "Enable IAM User Permissions" of the key policy leaves it to the account)'
+    ]
     assert "RBAC" not in error.message
 
 

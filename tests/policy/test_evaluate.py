@@ -20,6 +20,7 @@ from tests.builders import (
 )
 from tests.hsm.fake import FakeHsm
 
+from keystead.engine.identifiers import key_arn
 from keystead.policy import (
     Action,
     Decision,
@@ -52,11 +53,12 @@ def is_allowed(answer) -> bool:
 
 
 def test_the_order_of_the_rules():
-    assert [rule.__name__ for rule in RULES] == ["_own_policy", "_foreign", "_grant", "_only_grant", "_root", "_rbac"]
+    names = ["_misplaced", "_not_abroad", "_deny", "_only_grant", "_named", "_grant", "_account"]
+    assert [rule.__name__ for rule in RULES] == names
 
 
 @pytest.mark.parametrize("caller", [ROOT, an_app()])
-def test_a_key_with_a_policy_of_its_own_serves_nobody(caller):
+def test_a_key_with_a_policy_that_cannot_be_read_serves_nobody(caller):
     key = a_key(HSM, policy=b"{}")
     assert is_denied(ask(caller, key, a_grant(key, *GrantOperation, to=caller.principal)))
 
@@ -65,7 +67,7 @@ OF_POLICY = (Action.DESCRIBE_KEY, Action.GET_KEY_POLICY, Action.PUT_KEY_POLICY)
 
 
 @pytest.mark.parametrize("action", list(Action))
-def test_of_a_key_with_a_policy_of_its_own_only_the_policy_is_shown_and_changed(action):
+def test_of_a_key_with_an_unreadable_policy_only_the_policy_is_shown_and_changed(action):
     key = a_key(HSM, policy=b"{}")
     answers = [ask(caller, key, action=action) for caller in (ROOT, an_app())]
     if action in OF_POLICY:
@@ -77,7 +79,7 @@ def test_of_a_key_with_a_policy_of_its_own_only_the_policy_is_shown_and_changed(
 
 
 @pytest.mark.parametrize("action", OF_POLICY)
-def test_a_policy_of_its_own_is_nothing_to_another_account(action):
+def test_an_unreadable_policy_is_nothing_to_another_account(action):
     key = a_key(HSM, policy=b"{}")
     assert is_denied(ask(root_caller(OTHER_ACCOUNT, OTHER_NAMESPACE), key, action=action))
 
@@ -140,9 +142,15 @@ def test_another_account_or_namespace_is_denied(caller):
     assert is_denied(ask(caller))
 
 
-def test_a_grant_to_another_account_waits_for_dual_control():
+def test_a_grant_to_another_account_needs_the_consent_of_that_account_too():
     caller = service_account_caller(OTHER_ACCOUNT, OTHER_NAMESPACE, "app")
-    assert is_denied(ask(caller, KEY, a_grant(KEY, GrantOperation.DECRYPT, to=caller.principal)))
+    grant = a_grant(KEY, GrantOperation.DECRYPT, to=caller.principal)
+    answer = ask(caller, KEY, grant)
+    assert isinstance(answer, NeedReview)
+    review = answer.review
+    assert (review.user, review.verb) == ("system:serviceaccount:team-b:app", "decrypt")
+    assert (review.namespace, review.name) == (OTHER_NAMESPACE, key_arn(KEY.region, KEY.account, KEY.key_id))
+    assert grant.grant_id in answer.because
 
 
 def test_a_user_is_allowed_by_a_grant_and_by_nothing_else():

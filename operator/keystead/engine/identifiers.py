@@ -112,7 +112,8 @@ def role_arn(account: str, service_account: str) -> str:
 
 def user_arn(account: str, name: str) -> str:
     """The principal of a person; what an ARN cannot hold of the name is percent-encoded."""
-    return f"arn:{PARTITION}:iam::{account}:user/{quote(name, safe='+=,.@-_')}"
+    # quote() leaves the tilde, which no form of principals has (RECORDS, Identity).
+    return f"arn:{PARTITION}:iam::{account}:user/{quote(name, safe='+=,.@-_').replace('~', '%7E')}"
 
 
 def canonical_principal(arn: str) -> str:

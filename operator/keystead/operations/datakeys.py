@@ -19,7 +19,7 @@ from keystead.errors import UnsupportedOperationError, ValidationError
 from keystead.operations import refusals
 from keystead.operations.effects import Running, Slow
 from keystead.operations.faults import operation
-from keystead.operations.pipeline import admit, admit_keyless, arn_of, check_algorithm, check_usage
+from keystead.operations.pipeline import Asked, admit, admit_keyless, arn_of, check_algorithm, check_usage
 from keystead.operations.rules import RULES, Rule
 from keystead.operations.symmetric import seal_checked
 from keystead.operations.validate import check_grant_tokens, check_key_id, check_number, refuse_recipient
@@ -215,7 +215,7 @@ def generate_random(world: World, caller: Caller, request: GenerateRandomRequest
     check_number("numberOfBytes", request.number_of_bytes)
     if request.custom_key_store_id is not None:
         raise UnsupportedOperationError("CustomKeyStoreId is not supported in this version.")
-    yield from admit_keyless(caller, Action.GENERATE_RANDOM)
+    yield from admit_keyless(world, caller, Action.GENERATE_RANDOM)
     return GenerateRandomResponse(plaintext=world.entropy(request.number_of_bytes))
 
 
@@ -242,7 +242,8 @@ def _data_key(
     check_grant_tokens(request.grant_tokens)
     length = _length(request)
     context = encode_context(request.encryption_context)
-    record = yield from admit(world, caller, rule, request.key_id, request.encryption_context, request.grant_tokens)
+    asked = Asked(request, request.encryption_context, request.grant_tokens)
+    record = yield from admit(world, caller, rule, request.key_id, asked)
     _check_target(rule, record)
     if request.dry_run:
         raise refusals.dry_run()
@@ -259,7 +260,8 @@ def _pair(
     check_key_id(request.key_id)
     check_grant_tokens(request.grant_tokens)
     context = encode_context(request.encryption_context)
-    record = yield from admit(world, caller, rule, request.key_id, request.encryption_context, request.grant_tokens)
+    asked = Asked(request, request.encryption_context, request.grant_tokens)
+    record = yield from admit(world, caller, rule, request.key_id, asked)
     _check_target(rule, record)
     if request.dry_run:
         raise refusals.dry_run()

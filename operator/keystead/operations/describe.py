@@ -14,7 +14,7 @@ from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import KeyRecord
 from keystead.operations.effects import Running
 from keystead.operations.faults import operation
-from keystead.operations.pipeline import admit, arn_of
+from keystead.operations.pipeline import Asked, admit, arn_of
 from keystead.operations.rules import RULES
 from keystead.operations.validate import check_grant_tokens, check_key_id
 from keystead.operations.world import World
@@ -108,7 +108,7 @@ def describe_key(world: World, caller: Caller, request: DescribeKeyRequest) -> R
     check_key_id(request.key_id)
     check_grant_tokens(request.grant_tokens)
     record = yield from admit(
-        world, caller, RULES[Action.DESCRIBE_KEY], request.key_id, tokens=request.grant_tokens
+        world, caller, RULES[Action.DESCRIBE_KEY], request.key_id, Asked(request, tokens=request.grant_tokens)
     )
     return DescribeKeyResponse(key_metadata=metadata_of(record))
 

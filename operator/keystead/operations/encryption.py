@@ -20,7 +20,7 @@ from keystead.errors import HsmDataError, InvalidCiphertextError, ValidationErro
 from keystead.operations import refusals
 from keystead.operations.effects import Running, Slow
 from keystead.operations.faults import operation
-from keystead.operations.pipeline import admit, admit_blob, arn_of, check_algorithm, check_usage
+from keystead.operations.pipeline import Asked, admit, admit_blob, arn_of, check_algorithm, check_usage, named_key
 from keystead.operations.rules import RULES, Rule
 from keystead.operations.symmetric import open_blob, seal, seal_checked, version_of
 from keystead.operations.validate import (
@@ -116,8 +116,7 @@ class _Ciphertext:
     blob: bytes
     key_id: str | None
     algorithm: EncryptionAlgorithm
-    context: Mapping[str, str] | None
-    tokens: tuple[str, ...]
+    asked: Asked
 
 
 @per_call
@@ -139,7 +138,8 @@ def encrypt(world: World, caller: Caller, request: EncryptRequest) -> Running[En
     check_blob("plaintext", request.plaintext, PLAINTEXT)
     check_grant_tokens(request.grant_tokens)
     context = encode_context(request.encryption_context)
-    record = yield from admit(world, caller, rule, request.key_id, request.encryption_context, request.grant_tokens)
+    asked = Asked(request, request.encryption_context, request.grant_tokens)
+    record = yield from admit(world, caller, rule, request.key_id, asked)
     _check_target(rule, record, request.encryption_algorithm, request.encryption_context)
     _check_size(record, request.encryption_algorithm, request.plaintext)
     if request.dry_run:
@@ -159,9 +159,8 @@ def decrypt(world: World, caller: Caller, request: DecryptRequest) -> Running[De
     check_grant_tokens(request.grant_tokens)
     if request.key_id is not None:
         check_key_id(request.key_id)
-    sent = _Ciphertext(
-        request.ciphertext_blob, request.key_id, request.encryption_algorithm, request.encryption_context, request.grant_tokens
-    )
+    asked = Asked(request, request.encryption_context, request.grant_tokens)
+    sent = _Ciphertext(request.ciphertext_blob, request.key_id, request.encryption_algorithm, asked)
     source = yield from _admit_source(world, caller, RULES[Action.DECRYPT], sent)
     plaintext = yield from _open(world, source)
     if request.dry_run:
@@ -185,17 +184,13 @@ def re_encrypt(world: World, caller: Caller, request: ReEncryptRequest) -> Runni
     if request.source_key_id is not None:
         check_key_id(request.source_key_id, "sourceKeyId")
     context = encode_context(request.destination_encryption_context)
-    sent = _Ciphertext(
-        request.ciphertext_blob,
-        request.source_key_id,
-        request.source_encryption_algorithm,
-        request.source_encryption_context,
-        request.grant_tokens,
-    )
+    other = named_key(world, caller, request.destination_key_id)
+    asked = Asked(request, request.source_encryption_context, request.grant_tokens, other_key=other)
+    sent = _Ciphertext(request.ciphertext_blob, request.source_key_id, request.source_encryption_algorithm, asked)
     source = yield from _admit_source(world, caller, RULES[Action.RE_ENCRYPT_FROM], sent)
-    record = yield from admit(
-        world, caller, to, request.destination_key_id, request.destination_encryption_context, request.grant_tokens
-    )
+    other = source.record.key_id
+    asked = Asked(request, request.destination_encryption_context, request.grant_tokens, other_key=other)
+    record = yield from admit(world, caller, to, request.destination_key_id, asked)
     _check_target(to, record, algorithm, request.destination_encryption_context)
     plaintext = yield from _open(world, source)
     _check_size(record, algorithm, plaintext)
@@ -214,21 +209,22 @@ def re_encrypt(world: World, caller: Caller, request: ReEncryptRequest) -> Runni
 
 def _admit_source(world: World, caller: Caller, rule: Rule, sent: _Ciphertext) -> Running[_Source]:
     """The key of a ciphertext: the one that KeyId names, else (symmetric only) the one that the blob names."""
-    encoded = encode_context(sent.context)
+    context = sent.asked.context
+    encoded = encode_context(context)
     if sent.key_id is None:
         if sent.algorithm is not _SYMMETRIC:
             raise ValidationError("KeyId is required for a ciphertext of an asymmetric key.")
         ids = read_ids(sent.blob)
-        record = yield from admit_blob(world, caller, rule, ids, sent.context, sent.tokens)
+        record = yield from admit_blob(world, caller, rule, ids, sent.asked)
         if row(record.spec).encryption != (_SYMMETRIC,):
             raise InvalidCiphertextError
     else:
-        record = yield from admit(world, caller, rule, sent.key_id, sent.context, sent.tokens)
+        record = yield from admit(world, caller, rule, sent.key_id, sent.asked)
         if record.usage is not rule.usage:
             raise refusals.incorrect_key()
         check_algorithm(record, sent.algorithm)
         if sent.algorithm is not _SYMMETRIC:
-            _refuse_context(sent.context)
+            _refuse_context(context)
             return _Source(record, None, sent.blob, encoded, sent.algorithm)
         ids = read_ids(sent.blob)
         if ids.key_id != key_id_bytes(record.key_id):

@@ -10,7 +10,7 @@ from keystead.errors import InvalidMacError
 from keystead.operations import refusals
 from keystead.operations.effects import Running
 from keystead.operations.faults import operation
-from keystead.operations.pipeline import admit, arn_of, check_algorithm, check_usage
+from keystead.operations.pipeline import Asked, admit, arn_of, check_algorithm, check_usage
 from keystead.operations.rules import RULES
 from keystead.operations.validate import CIPHERTEXT, MESSAGE, check_blob, check_grant_tokens, check_key_id
 from keystead.operations.world import World
@@ -65,7 +65,7 @@ def generate_mac(world: World, caller: Caller, request: GenerateMacRequest) -> R
     check_key_id(request.key_id)
     check_blob("message", request.message, MESSAGE)
     check_grant_tokens(request.grant_tokens)
-    record = yield from admit(world, caller, rule, request.key_id, tokens=request.grant_tokens)
+    record = yield from admit(world, caller, rule, request.key_id, Asked(request, tokens=request.grant_tokens))
     check_usage(rule, record)
     check_algorithm(record, request.mac_algorithm)
     if request.dry_run:
@@ -86,7 +86,7 @@ def verify_mac(world: World, caller: Caller, request: VerifyMacRequest) -> Runni
     check_blob("message", request.message, MESSAGE)
     check_blob("mac", request.mac, CIPHERTEXT)
     check_grant_tokens(request.grant_tokens)
-    record = yield from admit(world, caller, rule, request.key_id, tokens=request.grant_tokens)
+    record = yield from admit(world, caller, rule, request.key_id, Asked(request, tokens=request.grant_tokens))
     check_usage(rule, record)
     check_algorithm(record, request.mac_algorithm)
     material = material_of(record, record.current_version)

@@ -1,13 +1,12 @@
-"""The one way to a key: resolve, authorise, state. Every operation with a key goes through `admit` or `admit_blob`.
+"""The one way to a key: grant tokens, resolve, authorise, state. Every operation with a key goes through `admit` or `admit_blob`.
 
-The order is fixed and tested: nothing about a key (state, usage, spec, material) is said to a caller who may not use
-it. Audit joins here later, as one more effect.
+The order is fixed and tested: nothing about a key (that it is there, state, usage, spec, material) is said to a caller who may not use
+it: what a grant token is told does not hang on the key either. Audit joins here later, as one more effect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Final
 
@@ -18,14 +17,16 @@ from keystead.engine.keyspec import KEY_SPECS
 from keystead.engine.keystate import lets, state_error
 from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import GrantRecord, KeyRecord
+from keystead.engine.values import per_call
 from keystead.errors import KmsError
 from keystead.operations import refusals
 from keystead.operations.effects import Await, Need, Running
 from keystead.operations.grant_tokens import read_token
 from keystead.operations.rules import Rule
-from keystead.operations.world import World
+from keystead.operations.world import Judged, World
 from keystead.policy import Action, Caller, Decision, Question, evaluate
-from keystead.policy.evaluate import Answer, evaluate_keyless
+from keystead.policy.evaluate import evaluate_keyless, reviewed
+from keystead.policy.question import NeedReview, RequestFacts
 from keystead.resources.vocabulary import KeyState
 
 Context = Mapping[str, str] | None
@@ -39,57 +40,81 @@ _ALGORITHMS: Final = {
 _USUAL_LENGTH: Final = 128
 
 
+@per_call
+class Asked:
+    """What a call asks of a key, beside the action and the key's name.
+
+    request   the operation's request: members of it feed condition keys (policy.request)
+    tokens    grant tokens
+    usable    which of the key's grants may allow it, and as what (CreateGrant, RetireGrant); None: all as they are
+    other_key the id of the other key of a ReEncrypt, "" where it is not known; None: it has none
+    grant     the grant that is to be retired
+    """
+
+    request: object
+    context: Context = None
+    tokens: Sequence[str] = ()
+    usable: Usable | None = None
+    other_key: str | None = None
+    grant: GrantRecord | None = None
+
+
 def admit(
     world: World,
     caller: Caller,
     rule: Rule,
     key_id: str,
-    context: Context = None,
-    tokens: Sequence[str] = (),
-    usable: Usable | None = None,
+    asked: Asked,
 ) -> Running[KeyRecord]:
-    """The key that a KeyId names, if the caller may use it for this and its state lets it. `tokens`: grant tokens.
-
-    usable: which of the key's grants may allow it, and as what (CreateGrant, RetireGrant); None: all as they are
-    """
+    """The key that a KeyId names, if the caller may use it for this and its state lets it."""
+    if asked.tokens:
+        yield from await_grants(world, caller, asked.tokens)
     record = _at_once(world, caller, key_id)
     if record is None:
         record = yield from resolve(world, caller, rule.action, key_id)
-    if tokens:
-        yield from await_grants(world, caller, tokens)
-    question = _question(world, caller, rule, record, context)
-    if usable is not None:
-        question = replace(question, grants=usable(question.grants))
-    answer = evaluate(question)
-    if not _is_yes(answer):
-        yield from _settle(answer, partial(_denied, caller, rule, record))
+    answer = evaluate(question_of(world, caller, rule.action, record, asked, _alias_in(key_id)))
+    decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
+    world.trail.append(Judged(record, rule.action, decision))
+    if decision.allowed is not True:
+        raise _with_reason(_denied(caller, rule, record, decision), decision)
     check_state(rule, record)
     return record
 
 
-def admit_blob(
-    world: World, caller: Caller, rule: Rule, ids: BlobIds, context: Context, tokens: Sequence[str] = ()
-) -> Running[KeyRecord]:
-    """The key that a blob names. Unknown, foreign, gone and denied are one answer, after one wait."""
+def admit_blob(world: World, caller: Caller, rule: Rule, ids: BlobIds, asked: Asked) -> Running[KeyRecord]:
+    """The key that a blob names. Unknown, foreign, gone and denied are one answer; the first two after one wait."""
+    if asked.tokens:
+        yield from await_grants(world, caller, asked.tokens)
     record = _usable(world, ids.key_id)
+    if record is not None and record.account != caller.account:
+        answer = evaluate(question_of(world, caller, rule.action, record, asked))
+        decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
+        world.trail.append(Judged(record, rule.action, decision))
+        if decision.allowed is True:
+            check_state(rule, record)
+            return record
     if record is None or record.account != caller.account:
         # The wait is the same for a key that does not exist and for one that is somebody else's.
         yield Await(lambda: _usable(world, ids.key_id, caller.account) is not None, caller.principal)
-        record = _usable(world, ids.key_id)
+        record = _usable(world, ids.key_id, caller.account)
     if record is None:
         raise refusals.blob_key()
-    if tokens:
-        yield from await_grants(world, caller, tokens)
-    answer = evaluate(_question(world, caller, rule, record, context))
-    if not _is_yes(answer):
-        yield from _settle(answer, refusals.blob_key)
+    answer = evaluate(question_of(world, caller, rule.action, record, asked))
+    decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
+    world.trail.append(Judged(record, rule.action, decision))
+    if decision.allowed is not True:
+        raise _with_reason(refusals.blob_key(), decision)
     check_state(rule, record)
     return record
 
 
-def admit_keyless(caller: Caller, action: Action) -> Running[None]:
+def admit_keyless(world: World, caller: Caller, action: Action) -> Running[None]:
     """For an action that needs no key."""
-    yield from _settle(evaluate_keyless(caller, action), lambda: refusals.keyless(caller, action))
+    answer = evaluate_keyless(caller, action)
+    decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
+    world.trail.append(Judged(None, action, decision))
+    if decision.allowed is not True:
+        raise _with_reason(refusals.keyless(caller, action), decision)
 
 
 def arn_of(record: KeyRecord) -> KeyArn:
@@ -247,32 +272,52 @@ def _has_its_namespace(world: World, record: KeyRecord) -> bool:
     return world.keys.namespace_uid(record.namespace) == record.namespace_uid
 
 
-def _question(world: World, caller: Caller, rule: Rule, record: KeyRecord, context: Context) -> Question:
-    grants = world.keys.grants_of(key_id_bytes(record.key_id))
-    return Question(caller, rule.action, record, grants, context or _NO_CONTEXT, world.now)
+def question_of(
+    world: World, caller: Caller, action: Action, record: KeyRecord, asked: Asked, alias: str = ""
+) -> Question:
+    """What is asked of the policy about a key, with all that its conditions may look at."""
+    raw = key_id_bytes(record.key_id)
+    if asked.usable is None:
+        grants = world.keys.grants_to(raw, caller.principal)
+    else:
+        grants = asked.usable(world.keys.grants_of(raw))
+    facts = RequestFacts(asked.request, world.carried, alias, partial(_aliases_of, world, record), asked.other_key, asked.grant)
+    return Question(caller, action, record, grants, asked.context or _NO_CONTEXT, world.now, facts)
 
 
-def _denied(caller: Caller, rule: Rule, record: KeyRecord) -> KmsError:
+def _denied(caller: Caller, rule: Rule, record: KeyRecord, decision: Decision) -> KmsError:
     if record.account == caller.account:
-        return refusals.denied(caller, rule.action, arn_of(record))
+        return refusals.denied(caller, rule.action, arn_of(record), explicit=decision.explicit)
     return refusals.foreign(caller, rule.action)
 
 
-def _is_yes(answer: Answer) -> bool:
-    return isinstance(answer, Decision) and answer.allowed is True
+def named_key(world: World, caller: Caller, key_id: str) -> str:
+    """The id of the key that a KeyId names, "" where none is known: a glance, which admits nobody to anything."""
+    try:
+        found = _find(world, *_parts(world, caller, key_id))
+    except KmsError:
+        return ""
+    return "" if isinstance(found, KmsError) else found.key_id
 
 
-def _settle(answer: Answer, refuse: Callable[[], KmsError]) -> Running[None]:
-    """Only an explicit yes goes on. The reason is a note on the exception, for logs and for people with rights."""
-    if isinstance(answer, Decision):
-        if answer.allowed is True:
-            return
-        reason = answer.reason
-    else:
-        review = answer.review
-        if (yield Need(review)) is True:
-            return
-        reason = f"RBAC does not give {review.user} the verb {review.verb} on {review.name or 'kmskeys'}"
-    error = refuse()
-    error.add_note(reason)
-    raise error
+def _aliases_of(world: World, record: KeyRecord) -> list[str]:
+    found = world.keys.aliases_of(record.account, record.region)
+    return [alias.alias_name for alias in found if alias.key_id == record.key_id and alias.namespace_uid == record.namespace_uid]
+
+
+def _alias_in(key_id: str) -> str:
+    """`alias/<name>`, where a KeyId is one."""
+    if key_id.startswith("alias/"):
+        return key_id
+    return key_id.split(":", 5)[5] if ":alias/" in key_id else ""
+
+
+def _settled(answer: NeedReview) -> Running[Decision]:
+    """Only an explicit yes of RBAC allows."""
+    return reviewed(answer, (yield Need(answer.review)) is True)
+
+
+def _with_reason(error: KmsError, decision: Decision) -> KmsError:
+    """The reason is a note on the exception, for logs and for people with rights."""
+    error.add_note(decision.reason)
+    return error

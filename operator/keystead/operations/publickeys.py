@@ -14,7 +14,7 @@ from keystead.operations import refusals
 from keystead.operations.describe import algorithms_of
 from keystead.operations.effects import Running, Slow
 from keystead.operations.faults import operation
-from keystead.operations.pipeline import admit, arn_of, check_algorithm, check_usage
+from keystead.operations.pipeline import Asked, admit, arn_of, check_algorithm, check_usage
 from keystead.operations.rules import RULES
 from keystead.operations.validate import (
     PUBLIC_KEY,
@@ -78,7 +78,7 @@ def get_public_key(world: World, caller: Caller, request: GetPublicKeyRequest) -
     check_key_id(request.key_id)
     check_grant_tokens(request.grant_tokens)
     record = yield from admit(
-        world, caller, RULES[Action.GET_PUBLIC_KEY], request.key_id, tokens=request.grant_tokens
+        world, caller, RULES[Action.GET_PUBLIC_KEY], request.key_id, Asked(request, tokens=request.grant_tokens)
     )
     if row(record.spec).family in (Family.SYMMETRIC, Family.HMAC):
         raise refusals.no_public_key(arn_of(record), record.spec)
@@ -105,7 +105,7 @@ def derive_shared_secret(
     check_key_id(request.key_id)
     check_blob("publicKey", request.public_key, PUBLIC_KEY)
     check_grant_tokens(request.grant_tokens)
-    record = yield from admit(world, caller, rule, request.key_id, tokens=request.grant_tokens)
+    record = yield from admit(world, caller, rule, request.key_id, Asked(request, tokens=request.grant_tokens))
     check_usage(rule, record)
     check_algorithm(record, request.key_agreement_algorithm)
     try:

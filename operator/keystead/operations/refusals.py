@@ -69,11 +69,15 @@ def foreign(caller: Caller, action: Action) -> KmsError:
     )
 
 
-def denied(caller: Caller, action: Action, arn: str) -> KmsError:
-    """A key of the caller's own account."""
+def denied(caller: Caller, action: Action, arn: str, *, explicit: bool = False) -> KmsError:
+    """A key of the caller's own account. `explicit`: a Deny statement of its policy says so."""
+    why = (
+        "with an explicit deny in a resource-based policy"
+        if explicit
+        else f"because no resource-based policy allows the kms:{action.value} action"
+    )
     return AccessDeniedError(
-        f"User: {caller.arn} is not authorized to perform: kms:{action.value} on resource: {arn} "
-        f"because no resource-based policy allows the kms:{action.value} action"
+        f"User: {caller.arn} is not authorized to perform: kms:{action.value} on resource: {arn} {why}"
     )
 
 

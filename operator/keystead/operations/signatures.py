@@ -14,7 +14,7 @@ from keystead.errors import InvalidSignatureError, ValidationError
 from keystead.operations import refusals
 from keystead.operations.effects import Running, Slow
 from keystead.operations.faults import operation
-from keystead.operations.pipeline import admit, arn_of, check_algorithm, check_usage
+from keystead.operations.pipeline import Asked, admit, arn_of, check_algorithm, check_usage
 from keystead.operations.rules import RULES
 from keystead.operations.validate import CIPHERTEXT, MESSAGE, check_blob, check_grant_tokens, check_key_id
 from keystead.operations.world import World
@@ -77,7 +77,7 @@ def sign(world: World, caller: Caller, request: SignRequest) -> Running[SignResp
     check_key_id(request.key_id)
     check_blob("message", request.message, MESSAGE)
     check_grant_tokens(request.grant_tokens)
-    record = yield from admit(world, caller, rule, request.key_id, tokens=request.grant_tokens)
+    record = yield from admit(world, caller, rule, request.key_id, Asked(request, tokens=request.grant_tokens))
     check_usage(rule, record)
     check_algorithm(record, request.signing_algorithm)
     digest = _digest(request)
@@ -96,7 +96,7 @@ def verify(world: World, caller: Caller, request: VerifyRequest) -> Running[Veri
     check_blob("message", request.message, MESSAGE)
     check_blob("signature", request.signature, CIPHERTEXT)
     check_grant_tokens(request.grant_tokens)
-    record = yield from admit(world, caller, rule, request.key_id, tokens=request.grant_tokens)
+    record = yield from admit(world, caller, rule, request.key_id, Asked(request, tokens=request.grant_tokens))
     check_usage(rule, record)
     check_algorithm(record, request.signing_algorithm)
     digest = _digest(request)

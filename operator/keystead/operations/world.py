@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from keystead.engine.ports import Capabilities, Domain, FastLane
 from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord
 from keystead.engine.values import per_call
+from keystead.policy.actions import Action
+from keystead.policy.question import Carried, Decision
 
 
 class Keys(Protocol):
@@ -24,11 +26,17 @@ class Keys(Protocol):
     def grants_of(self, key_id: bytes) -> Sequence[GrantRecord]:
         """All grants of a key."""
 
+    def grants_to(self, key_id: bytes, grantee: str) -> Sequence[GrantRecord]:
+        """The grants of a key whose grantee, a principal in canonical form or a service principal, is this one."""
+
     def namespace_uid(self, namespace: str) -> str | None:
         """The uid of the live namespace of this name, None where there is none."""
 
     def grant(self, grant_id: str) -> GrantRecord | None:
         """The grant record of this id."""
+
+    def aliases_of(self, account: str, region: str) -> Sequence[AliasRecord]:
+        """The aliases of an account in a region, in the order of their names."""
 
 
 class Catalogue(Keys, Protocol):
@@ -39,9 +47,6 @@ class Catalogue(Keys, Protocol):
 
     def keys_of(self, account: str, region: str) -> Sequence[KeyRecord]:
         """The keys of an account in a region, tombstones left out, in the order of their ids."""
-
-    def aliases_of(self, account: str, region: str) -> Sequence[AliasRecord]:
-        """The aliases of an account in a region, in the order of their names."""
 
     def grant_named(self, namespace: str, name: str) -> GrantRecord | None:
         """The grant record that the KmsGrant of this name holds."""
@@ -72,8 +77,20 @@ class Call:
 
 
 @per_call
+class Judged:
+    """One decision of a call. key: None where the action needs none."""
+
+    key: KeyRecord | None
+    action: Action
+    decision: Decision
+
+
+@per_call
 class World:
-    """`entropy` answers fresh random bytes; `now` is the moment of the call; `tracking_since`: from when uses were counted."""
+    """`entropy` answers fresh random bytes; `now` is the moment of the call; `tracking_since`: from when uses were counted.
+
+    carried: how the call came, for the conditions of key policies; trail: what the pipeline has decided in this call, for its audit record
+    """
 
     domain: Domain
     fast: FastLane
@@ -84,6 +101,8 @@ class World:
     entropy: Callable[[int], bytes]
     call: Call = Call()
     tracking_since: datetime | None = None
+    carried: Carried = Carried()
+    trail: list[Judged] = field(default_factory=list)
 
 
 @per_call

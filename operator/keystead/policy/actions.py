@@ -108,3 +108,52 @@ def _row(action: Action) -> ActionRow:
 
 
 ACTIONS: Final[dict[Action, ActionRow]] = {action: _row(action) for action in Action}
+
+ABROAD: Final = frozenset(
+    {
+        Action.CREATE_GRANT,
+        Action.DECRYPT,
+        Action.DERIVE_SHARED_SECRET,
+        Action.DESCRIBE_KEY,
+        Action.ENCRYPT,
+        Action.GENERATE_DATA_KEY,
+        Action.GENERATE_DATA_KEY_PAIR,
+        Action.GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT,
+        Action.GENERATE_DATA_KEY_WITHOUT_PLAINTEXT,
+        Action.GENERATE_MAC,
+        Action.GET_KEY_ROTATION_STATUS,
+        Action.GET_PUBLIC_KEY,
+        Action.LIST_GRANTS,
+        Action.RE_ENCRYPT_FROM,
+        Action.RE_ENCRYPT_TO,
+        Action.RETIRE_GRANT,
+        Action.REVOKE_GRANT,
+        Action.SIGN,
+        Action.VERIFY,
+        Action.VERIFY_MAC,
+    }
+)
+"""What another account may do, where the key's side and its own allow it (AWS KMS permissions, column 'Cross-account use')."""
+
+BY_GRANT_ONLY: Final = frozenset({Action.RETIRE_GRANT})
+"""A key policy that names a principal does not give it these (AWS KMS permissions, RetireGrant: 'not effective in a key policy')."""
+
+KNOWN: Final = (
+    *(action.value for action in Action),
+    # Not served here. A policy of AWS's may speak of them.
+    "ConnectCustomKeyStore",
+    "CreateCustomKeyStore",
+    "Decapsulate",
+    "DeleteCustomKeyStore",
+    "DeleteImportedKeyMaterial",
+    "DescribeCustomKeyStores",
+    "DisconnectCustomKeyStore",
+    "Encapsulate",
+    "GetParametersForImport",
+    "ImportKeyMaterial",
+    "ReplicateKey",
+    "SynchronizeMultiRegionKey",
+    "UpdateCustomKeyStore",
+    "UpdatePrimaryRegion",
+)
+"""All of AWS's actions on keys. ReEncrypt is none: it is two."""

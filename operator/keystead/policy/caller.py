@@ -6,6 +6,7 @@ Its forms:
     arn:aws:iam::<account>:role/<serviceaccount>           a ServiceAccount
     arn:aws:sts::<account>:assumed-role/<sa>/<session>     its session; canonical form is the role above
     arn:aws:iam::<account>:user/<name>                     a person; of the install's own account
+    <name>.kms.keystead.io                                 a controller of ours
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ class CallerKind(StrEnum):
     ROOT = "root"
     SERVICE_ACCOUNT = "service-account"
     USER = "user"
+    SERVICE = "service"
+    """A controller of ours: key policies and grants name it, no account decides about it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """`arn` as refusals show it, `principal` in canonical form; `namespace` is the one that `account` stands for.
 
-    `only_grant`: nothing but this grant may allow the call (`keystead crypt --grant ID`).
+    `only_grant`: nothing but this grant may allow the call (`keystead crypt --grant ID`). `groups`: of a person, as RBAC knows them.
     """
 
     kind: CallerKind
@@ -46,6 +49,7 @@ class Caller:
     name: str = ""
     uid: str = ""
     only_grant: GrantId | None = None
+    groups: tuple[str, ...] = ()
 
 
 def root_caller(account: str, namespace: str) -> Caller:
@@ -63,10 +67,15 @@ def service_account_caller(
     return Caller(CallerKind.SERVICE_ACCOUNT, account, namespace, arn, role, name, uid)
 
 
-def user_caller(account: str, namespace: str, name: str, uid: str = "") -> Caller:
+def user_caller(account: str, namespace: str, name: str, uid: str = "", groups: tuple[str, ...] = ()) -> Caller:
     """A person, by the name that RBAC knows; of the install's own account."""
     arn = user_arn(account, name)
-    return Caller(CallerKind.USER, account, namespace, arn, arn, name, uid)
+    return Caller(CallerKind.USER, account, namespace, arn, arn, name, uid, groups=groups)
+
+
+def service_caller(account: str, namespace: str, name: str) -> Caller:
+    """A controller of ours, by the name that policies have for it (`datakeys.kms.keystead.io`); of the install's own account."""
+    return Caller(CallerKind.SERVICE, account, namespace, name, name, name)
 
 
 def account_of(arn: str) -> str:

@@ -1,123 +1,179 @@
 """The decision: an ordered list of rules; the first one that has an answer gives it (STYLE 6). The order is tested.
 
-    1  a key with a policy of its own serves nobody: this version does not enforce policies (PolicyEnforced=False). What shows or
-       replaces that policy goes on below, so that the key can be opened again
-    2  a caller of another account: denied, until both sides can consent (SECURITY: dual control)
-    3  a grant that allows it
-    4  `--grant ID` was given: nothing else may allow
-    5  the root of the key's own account, by the default policy
-    6  a ServiceAccount of the key's own namespace: RBAC decides
-    7  anybody else: denied
+Source: IAM, 'Policy evaluation logic'; AWS KMS, 'Determining access to AWS KMS keys'. The order:
+
+    1  unreadable  a policy that cannot be read serves nobody. What shows or replaces it goes on below by the default policy, so that the
+                   key can be opened again
+    2  misplaced   account and namespace of caller and key agree in one and differ in the other: a namespace made again. Denied
+    3  not abroad  a caller of another account, and an action that AWS allows within the account only: denied, whatever the policy says
+    4  deny        an explicit Deny statement that reaches the caller, itself or by its account
+    5  only grant  `--grant ID` was given: that grant or nothing
+    6  named       an Allow statement that names the caller itself
+    7  grant       a grant that allows it
+    8  account     an Allow statement that names the caller's account: the account decides
+    9  anybody else: denied
+
+Rules 6 to 8 are the KEY'S side. In the key's own account 6 and 7 are enough, and 8 means: the root may, RBAC decides for a ServiceAccount.
+A caller of another account needs its OWN side too (dual control): the root may; for anybody else RBAC is asked in the namespace of
+the caller's account, for the verb on kmskeys with the key's ARN as the name. No object of Kubernetes can have that name, so that a Role
+that lists names of keys never reaches abroad by chance, and one that is to reach there says the ARN, or names no resource at all, as
+`"Resource": "*"` at AWS. No account decides about a service: for it, the key's side is enough.
 
 An empty list never means allow. Decisions carry a reason for people and logs; public texts are in operations.refusals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, TypeAlias
-
-from msgspec import UNSET
+from urllib.parse import unquote
 
 from keystead.engine.clock import format_time
-from keystead.engine.record import GrantRecord, KeyRecord
-from keystead.engine.values import per_call
-from keystead.policy.actions import ACTIONS, Action
+from keystead.engine.identifiers import key_arn
+from keystead.policy.actions import ABROAD, ACTIONS, BY_GRANT_ONLY, Action
 from keystead.policy.caller import Caller, CallerKind
+from keystead.policy.compiled import Policy, Rule, default_of, policy_of
 from keystead.policy.grants import GrantQuestion, allows
+from keystead.policy.question import (
+    NO_FACTS,
+    Answer,
+    By,
+    Carried,
+    Decision,
+    Ground,
+    NeedReview,
+    Question,
+    RequestFacts,
+)
 from keystead.policy.review import SubjectAccessReview, service_account_groups, service_account_user
 
-
-@per_call
-class Question:
-    """May `caller` do `action` with `key`? `context` is the request's encryption context (empty: none)."""
-
-    caller: Caller
-    action: Action
-    key: KeyRecord
-    grants: Sequence[GrantRecord]
-    context: Mapping[str, str]
-    now: datetime
-
-
-@per_call
-class Decision:
-    """The answer, and why."""
-
-    allowed: bool
-    reason: str
-
-
-@per_call
-class NeedReview:
-    """RBAC decides: ask, and only an explicit yes allows."""
-
-    review: SubjectAccessReview
-
-
-Answer: TypeAlias = Decision | NeedReview
-Rule: TypeAlias = Callable[[Question], Answer | None]
-
+__all__ = [
+    "NO_FACTS",
+    "RULES",
+    "Answer",
+    "By",
+    "Carried",
+    "Decision",
+    "Ground",
+    "NeedReview",
+    "Question",
+    "RequestFacts",
+    "decide",
+    "evaluate",
+    "evaluate_keyless",
+    "review_of",
+    "reviewed",
+]
 
 # A caller asks the same again and again, and facts are found by the review.
 _REVIEWS: Final = 4096
-_ROOT_MAY: Final = Decision(True, "default key policy: the root of the key's own account")
+Decide: TypeAlias = Callable[[Question, Policy], Answer | None]
 _OF_POLICY: Final = frozenset({Action.DESCRIBE_KEY, Action.GET_KEY_POLICY, Action.PUT_KEY_POLICY})
+_PERSON: Final = ":user/"
 
 
-def _own_policy(question: Question) -> Answer | None:
-    if question.key.policy is UNSET or question.action in _OF_POLICY:
-        return None
-    return Decision(False, "the key has a policy of its own, which this version does not enforce: it serves nobody")
+def _is_foreign(question: Question) -> bool:
+    return question.caller.account != question.key.account
 
 
-def _foreign(question: Question) -> Answer | None:
+def _misplaced(question: Question, _: Policy) -> Answer | None:
     caller, key = question.caller, question.key
-    if caller.account == key.account and caller.namespace == key.namespace:
+    if (caller.account == key.account) is (caller.namespace == key.namespace):
         return None
-    return Decision(False, "the key belongs to another account")
+    return Decision(False, "the caller's account and namespace are not both those of the key, nor both others")
 
 
-def _grant(question: Question) -> Answer | None:
-    principal = question.caller.principal
-    # `allows` asks this first, too. Here it costs a call for each grant of the caller, not for each of the key's.
-    own = [grant for grant in question.grants if grant.grantee_principal == principal]
-    if not own:
+def _not_abroad(question: Question, _: Policy) -> Answer | None:
+    if not _is_foreign(question) or question.action in ABROAD or question.caller.kind is CallerKind.SERVICE:
         return None
-    asked = GrantQuestion(question.caller, question.action, question.key, question.context, format_time(question.now))
-    for grant in own:
-        if allows(grant, asked):
-            return Decision(True, f"grant {grant.grant_id}")
+    return Decision(False, f"the key belongs to another account, which no policy can let do {question.action}")
+
+
+def _deny(question: Question, policy: Policy) -> Answer | None:
+    denying = policy[question.action].deny
+    if not denying.rules:
+        return None
+    for rule in denying.reaching(question.caller):
+        if rule.holds(question):
+            return rule.decision
     return None
 
 
-def _only_grant(question: Question) -> Answer | None:
-    if question.caller.only_grant is None:
+def _only_grant(question: Question, policy: Policy) -> Answer | None:
+    only = question.caller.only_grant
+    if only is None:
         return None
-    return Decision(False, f"grant {question.caller.only_grant} does not allow {question.action} here")
+    return _grant(question, policy) or Decision(False, f"grant {only} does not allow {question.action} here")
 
 
-def _root(question: Question) -> Answer | None:
-    if question.caller.kind is not CallerKind.ROOT:
+def _named(question: Question, policy: Policy) -> Answer | None:
+    if question.action in BY_GRANT_ONLY:
         return None
-    return _ROOT_MAY
+    for rule in policy[question.action].allow.naming(question.caller):
+        if rule.holds(question):
+            return rule.decision if not _is_foreign(question) else _callers_side(question, rule.decision)
+    return None
 
 
-def _rbac(question: Question) -> Answer | None:
-    if question.caller.kind is not CallerKind.SERVICE_ACCOUNT:
+def _grant(question: Question, _: Policy) -> Answer | None:
+    if not question.grants:
         return None
-    return NeedReview(review_of(question.caller, question.action, question.key.namespace, question.key.name))
+    asked = GrantQuestion(question.caller, question.action, question.key, question.context, format_time(question.now))
+    for grant in question.grants:
+        if allows(grant, asked):
+            consent = Decision(True, f"grant {grant.grant_id}", By(Ground.GRANT, grant.grant_id))
+            return consent if not _is_foreign(question) else _callers_side(question, consent)
+    return None
 
 
-RULES: tuple[Rule, ...] = (_own_policy, _foreign, _grant, _only_grant, _root, _rbac)
+def _account(question: Question, policy: Policy) -> Answer | None:
+    for rule in policy[question.action].allow.consenting(question.caller):
+        if rule.holds(question):
+            return _of_account(question, rule) if not _is_foreign(question) else _callers_side(question, rule.decision)
+    return None
+
+
+def _of_account(question: Question, rule: Rule) -> Answer | None:
+    """The key's own account decides about its principals."""
+    caller, key = question.caller, question.key
+    if caller.kind is CallerKind.ROOT:
+        return rule.root
+    if caller.kind is CallerKind.SERVICE_ACCOUNT:
+        return NeedReview(review_of(caller, question.action, key.namespace, key.name), rule.left)
+    return None
+
+
+def _callers_side(question: Question, consent: Decision) -> Answer:
+    """The key's side has consented; the caller's own account must, too."""
+    caller, key = question.caller, question.key
+    if caller.kind is CallerKind.SERVICE:
+        return consent
+    if caller.kind is CallerKind.ROOT:
+        return Decision(True, f"{consent.reason}; the caller is the root of its account", consent.by)
+    name = key_arn(key.region, key.account, key.key_id)
+    return NeedReview(review_of(caller, question.action, caller.namespace, name), f"{consent.reason} on the key's side")
+
+
+RULES: tuple[Decide, ...] = (_misplaced, _not_abroad, _deny, _only_grant, _named, _grant, _account)
 
 
 def evaluate(question: Question) -> Answer:
-    """The first answer of RULES, else no."""
+    """The answer by the key's own policy: that of its record, else the default one."""
+    policy = policy_of(question.key)
+    if policy is not None:
+        return decide(question, policy)
+    if question.action in _OF_POLICY:
+        return decide(question, default_of(question.key))
+    return Decision(
+        False, "the key's policy cannot be read by this version: the key serves nobody until it has another", By(Ground.POLICY_UNREADABLE)
+    )
+
+
+def decide(question: Question, policy: Policy) -> Answer:
+    """The first answer of RULES, else no. `policy` need not be the key's yet (locks_out)."""
     for rule in RULES:
-        answer = rule(question)
+        answer = rule(question, policy)
         if answer is not None:
             return answer
     return Decision(False, f"no rule allows {question.caller.principal} to do {question.action}")
@@ -127,19 +183,34 @@ def evaluate_keyless(caller: Caller, action: Action) -> Answer:
     """For actions without a key (GenerateRandom): root may, RBAC decides for a ServiceAccount in its own namespace."""
     if caller.only_grant is None:
         if caller.kind is CallerKind.ROOT:
-            return Decision(True, "the root of the account")
+            return Decision(True, "the root of the account", By(Ground.ACCOUNT))
         if caller.kind is CallerKind.SERVICE_ACCOUNT:
-            return NeedReview(review_of(caller, action, caller.namespace, ""))
+            return NeedReview(review_of(caller, action, caller.namespace, ""), "no key policy is asked about this action")
     return Decision(False, f"no rule allows {caller.principal} to do {action}")
+
+
+def reviewed(asked: NeedReview, allowed: bool) -> Decision:
+    """The Decision that RBAC's answer makes of a NeedReview."""
+    review = asked.review
+    return _reviewed(review.user, review.verb, review.resource, review.name, review.namespace, asked.because, allowed)
+
+
+@lru_cache(maxsize=_REVIEWS)
+def _reviewed(user: str, verb: str, resource: str, name: str, namespace: str, because: str, allowed: bool) -> Decision:
+    gives = "gives" if allowed else "does not give"
+    reason = f"RBAC {gives} {user} the verb {verb} on {name or resource} in {namespace}"
+    what = f"{verb} {resource}{'/' if name else ''}{name}"
+    return Decision(allowed, f"{reason} ({because})" if because else reason, By(Ground.RBAC, what))
 
 
 @lru_cache(maxsize=_REVIEWS)
 def review_of(caller: Caller, action: Action, namespace: str, name: str) -> SubjectAccessReview:
-    """The SubjectAccessReview of a ServiceAccount for an action on a key."""
+    """The SubjectAccessReview of a ServiceAccount or a person for an action on a key."""
+    person = caller.kind is CallerKind.USER
     return SubjectAccessReview(
-        user=service_account_user(caller.namespace, caller.name),
+        user=unquote(caller.principal.partition(_PERSON)[2]) if person else service_account_user(caller.namespace, caller.name),
         uid=caller.uid,
-        groups=service_account_groups(caller.namespace),
+        groups=caller.groups if person else service_account_groups(caller.namespace),
         verb=ACTIONS[action].verb,
         namespace=namespace,
         name=name,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from msgspec import UNSET, UnsetType
 
 from keystead.engine.record import GrantConstraints, GrantRecord, KeyRecord
+from keystead.engine.record.grant import grantee_of
 from keystead.engine.values import per_call
 from keystead.policy.actions import ACTIONS, Action, Constraint
 from keystead.policy.caller import Caller
@@ -31,8 +32,7 @@ Check = Callable[[GrantRecord, GrantQuestion], bool]
 
 
 def _is_for_caller(grant: GrantRecord, question: GrantQuestion) -> bool:
-    # A grantee SERVICE principal leaves grantee_principal unset: it matches nobody yet.
-    return grant.grantee_principal == question.caller.principal
+    return grantee_of(grant) == question.caller.principal
 
 
 def _is_the_one_asked_for(grant: GrantRecord, question: GrantQuestion) -> bool:

@@ -42,9 +42,17 @@ class OneKey:
         """The account's root needs no grant."""
         return ()
 
+    def grants_to(self, key_id: bytes, grantee: str) -> Sequence[GrantRecord]:
+        """The account's root needs no grant."""
+        return ()
+
     def grant(self, grant_id: str) -> GrantRecord | None:
         """The account's root needs no grant."""
         return None
+
+    def aliases_of(self, account: str, region: str) -> Sequence[AliasRecord]:
+        """None were gathered."""
+        return ()
 
     def namespace_uid(self, namespace: str) -> str | None:
         """The live namespace's uid."""

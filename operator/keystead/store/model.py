@@ -17,6 +17,7 @@ from keystead.engine.freshness import Memory
 from keystead.engine.identifiers import RecordKind, key_id_bytes, record_name
 from keystead.engine.ports import Domain
 from keystead.engine.record import AccountRecord, AliasRecord, GrantRecord, InstallRecord, KeyRecord
+from keystead.engine.record.grant import grantee_of
 from keystead.errors import KeysteadError, RecordIntegrityError
 from keystead.operations.world import LastUse
 from keystead.reconciler.intake import comes_and_goes, open_told
@@ -66,6 +67,7 @@ class RecordModel:
         self._key_lists: Shelf[_Pair, KeyRecord] = Shelf(lambda key: key.key_id)
         self._alias_lists: Shelf[_Pair, AliasRecord] = Shelf(lambda alias: alias.alias_name)
         self._grant_lists: Shelf[bytes, GrantRecord] = Shelf(lambda grant: grant.grant_id)
+        self._grantees: Shelf[tuple[bytes, str], GrantRecord] = Shelf(lambda grant: grant.grant_id)
         self._retirable: Shelf[str, GrantRecord] = Shelf(lambda grant: grant.grant_id)
         self._owners: Shelf[_Pair, AccountRecord] = Shelf(lambda account: account.n)
 
@@ -82,6 +84,10 @@ class RecordModel:
     def grants_of(self, key_id: bytes) -> tuple[GrantRecord, ...]:
         """All grants of a key, in the order of their ids."""
         return self._grant_lists.at(key_id)
+
+    def grants_to(self, key_id: bytes, grantee: str) -> tuple[GrantRecord, ...]:
+        """The grants of a key to this principal, in the order of their ids."""
+        return self._grantees.at((key_id, grantee))
 
     def grant(self, grant_id: str) -> GrantRecord | None:
         """The grant record of this id."""
@@ -211,7 +217,9 @@ class RecordModel:
                 self._alias_lists.put((record.account, record.region), name, record)
             case GrantRecord():
                 self._grants[record.grant_id] = record
-                self._grant_lists.put(key_id_bytes(record.key_id), name, record)
+                raw = key_id_bytes(record.key_id)
+                self._grant_lists.put(raw, name, record)
+                self._grantees.put((raw, grantee_of(record)), name, record)
                 if record.retiring_principal is not UNSET:
                     self._retirable.put(record.retiring_principal, name, record)
             case AccountRecord():
@@ -234,7 +242,9 @@ class RecordModel:
                 self._alias_lists.drop((alias.account, alias.region), name)
             case GrantRecord() as grant:
                 _forget(self._grants, grant.grant_id, grant)
-                self._grant_lists.drop(key_id_bytes(grant.key_id), name)
+                raw = key_id_bytes(grant.key_id)
+                self._grant_lists.drop(raw, name)
+                self._grantees.drop((raw, grantee_of(grant)), name)
                 if grant.retiring_principal is not UNSET:
                     self._retirable.drop(grant.retiring_principal, name)
             case AccountRecord() as account:
@@ -295,6 +305,10 @@ class View:
     def grants_of(self, key_id: bytes) -> Sequence[GrantRecord]:
         """See the model."""
         return self._model.grants_of(key_id)
+
+    def grants_to(self, key_id: bytes, grantee: str) -> Sequence[GrantRecord]:
+        """See the model."""
+        return self._model.grants_to(key_id, grantee)
 
     def grant(self, grant_id: str) -> GrantRecord | None:
         """See the model."""

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.builders import Rbac, a_control_world, a_key, an_app, root_of
+from tests.builders import ACCOUNT, Rbac, a_control_world, a_key, an_app, root_of
 from tests.hsm.fake import FakeHsm
 from tests.operations.control.steps import Run
 
@@ -32,7 +32,11 @@ ROWS = {
 }
 MEMBERS = {
     "UpdateKeyDescription": {"description": "new"},
-    "PutKeyPolicy": {"policy": "{}"},
+    "PutKeyPolicy": {
+        "policy": json.dumps(
+            {"Statement": {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "kms:Put*", "Resource": "*"}}
+        )
+    },
     "TagResource": {"tags": (tags.Tag(tag_key="a", tag_value="b"),)},
     "UntagResource": {"tag_keys": ("a",)},
 }

@@ -124,7 +124,8 @@ def test_a_grant_id_has_bounds(hsm, make, grant_id):
 def test_another_tenants_grant_is_refused_alike_whether_or_not_it_exists(hsm, make, exists):
     theirs = another_tenants_key(hsm)
     grant = a_grant(theirs, *GrantOperation, retiring_principal=APP)
-    error = run(hsm, *([theirs, grant] if exists else [])).refusal(make(grant, key_id=arn(theirs)))
+    go = run(hsm, *([theirs, grant] if exists else []), rbac=Rbac(answer=False))
+    error = go.refusal(make(grant, key_id=arn(theirs)))
     assert type(error) is AccessDeniedError
     assert "the resource does not exist in this Region" in error.message
 
@@ -249,12 +250,22 @@ def test_every_flipped_character_of_a_token_is_refused(hsm):
     go(RetireGrantRequest(grant_token=token))
 
 
-def test_a_token_of_another_tenants_grant_ends_nothing(hsm):
+def test_a_token_of_another_tenants_grant_ends_nothing_without_the_own_accounts_consent(hsm):
     theirs = another_tenants_key(hsm)
     grant = a_grant(theirs, *GrantOperation, retiring_principal=APP)
-    error = run(hsm, theirs, grant).refusal(by_token(hsm, grant))
+    error = run(hsm, theirs, grant, rbac=Rbac(answer=False)).refusal(by_token(hsm, grant))
     assert type(error) is AccessDeniedError
     assert "the resource does not exist in this Region" in error.message
+
+
+def test_another_tenants_grant_is_retired_where_both_accounts_consent(hsm):
+    theirs = another_tenants_key(hsm)
+    grant = a_grant(theirs, *GrantOperation, retiring_principal=APP)
+    go = run(hsm, theirs, grant)
+    assert isinstance(go(by_token(hsm, grant)).write, DeleteObject)
+    assert [(review.verb, review.namespace, review.name) for review in go.rbac.asked] == [
+        ("retiregrant", "team-a", arn(theirs))
+    ]
 
 
 # -- the whole way: writer, operator, read model

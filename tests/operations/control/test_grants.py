@@ -270,7 +270,7 @@ def test_a_closed_key_is_not_opened_by_a_grant_that_has_create_grant(hsm):
 def test_another_tenants_key_is_refused_alike_whether_or_not_it_exists(hsm, exists):
     theirs = another_tenants_key(hsm)
     records = [theirs, a_grant(theirs, *GrantOperation)] if exists else []
-    error = run(hsm, *records).refusal(create(theirs, key_id=arn(theirs)))
+    error = run(hsm, *records, rbac=Rbac(answer=False)).refusal(create(theirs, key_id=arn(theirs)))
     assert type(error) is AccessDeniedError
     assert "the resource does not exist in this Region" in error.message
 

@@ -145,16 +145,19 @@ def test_a_spec_that_the_key_store_cannot_do_is_refused_before_anything_is_writt
     assert desk.changes == []
 
 
+CLOSED = '{"Action":"kms:*","Effect":"Deny","Principal":"*","Resource":"*"}'
+
+
 def test_tags_and_policy_are_in_the_first_record(desk):
     made = create(
         desk,
         tags=(Tag(tag_key="team", tag_value="a"), Tag(tag_key="empty", tag_value="")),
-        policy='{"Version": "2012-10-17", "Statement": []}',
+        policy=f'{{"Version": "2012-10-17", "Statement": [{CLOSED}]}}',
         bypass_policy_lockout_safety_check=True,
     )
     record = desk.model.by_id(bytes.fromhex(made.key_id.replace("-", "")))
     assert record.tags == {"team": "a", "empty": ""}
-    assert record.policy == b'{"Statement":[],"Version":"2012-10-17"}'
+    assert record.policy == f'{{"Statement":[{CLOSED}],"Version":"2012-10-17"}}'.encode()
     assert record.seq == 1
 
 
@@ -172,8 +175,22 @@ def test_tags_that_cannot_be_are_refused_before_anything_is_written(desk, tags, 
     assert desk.changes == []
 
 
-def test_a_bad_policy_is_refused_before_anything_is_written(desk):
-    assert refusal(desk, CreateKeyRequest(policy="[]")).code == "MalformedPolicyDocumentException"
+OTHER_KEY = CLOSED.replace('"*"}', '"arn:aws:kms:cluster-1:1:key/x"}').replace("Deny", "Allow")
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("[]", "must be a JSON object"),
+        ('{"Statement": [' + CLOSED.replace("kms:*", "kms:Decyrpt") + "]}", "Statement[0].Action: there is no action kms:Decyrpt"),
+        ('{"Statement": [' + CLOSED + "]}", "will not allow you to update the key policy in the future."),
+        ('{"Statement": [' + OTHER_KEY + "]}", "Statement[0].Resource"),
+    ],
+)
+def test_a_bad_policy_is_refused_before_anything_is_written(desk, policy, words):
+    error = refusal(desk, CreateKeyRequest(policy=policy))
+    assert error.code == "MalformedPolicyDocumentException"
+    assert words in error.message
     assert desk.changes == []
 
 

@@ -32,8 +32,8 @@ def policy(desk, key):
     return json.loads(desk.call(GetKeyPolicyRequest(key_id=key.key_id)).policy)
 
 
-def put(desk, key, document, **members):
-    desk.call(PutKeyPolicyRequest(key_id=key.key_id, policy=json.dumps(document), **members))
+def put(desk, key, document, caller=None, **members):
+    desk.call(PutKeyPolicyRequest(key_id=key.key_id, policy=json.dumps(document), **members), caller=caller)
 
 
 def default(desk):
@@ -58,26 +58,74 @@ def test_a_key_without_a_policy_of_its_own_has_the_default_one(desk, name):
 
 def test_a_policy_is_put_and_shown(desk):
     key = desk.apply("k")
-    put(desk, key, OWN, policy_name="default", bypass_policy_lockout_safety_check=True)
-    assert policy(desk, key) == OWN
+    document = a_policy(allow(desk.account, "kms:*"), allow(desk.app.principal, "kms:Encrypt"))
+    put(desk, key, document, policy_name="default")
+    assert policy(desk, key) == document
     (change,) = desk.changes
     assert change.narrows
 
 
-def test_a_key_with_a_policy_of_its_own_serves_nobody_until_the_default_one_is_put_back(desk):
+def allow(principal, *actions, effect="Allow", **members):
+    return {"Effect": effect, "Principal": {"AWS": principal}, "Action": list(actions), "Resource": "*", **members}
+
+
+def a_policy(*statements):
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def test_a_key_is_served_by_its_own_policy(desk):
     key = desk.apply("k")
-    put(desk, key, OWN)
-    use = EncryptRequest(key_id=key.key_id, plaintext=b"x")
+    put(desk, key, a_policy(allow(desk.app.principal, "kms:Encrypt"), allow(desk.account, "kms:*Policy")))
+    desk.rbac.answer = False
+    desk.call(EncryptRequest(key_id=key.key_id, plaintext=b"x"))
+    assert desk.rbac.asked[1:] == []
+    error = refusal(desk, DescribeKeyRequest(key_id=key.key_id))
+    assert error.message.endswith("because no resource-based policy allows the kms:DescribeKey action")
+    assert refusal(desk, DisableKeyRequest(key_id=key.key_id), caller=desk.root).code == "AccessDeniedException"
+    put(desk, key, default(desk), caller=desk.root)
+    desk.call(DisableKeyRequest(key_id=key.key_id), caller=desk.root)
+
+
+def test_an_explicit_deny_is_told_as_one(desk):
+    key = desk.apply("k")
+    put(desk, key, a_policy(allow(desk.account, "kms:*"), allow("*", "kms:Encrypt", effect="Deny")))
+    error = refusal(desk, EncryptRequest(key_id=key.key_id, plaintext=b"x"), caller=desk.root)
+    assert error.message.endswith("with an explicit deny in a resource-based policy")
+
+
+def test_a_policy_that_locks_its_author_out_is_refused_unless_it_asks_to(desk):
+    key = desk.apply("k")
+    error = refusal(desk, PutKeyPolicyRequest(key_id=key.key_id, policy=json.dumps(OWN)))
+    assert (error.code, error.message) == (
+        "MalformedPolicyDocumentException",
+        "The new key policy will not allow you to update the key policy in the future.",
+    )
+    assert desk.changes == []
+    put(desk, key, OWN, bypass_policy_lockout_safety_check=True)
     for caller in (desk.app, desk.root):
-        assert refusal(desk, use, caller=caller).code == "AccessDeniedException"
-        assert refusal(desk, DisableKeyRequest(key_id=key.key_id), caller=caller).code == "AccessDeniedException"
-    assert desk.call(DescribeKeyRequest(key_id=key.key_id)).key_metadata.key_id == key.key_id
-    put(desk, key, default(desk))
-    desk.call(use)
+        assert refusal(desk, GetKeyPolicyRequest(key_id=key.key_id), caller=caller).code == "AccessDeniedException"
 
 
-def test_the_policy_of_a_closed_key_is_shown_and_changed_by_who_may(desk):
-    key = desk.apply("k", policy=OWN)
+def test_the_lockout_check_knows_the_conditions_of_this_very_call(desk):
+    key = desk.apply("k")
+    met = {"StringEquals": {"kms:KeySpec": "SYMMETRIC_DEFAULT"}}
+    unmet = {"StringEquals": {"kms:KeySpec": "RSA_2048"}}
+    put(desk, key, a_policy(allow(desk.account, "kms:*", Condition=met)))
+    document = json.dumps(a_policy(allow(desk.account, "kms:*", Condition=unmet)))
+    assert "in the future" in refusal(desk, PutKeyPolicyRequest(key_id=key.key_id, policy=document)).message
+
+
+@pytest.mark.parametrize("text", ["{}", '{"Id": null, "Statement": []}', '{"Statement": [{"Condition": {}}]}'])
+def test_what_policies_do_not_say_is_malformed_and_never_written(desk, text):
+    key = desk.apply("k")
+    error = refusal(desk, PutKeyPolicyRequest(key_id=key.key_id, policy=text))
+    assert error.code == "MalformedPolicyDocumentException"
+    assert desk.changes == []
+
+
+def test_a_policy_from_before_they_were_read_serves_nobody_and_can_be_replaced_by_the_account(desk):
+    key = desk.apply("k", policy={"Statement": [{"x": 1}]})
+    assert refusal(desk, EncryptRequest(key_id=key.key_id, plaintext=b"x"), caller=desk.root).code == "AccessDeniedException"
     desk.rbac.answer = False
     assert refusal(desk, GetKeyPolicyRequest(key_id=key.key_id)).code == "AccessDeniedException"
     request = PutKeyPolicyRequest(key_id=key.key_id, policy=json.dumps(default(desk)))
@@ -128,9 +176,11 @@ def test_numbers_that_json_keeps_are_taken():
     assert parse_policy('{"a": [1, 1.5, true, null]}') == {"a": [1, 1.5, True, None]}
 
 
-@pytest.mark.parametrize("document", [{}, {"Statement": [{"Condition": {"NumericEquals": {"a": 1.5}}}]}, {"Id": "\u00e9\u00ff"}])
-def test_a_policy_is_stored_as_it_was_sent(desk, document):
+def test_a_policy_is_stored_as_it_was_sent(desk):
     key = desk.apply("k")
+    condition = {"NumericEquals": {"aws:EpochTime": 1.5}, "Bool": {"kms:MultiRegion": False}}
+    statement = allow(desk.account, "kms:Sign", Condition=condition, Sid="\u00e9\u00ff")
+    document = {"Id": "", "Statement": [statement, allow(desk.account, "kms:*Policy")]}
     put(desk, key, document)
     assert policy(desk, key) == document
 
@@ -150,9 +200,3 @@ def test_policies_are_listed(desk):
     key = desk.apply("k")
     answer = desk.call(ListKeyPoliciesRequest(key_id=key.key_id, limit=1))
     assert (answer.policy_names, answer.truncated, answer.next_marker) == (("default",), False, None)
-
-
-def test_a_policy_with_a_null_in_it_is_stored_as_it_was_sent(desk):
-    key = desk.apply("k")
-    put(desk, key, {"Id": None, "Statement": []})
-    assert policy(desk, key) == {"Id": None, "Statement": []}

@@ -99,4 +99,4 @@ class Recogniser:
         if uid is None:
             raise IdentityTokenError("the namespace of the records is gone")
         account = self._accounts.account_of(RECORDS_NAMESPACE, uid)
-        return user_caller(account, RECORDS_NAMESPACE, bearer.user, bearer.uid), uid
+        return user_caller(account, RECORDS_NAMESPACE, bearer.user, bearer.uid, bearer.groups), uid

@@ -63,3 +63,10 @@ class GrantRecord(RecordBase, frozen=True, kw_only=True, tag_field="kind", tag="
             raise ValueError("exactly one grantee")
         if not self.operations or list(self.operations) != sorted(set(self.operations)):
             raise ValueError("operations are a sorted set with at least one member")
+
+
+def grantee_of(grant: GrantRecord) -> str:
+    """The grantee: a principal in canonical form, or a service principal."""
+    found = grant.grantee_service_principal if isinstance(grant.grantee_principal, UnsetType) else grant.grantee_principal
+    assert not isinstance(found, UnsetType)
+    return found

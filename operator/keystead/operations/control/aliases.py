@@ -32,7 +32,7 @@ from keystead.operations import refusals
 from keystead.operations.control.common import Listing, admit_change, check_paging, page
 from keystead.operations.effects import Await, Change, Need, Running
 from keystead.operations.faults import operation
-from keystead.operations.pipeline import admit, admit_keyless, arn_of, resolve
+from keystead.operations.pipeline import Asked, admit, admit_keyless, arn_of, resolve
 from keystead.operations.rules import RULES
 from keystead.operations.validate import check_key_id, failed
 from keystead.operations.world import ControlWorld
@@ -131,7 +131,7 @@ def create_alias(world: ControlWorld, caller: Caller, request: CreateAliasReques
     _check_name(name)
     _check_target(request.target_key_id)
     yield from _admit_alias(world, caller, Action.CREATE_ALIAS, name, "")
-    key = yield from admit_change(world, caller, Action.CREATE_ALIAS, request.target_key_id)
+    key = yield from admit_change(world, caller, Action.CREATE_ALIAS, request.target_key_id, request)
     if world.keys.alias(key.account, world.region, name) is not None:
         raise _exists(key, name)
     _check_count(world, key)
@@ -153,8 +153,8 @@ def update_alias(world: ControlWorld, caller: Caller, request: UpdateAliasReques
     name = request.alias_name
     _check_name(name)
     _check_target(request.target_key_id)
-    alias, before = yield from _admit_existing(world, caller, Action.UPDATE_ALIAS, name)
-    key = yield from admit_change(world, caller, Action.UPDATE_ALIAS, request.target_key_id)
+    alias, before = yield from _admit_existing(world, caller, Action.UPDATE_ALIAS, name, request)
+    key = yield from admit_change(world, caller, Action.UPDATE_ALIAS, request.target_key_id, request)
     _check_destination(key)
     _check_same_type(alias, before, key)
     if key.key_id != alias.key_id:
@@ -176,7 +176,7 @@ def delete_alias(world: ControlWorld, caller: Caller, request: DeleteAliasReques
     """AWS DeleteAlias: the name is free, in whatever state its key is."""
     name = request.alias_name
     _check_name(name)
-    alias, _ = yield from _admit_existing(world, caller, Action.DELETE_ALIAS, name)
+    alias, _ = yield from _admit_existing(world, caller, Action.DELETE_ALIAS, name, request)
 
     def gone() -> bool | None:
         now = world.keys.alias(alias.account, world.region, name)
@@ -192,7 +192,7 @@ def list_aliases(world: ControlWorld, caller: Caller, request: ListAliasesReques
     check_paging(request.limit, request.marker)
     if request.key_id is not None:
         _check_key(request.key_id)
-    yield from admit_keyless(caller, Action.LIST_ALIASES)
+    yield from admit_keyless(world, caller, Action.LIST_ALIASES)
     only = None
     if request.key_id is not None:
         key = yield from resolve(world, caller, Action.LIST_ALIASES, request.key_id)
@@ -216,7 +216,7 @@ def alias_object_name(region: str, name: str) -> str:
 
 
 def _admit_existing(
-    world: ControlWorld, caller: Caller, action: Action, name: str
+    world: ControlWorld, caller: Caller, action: Action, name: str, request: object
 ) -> Running[tuple[AliasRecord, KeyRecord]]:
     """The alias of this name and its key, where the caller has the right on both."""
     account = caller.account
@@ -227,7 +227,7 @@ def _admit_existing(
         raise refusals.unknown_alias(world.region, account, name)
     yield from _admit_alias(world, caller, action, name, alias.name)
     # A name may be taken from an orphan.
-    return alias, (yield from admit(world, caller, RULES[action]._replace(orphan=True), alias.key_id))
+    return alias, (yield from admit(world, caller, RULES[action]._replace(orphan=True), alias.key_id, Asked(request)))
 
 
 def _find(world: ControlWorld, account: str, name: str) -> AliasRecord | None:

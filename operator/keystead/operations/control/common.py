@@ -25,7 +25,7 @@ from keystead.errors import InvalidMarkerError
 from keystead.operations import refusals
 from keystead.operations.describe import KeyManager, manager_of
 from keystead.operations.effects import Running
-from keystead.operations.pipeline import admit, arn_of
+from keystead.operations.pipeline import Asked, admit, arn_of
 from keystead.operations.rules import RULES
 from keystead.operations.validate import check_grant_tokens, check_key_id, failed
 from keystead.operations.world import ControlWorld
@@ -42,9 +42,9 @@ _NAME: Final = 10
 
 
 def admit_key(
-    world: ControlWorld, caller: Caller, action: Action, key_id: str, tokens: Sequence[str] = ()
+    world: ControlWorld, caller: Caller, action: Action, key_id: str, request: object, tokens: Sequence[str] = ()
 ) -> Running[KeyRecord]:
-    """The key that a key id or key ARN names, if the caller may do this with it and its state lets it.
+    """The key that a key id or key ARN names, if the caller may do this with it and its state lets it. request: the operation's.
 
     An alias is no KeyId of the control plane (botocore's model: "Specify the key ID or key ARN"). One that is refused says nothing.
     """
@@ -52,12 +52,14 @@ def admit_key(
     check_grant_tokens(tokens)
     if key_id.startswith("alias/") or ":alias/" in key_id:
         raise refusals.malformed_key_id(key_id)
-    return (yield from admit(world, caller, RULES[action], key_id, tokens=tokens))
+    return (yield from admit(world, caller, RULES[action], key_id, Asked(request, tokens=tokens)))
 
 
-def admit_change(world: ControlWorld, caller: Caller, action: Action, key_id: str) -> Running[KeyRecord]:
+def admit_change(
+    world: ControlWorld, caller: Caller, action: Action, key_id: str, request: object
+) -> Running[KeyRecord]:
     """`admit_key` for what changes the key: Keystead's own keys are nobody's to change."""
-    record = yield from admit_key(world, caller, action, key_id)
+    record = yield from admit_key(world, caller, action, key_id, request)
     if manager_of(record) is KeyManager.AWS:
         raise refusals.denied(caller, action, arn_of(record))
     return record

@@ -23,6 +23,7 @@ from keystead.operations.control.grants import admit_grant, is_of_key
 from keystead.operations.effects import Await, Change, Running
 from keystead.operations.faults import operation
 from keystead.operations.grant_tokens import read_token
+from keystead.operations.pipeline import Asked
 from keystead.operations.validate import GRANT_TOKEN, failed
 from keystead.operations.world import ControlWorld
 from keystead.operations.writes import DeleteObject, Target
@@ -66,7 +67,7 @@ class RetireGrantResponse:
 def revoke_grant(world: ControlWorld, caller: Caller, request: RevokeGrantRequest) -> Running[RevokeGrantResponse]:
     """AWS RevokeGrant."""
     check_grant_id(request.grant_id)
-    key = yield from admit_key(world, caller, Action.REVOKE_GRANT, request.key_id)
+    key = yield from admit_key(world, caller, Action.REVOKE_GRANT, request.key_id, request)
     yield from _await_grant(world, caller, request.grant_id)
     yield from _end(world, _grant_of(world, key, request.grant_id), request.dry_run)
     return RevokeGrantResponse()
@@ -77,7 +78,15 @@ def retire_grant(world: ControlWorld, caller: Caller, request: RetireGrantReques
     """AWS RetireGrant."""
     grant_id, key_id = yield from _named(world, caller, request)
     key = yield from admit_grant(
-        world, caller, Action.RETIRE_GRANT, key_id, lambda grants: _as_it_retires(grants, grant_id, caller)
+        world,
+        caller,
+        Action.RETIRE_GRANT,
+        key_id,
+        Asked(
+            request,
+            usable=lambda grants: _as_it_retires(grants, grant_id, caller),
+            grant=world.keys.grant(grant_id),
+        ),
     )
     yield from _end(world, _grant_of(world, key, grant_id), request.dry_run)
     return RetireGrantResponse()

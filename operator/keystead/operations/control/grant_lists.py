@@ -86,7 +86,7 @@ def list_grants(world: ControlWorld, caller: Caller, request: ListGrantsRequest)
     if request.grantee_principal is not None and request.grantee_service_principal is not None:
         raise ValidationError("You can specify either GranteePrincipal or GranteeServicePrincipal, but not both.")
     grantee = None if request.grantee_principal is None else principal_of(request.grantee_principal)
-    key = yield from admit_key(world, caller, Action.LIST_GRANTS, request.key_id)
+    key = yield from admit_key(world, caller, Action.LIST_GRANTS, request.key_id, request)
     service = request.grantee_service_principal
     found = [
         grant
@@ -115,7 +115,7 @@ def list_retirable_grants(
     if principal.split(":")[4] != caller.account:
         raise refusals.keyless(caller, Action.LIST_RETIRABLE_GRANTS)
     if principal != caller.principal or caller.only_grant is not None:
-        yield from admit_keyless(caller, Action.LIST_RETIRABLE_GRANTS)
+        yield from admit_keyless(world, caller, Action.LIST_RETIRABLE_GRANTS)
     found = [grant for grant in world.keys.grants_retirable_by(principal) if _is_here(world, caller, grant)]
     listing = Listing("ListRetirableGrants", caller.account, principal, PAGE)
     return _answer(_page(world, listing, found, request.limit, request.marker))

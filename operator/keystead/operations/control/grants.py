@@ -25,7 +25,7 @@ from keystead.operations.describe import KeyManager, manager_of
 from keystead.operations.effects import Change, Running
 from keystead.operations.faults import operation
 from keystead.operations.grant_tokens import make_token
-from keystead.operations.pipeline import Usable, admit, arn_of
+from keystead.operations.pipeline import Asked, admit, arn_of
 from keystead.operations.rules import RULES
 from keystead.operations.validate import check_grant_tokens, check_key_id, failed
 from keystead.operations.world import ControlWorld
@@ -92,8 +92,11 @@ def create_grant(world: ControlWorld, caller: Caller, request: CreateGrantReques
         caller,
         Action.CREATE_GRANT,
         request.key_id,
-        lambda grants: parents_of(grants, terms.operations, terms.constraints),
-        request.grant_tokens,
+        Asked(
+            request,
+            tokens=request.grant_tokens,
+            usable=lambda grants: parents_of(grants, terms.operations, terms.constraints),
+        ),
     )
     _check_key(world, caller, key, terms)
     name = _object_name(world, caller, key, terms)
@@ -108,14 +111,14 @@ def create_grant(world: ControlWorld, caller: Caller, request: CreateGrantReques
 
 
 def admit_grant(
-    world: ControlWorld, caller: Caller, action: Action, key_id: str, usable: Usable, tokens: tuple[str, ...] = ()
+    world: ControlWorld, caller: Caller, action: Action, key_id: str, asked: Asked
 ) -> Running[KeyRecord]:
-    """The key that a key id or key ARN names, where `usable` says which of its grants may allow the action."""
+    """The key that a key id or key ARN names, where `asked.usable` says which of its grants may allow the action."""
     check_key_id(key_id)
-    check_grant_tokens(tokens)
+    check_grant_tokens(asked.tokens)
     if key_id.startswith("alias/") or ":alias/" in key_id:
         raise refusals.malformed_key_id(key_id)
-    return (yield from admit(world, caller, RULES[action], key_id, tokens=tokens, usable=usable))
+    return (yield from admit(world, caller, RULES[action], key_id, asked))
 
 
 def is_of_key(grant: GrantRecord, key: KeyRecord) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from keystead.engine.identifiers import key_arn
 from keystead.engine.record import KeyRecord
 from keystead.errors import UnsupportedOperationError, ValidationError
 from keystead.operations.control.common import (
@@ -17,7 +18,7 @@ from keystead.operations.control.common import (
     page,
     set_fields,
 )
-from keystead.operations.control.policies import parse_policy
+from keystead.operations.control.policies import check_lockout, parse_policy
 from keystead.operations.control.tags import Tag, check_lengths, tag_map
 from keystead.operations.describe import KeyMetadata, metadata_of
 from keystead.operations.effects import Change, Probe, Running
@@ -26,12 +27,13 @@ from keystead.operations.pipeline import admit_keyless, arn_of
 from keystead.operations.validate import failed
 from keystead.operations.world import ControlWorld
 from keystead.operations.writes import CreateObject
-from keystead.policy import Action, Caller
+from keystead.policy import Action, Caller, compile_policy
 from keystead.resources.vocabulary import USAGES, KeySpec, KeyUsage, ObjectKind, Origin
 
 _DESCRIPTION: Final = 8192
 _USAGE_MISSING: Final = "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."
 _SELF: Final = "SELF"
+_SOME_KEY: Final = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +105,8 @@ def create_key(world: ControlWorld, caller: Caller, request: CreateKeyRequest) -
     check_lengths(request.tags)
     if request.description is not None:
         _check_description(request.description)
-    yield from admit_keyless(caller, Action.CREATE_KEY)
-    spec = yield from _spec_of(world, request)
+    yield from admit_keyless(world, caller, Action.CREATE_KEY)
+    spec = yield from _spec_of(world, caller, request)
     name = create_name(world, caller, "CreateKey", "key")
 
     def done() -> KeyRecord | None:
@@ -119,7 +121,7 @@ def create_key(world: ControlWorld, caller: Caller, request: CreateKeyRequest) -
 def list_keys(world: ControlWorld, caller: Caller, request: ListKeysRequest) -> Running[ListKeysResponse]:
     """AWS ListKeys: those of the caller's account, orphans and keys pending deletion too. Nobody shares a key by RAM here."""
     check_paging(request.limit, request.marker)
-    yield from admit_keyless(caller, Action.LIST_KEYS)
+    yield from admit_keyless(world, caller, Action.LIST_KEYS)
     own = not request.resource_owners or _SELF in request.resource_owners
     found = world.keys.keys_of(caller.account, world.region) if own else ()
     keys = [record for record in found if _is_callers(world, caller, record)]
@@ -137,7 +139,7 @@ def update_key_description(
 ) -> Running[UpdateKeyDescriptionResponse]:
     """AWS UpdateKeyDescription."""
     _check_description(request.description)
-    record = yield from admit_change(world, caller, Action.UPDATE_KEY_DESCRIPTION, request.key_id)
+    record = yield from admit_change(world, caller, Action.UPDATE_KEY_DESCRIPTION, request.key_id, request)
 
     def done() -> KeyRecord | None:
         now = current(world, record)
@@ -163,7 +165,7 @@ def _check_description(text: str) -> None:
         raise failed("description", f"have length less than or equal to {_DESCRIPTION}", text)
 
 
-def _spec_of(world: ControlWorld, request: CreateKeyRequest) -> Running[Mapping[str, Any]]:
+def _spec_of(world: ControlWorld, caller: Caller, request: CreateKeyRequest) -> Running[Mapping[str, Any]]:
     """The spec of the KmsKey. A region is always said: the endpoint's may be another than the operator's own."""
     _refuse_elsewhere(request)
     key_spec, key_usage = _kind_of(request)
@@ -174,6 +176,10 @@ def _spec_of(world: ControlWorld, request: CreateKeyRequest) -> Running[Mapping[
         spec["tags"] = [{"key": key, "value": value} for key, value in tag_map(request.tags).items()]
     if request.policy is not None:
         spec["policy"] = parse_policy(request.policy)
+        # The key has no id yet: a Resource that covers it is one that covers any key of the account.
+        compiled = compile_policy(request.policy, key_arn(world.region, caller.account, _SOME_KEY))
+        if not request.bypass_policy_lockout_safety_check:
+            check_lockout(compiled, caller, caller.account)
     # At the end: the first answer for a spec takes a probe of the token.
     if (yield Probe(key_spec)) is None:
         raise UnsupportedOperationError(f"The key store cannot do keys of KeySpec {key_spec.value}.")

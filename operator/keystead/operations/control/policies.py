@@ -1,7 +1,4 @@
-"""GetKeyPolicy, PutKeyPolicy, ListKeyPolicies. A key has one policy, `default`.
-
-Policies are stored, and not enforced yet: a key whose policy is not the default one serves nobody but these (policy.evaluate).
-"""
+"""GetKeyPolicy, PutKeyPolicy, ListKeyPolicies. A key has one policy, `default`. What one may say: policy.documents."""
 
 from __future__ import annotations
 
@@ -27,9 +24,11 @@ from keystead.operations.control.common import (
 )
 from keystead.operations.effects import Change, Running
 from keystead.operations.faults import operation
+from keystead.operations.pipeline import Asked, arn_of, question_of
 from keystead.operations.validate import failed
 from keystead.operations.world import ControlWorld
-from keystead.policy import Action, Caller
+from keystead.policy import Action, Caller, Question, compile_policy, locks_out
+from keystead.policy.compiled import Policy
 
 _DEFAULT: Final = "default"
 # As in the schema of spec.policy; IAM knows Version, Id and Statement.
@@ -91,18 +90,22 @@ class ListKeyPoliciesResponse:
 def get_key_policy(world: ControlWorld, caller: Caller, request: GetKeyPolicyRequest) -> Running[GetKeyPolicyResponse]:
     """AWS GetKeyPolicy."""
     _check_name(request.policy_name)
-    record = yield from admit_key(world, caller, Action.GET_KEY_POLICY, request.key_id)
+    record = yield from admit_key(world, caller, Action.GET_KEY_POLICY, request.key_id, request)
     _refuse_other(request.policy_name)
     return GetKeyPolicyResponse(policy=policy_of(record), policy_name=_DEFAULT)
 
 
 @operation
 def put_key_policy(world: ControlWorld, caller: Caller, request: PutKeyPolicyRequest) -> Running[PutKeyPolicyResponse]:
-    """AWS PutKeyPolicy. The lock-out check comes with the policy language; until then RBAC alone decides who may put the next one."""
+    """AWS PutKeyPolicy. One that would leave its author unable to put the next one is refused, unless the request bypasses that check."""
     _check_name(request.policy_name)
-    record = yield from admit_change(world, caller, Action.PUT_KEY_POLICY, request.key_id)
+    record = yield from admit_change(world, caller, Action.PUT_KEY_POLICY, request.key_id, request)
     _refuse_other(request.policy_name)
     policy = parse_policy(request.policy)
+    compiled = compile_policy(request.policy, arn_of(record))
+    if not request.bypass_policy_lockout_safety_check:
+        question = question_of(world, caller, Action.PUT_KEY_POLICY, record, Asked(request))
+        check_lockout(compiled, caller, record.account, question)
     wanted = without_default(policy_bytes(policy), record.account)
 
     def done() -> KeyRecord | None:
@@ -119,10 +122,16 @@ def list_key_policies(
 ) -> Running[ListKeyPoliciesResponse]:
     """AWS ListKeyPolicies: always one."""
     check_paging(request.limit, request.marker)
-    record = yield from admit_key(world, caller, Action.LIST_KEY_POLICIES, request.key_id)
+    record = yield from admit_key(world, caller, Action.LIST_KEY_POLICIES, request.key_id, request)
     listing = Listing("ListKeyPolicies", caller.account, record.key_id)
     found = page(world, listing, (_DEFAULT,), str, request.limit, request.marker)
     return ListKeyPoliciesResponse(policy_names=found.items, next_marker=found.next_marker, truncated=found.truncated)
+
+
+def check_lockout(policy: Policy, caller: Caller, account: str, question: Question | None = None) -> None:
+    """MalformedPolicyDocumentException where the caller could not put the next policy. AWS's text."""
+    if locks_out(policy, caller, account, question):
+        raise MalformedPolicyDocumentError("The new key policy will not allow you to update the key policy in the future.")
 
 
 def policy_of(record: KeyRecord) -> str:

@@ -166,7 +166,7 @@ def enable_key_rotation(
         raise failed("rotationPeriodInDays", f"have value greater than or equal to {_SHORTEST}", days)
     if days > _LONGEST:
         raise failed("rotationPeriodInDays", f"have value less than or equal to {_LONGEST}", days)
-    record = yield from admit_change(world, caller, Action.ENABLE_KEY_ROTATION, request.key_id)
+    record = yield from admit_change(world, caller, Action.ENABLE_KEY_ROTATION, request.key_id, request)
     _refuse_others(record)
     shown = _when(world, record, lambda now: now.enabled and now.period == days)
     if shown() is None:
@@ -180,7 +180,7 @@ def disable_key_rotation(
     world: ControlWorld, caller: Caller, request: DisableKeyRotationRequest
 ) -> Running[DisableKeyRotationResponse]:
     """AWS DisableKeyRotation. Period and windows stay in the record."""
-    record = yield from admit_change(world, caller, Action.DISABLE_KEY_ROTATION, request.key_id)
+    record = yield from admit_change(world, caller, Action.DISABLE_KEY_ROTATION, request.key_id, request)
     _refuse_others(record)
     shown = _when(world, record, lambda now: not now.enabled)
     if shown() is None:
@@ -193,7 +193,7 @@ def get_key_rotation_status(
     world: ControlWorld, caller: Caller, request: GetKeyRotationStatusRequest
 ) -> Running[GetKeyRotationStatusResponse]:
     """AWS GetKeyRotationStatus. A key that is pending deletion does not rotate; a disabled one keeps its status and has no date."""
-    record = yield from admit_key(world, caller, Action.GET_KEY_ROTATION_STATUS, request.key_id)
+    record = yield from admit_key(world, caller, Action.GET_KEY_ROTATION_STATUS, request.key_id, request)
     _refuse_others(record)
     rotation = record.rotation
     enabled = rotation is not UNSET and rotation.enabled and record.state is not KeyState.PENDING_DELETION
@@ -212,7 +212,7 @@ def rotate_key_on_demand(
     world: ControlWorld, caller: Caller, request: RotateKeyOnDemandRequest
 ) -> Running[RotateKeyOnDemandResponse]:
     """AWS RotateKeyOnDemand. A retry of the SDK asks with the same value, and the key rotates once."""
-    record = yield from admit_change(world, caller, Action.ROTATE_KEY_ON_DEMAND, request.key_id)
+    record = yield from admit_change(world, caller, Action.ROTATE_KEY_ON_DEMAND, request.key_id, request)
     _refuse_others(record)
     value = create_name(world, caller, f"RotateKeyOnDemand {record.key_id}", "api")
 
@@ -232,7 +232,7 @@ def list_key_rotations(
 ) -> Running[ListKeyRotationsResponse]:
     """AWS ListKeyRotations."""
     check_paging(request.limit, request.marker)
-    record = yield from admit_key(world, caller, Action.LIST_KEY_ROTATIONS, request.key_id)
+    record = yield from admit_key(world, caller, Action.LIST_KEY_ROTATIONS, request.key_id, request)
     _refuse_others(record)
     everything = request.include_key_material is IncludeKeyMaterial.ALL_KEY_MATERIAL
     versions = record.versions if everything else record.versions[1:]

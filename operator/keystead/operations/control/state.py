@@ -89,7 +89,7 @@ class CancelKeyDeletionResponse:
 @operation
 def enable_key(world: ControlWorld, caller: Caller, request: EnableKeyRequest) -> Running[EnableKeyResponse]:
     """AWS EnableKey. A hold is not lifted by it, and says so."""
-    record = yield from admit_change(world, caller, Action.ENABLE_KEY, request.key_id)
+    record = yield from admit_change(world, caller, Action.ENABLE_KEY, request.key_id, request)
     if not isinstance(record.hold, UnsetType):
         raise refusals.held(arn_of(record), record.hold.since, record.hold.by)
     if record.state is not KeyState.ENABLED:
@@ -101,7 +101,7 @@ def enable_key(world: ControlWorld, caller: Caller, request: EnableKeyRequest) -
 @operation
 def disable_key(world: ControlWorld, caller: Caller, request: DisableKeyRequest) -> Running[DisableKeyResponse]:
     """AWS DisableKey."""
-    record = yield from admit_change(world, caller, Action.DISABLE_KEY, request.key_id)
+    record = yield from admit_change(world, caller, Action.DISABLE_KEY, request.key_id, request)
     if record.bound or record.enabled:
         disabled = _when(world, record, lambda now: not now.enabled)
         yield Change(set_fields(world, record, {"enabled": False}), disabled, narrows=True)
@@ -118,7 +118,7 @@ def schedule_key_deletion(
         raise failed("pendingWindowInDays", f"have value greater than or equal to {_SHORTEST}", days)
     if days > _LONGEST:
         raise failed("pendingWindowInDays", f"have value less than or equal to {_LONGEST}", days)
-    record = yield from admit_change(world, caller, Action.SCHEDULE_KEY_DELETION, request.key_id)
+    record = yield from admit_change(world, caller, Action.SCHEDULE_KEY_DELETION, request.key_id, request)
     fields = {"scheduledDeletion": {"pendingWindowInDays": days}}
     pending = _when(world, record, lambda now: now.state is KeyState.PENDING_DELETION)
     shown: KeyRecord = yield Change(set_fields(world, record, fields), pending, narrows=True)
@@ -137,7 +137,7 @@ def cancel_key_deletion(
     world: ControlWorld, caller: Caller, request: CancelKeyDeletionRequest
 ) -> Running[CancelKeyDeletionResponse]:
     """AWS CancelKeyDeletion. The key is Disabled afterwards."""
-    record = yield from admit_change(world, caller, Action.CANCEL_KEY_DELETION, request.key_id)
+    record = yield from admit_change(world, caller, Action.CANCEL_KEY_DELETION, request.key_id, request)
     cancelled = _when(world, record, lambda now: now.state is KeyState.DISABLED)
     yield Change(set_fields(world, record, {"scheduledDeletion": None, "enabled": False}), cancelled)
     return CancelKeyDeletionResponse(key_id=arn_of(record))

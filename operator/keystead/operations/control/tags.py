@@ -79,7 +79,7 @@ class ListResourceTagsResponse:
 def tag_resource(world: ControlWorld, caller: Caller, request: TagResourceRequest) -> Running[TagResourceResponse]:
     """AWS TagResource. All other tags stay, those of another call at the same time too."""
     check_lengths(request.tags)
-    record = yield from admit_change(world, caller, Action.TAG_RESOURCE, request.key_id)
+    record = yield from admit_change(world, caller, Action.TAG_RESOURCE, request.key_id, request)
     put = tag_map(request.tags)
     if len(record.tags | put) > MAX_TAGS:
         raise TagError("Too many tags")
@@ -98,7 +98,7 @@ def untag_resource(world: ControlWorld, caller: Caller, request: UntagResourceRe
     """AWS UntagResource. A tag that is not there is no error."""
     for number, key in enumerate(request.tag_keys, 1):
         _check_key(key, f"tagKeys.{number}.member")
-    record = yield from admit_change(world, caller, Action.UNTAG_RESOURCE, request.key_id)
+    record = yield from admit_change(world, caller, Action.UNTAG_RESOURCE, request.key_id, request)
     drop = frozenset(request.tag_keys)
 
     def done() -> KeyRecord | None:
@@ -116,7 +116,7 @@ def list_resource_tags(
 ) -> Running[ListResourceTagsResponse]:
     """AWS ListResourceTags, in the order of the tags' keys."""
     check_paging(request.limit, request.marker)
-    record = yield from admit_key(world, caller, Action.LIST_RESOURCE_TAGS, request.key_id)
+    record = yield from admit_key(world, caller, Action.LIST_RESOURCE_TAGS, request.key_id, request)
     tags = [Tag(tag_key=key, tag_value=value) for key, value in sorted(record.tags.items())]
     listing = Listing("ListResourceTags", caller.account, record.key_id, _PAGE)
     found = page(world, listing, tags, lambda tag: tag.tag_key, request.limit, request.marker)

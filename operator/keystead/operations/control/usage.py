@@ -46,7 +46,7 @@ def get_key_last_usage(
     world: ControlWorld, caller: Caller, request: GetKeyLastUsageRequest
 ) -> Running[GetKeyLastUsageResponse]:
     """AWS GetKeyLastUsage."""
-    key = yield from admit_key(world, caller, Action.GET_KEY_LAST_USAGE, request.key_id)
+    key = yield from admit_key(world, caller, Action.GET_KEY_LAST_USAGE, request.key_id, request)
     created = parse_time(key.created)
     use = world.keys.last_use(key.key_id)
     return GetKeyLastUsageResponse(

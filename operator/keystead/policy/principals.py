@@ -1,0 +1,161 @@
+"""The principals of a statement: what a document may write (RECORDS, Identity), and whom it means.
+
+    "*"  or  {"AWS": "*"}                                   everybody
+    {"AWS": "111122223333"}                                 the account, as {"AWS": "arn:aws:iam::111122223333:root"}
+    {"AWS": "arn:aws:iam::<account>:role/<serviceaccount>"} a ServiceAccount, in every session
+    {"AWS": "arn:aws:sts::<account>:assumed-role/<sa>/<s>"} one session of it
+    {"AWS": "arn:aws:iam::<account>:user/<name>"}           a person, of the install's own account
+    {"AWS": "arn:aws:iam::<account>:group/<name>"}          the people of a group, as RBAC knows it; never ServiceAccounts
+    {"Service": "<name>.keystead.io"}                       a controller of ours
+
+Names of people and groups are percent-encoded beyond `[A-Za-z0-9_+=,.@-]`: `system:masters` is `group/system%3Amasters`, `oidc/jane` is
+`user/oidc%2Fjane`. Wildcards inside a principal are refused, as by AWS. An account consents for its people and ServiceAccounts; it names
+none of them (IAM, 'AWS JSON policy elements: Principal').
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, unquote_to_bytes
+
+from keystead.engine.identifiers import SESSION_ARN, root_arn
+from keystead.policy.caller import Caller, CallerKind
+from keystead.policy.malformed import malformed, shown
+
+_INVALID: Final = "Policy contains a statement with one or more invalid principals"
+_ACCOUNT: Final = re.compile(r"\d{12}\Z", re.ASCII)
+_ARN: Final = re.compile(r"arn:aws:iam::(\d{12}):(root|role/|user/|group/)(.*)\Z", re.ASCII | re.DOTALL)
+_ROLE: Final = re.compile(r"[\w+=,.@-]{1,253}\Z", re.ASCII)
+_NAME: Final = re.compile(r"(?:[\w+=,.@-]|%[0-9A-Fa-f]{2}){1,1024}\Z", re.ASCII)
+_SERVICE: Final = re.compile(r"[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}\Z")
+_PLAIN: Final = "+=,.@-_"
+# What every ServiceAccount is a member of: a group of people it is not, and a Deny of it would not reach whom it seems to.
+_SERVICE_ACCOUNTS: Final = re.compile(r"system:(?:serviceaccounts(?:\Z|:)|authenticated\Z|unauthenticated\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Principals:
+    """Whom a statement is about. names: principals, sessions and services; groups: (account, group); accounts: their ids."""
+
+    everybody: bool = False
+    accounts: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    groups: frozenset[tuple[str, str]] = frozenset()
+
+    def name(self, caller: Caller) -> bool:
+        """Whether the caller itself is named: as everybody, as a principal, as its session, by a group."""
+        if self.everybody or caller.principal in self.names or caller.arn in self.names:
+            return True
+        return bool(self.groups) and any((caller.account, group) in self.groups for group in caller.groups)
+
+    def consent(self, caller: Caller) -> bool:
+        """Whether the caller's account is named. The caller is then that account's to decide about."""
+        return caller.account in self.accounts and caller.kind is not CallerKind.SERVICE
+
+    def reach(self, caller: Caller) -> bool:
+        """Named in one way or the other: what a Deny asks."""
+        return self.name(caller) or self.consent(caller)
+
+    def spare(self, caller: Caller) -> bool:
+        """What a NotPrincipal asks: the caller itself is named. Its account alone spares only its root, as AWS warns."""
+        return self.name(caller) or (caller.kind is CallerKind.ROOT and caller.account in self.accounts)
+
+
+EVERYBODY: Final = Principals(everybody=True)
+
+
+def parse_principals(given: Any, place: str) -> Principals:  # noqa: ANN401 - JSON enters here
+    """The value of Principal or NotPrincipal. MalformedPolicyDocumentError for anything that names nobody for sure."""
+    if given == "*":
+        return EVERYBODY
+    if not isinstance(given, Mapping) or not given:
+        raise malformed(place, f'{_INVALID}: "*" or an object with the members AWS and Service')
+    parts: list[Principals] = []
+    for kind, names in given.items():
+        where = f"{place}.{shown(kind)}"
+        if kind not in _KINDS:
+            raise malformed(where, f"{_INVALID}: there are no such principals here, only AWS and Service")
+        parts.extend(_KINDS[kind](name, spot) for name, spot in _listed(names, where))
+    return _together(parts)
+
+
+def _listed(names: Any, place: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+    if isinstance(names, str):
+        yield names, place
+        return
+    if not isinstance(names, list) or not names:
+        raise malformed(place, f"{_INVALID}: a principal, or a list of some")
+    for n, name in enumerate(names):
+        if not isinstance(name, str):
+            raise malformed(f"{place}[{n}]", f"{_INVALID}: not a text")
+        yield name, f"{place}[{n}]"
+
+
+def _aws(text: str, place: str) -> Principals:
+    if text == "*":
+        return EVERYBODY
+    if _ACCOUNT.match(text):
+        return Principals(accounts=frozenset((text,)))
+    if SESSION_ARN.match(text):
+        return Principals(names=frozenset((text,)))
+    match = _ARN.match(text)
+    if match is None:
+        raise malformed(place, f"{_INVALID}: {shown(text)} is no principal (account, role/, user/, group/ or session ARN)")
+    account, kind, name = match.groups()
+    if kind == "root" and not name:
+        return Principals(accounts=frozenset((account,)))
+    if kind == "role/" and _ROLE.match(name):
+        return Principals(names=frozenset((text,)))
+    if kind in ("user/", "group/"):
+        return _person(account, kind, name, place)
+    raise malformed(place, f"{_INVALID}: {shown(text)} is no principal")
+
+
+def _person(account: str, kind: str, name: str, place: str) -> Principals:
+    """A user or group. Two spellings of one name are one principal: `%3a` is `%3A`, and `%61` is `a`."""
+    plain = _unquoted(name)
+    if plain is None:
+        fix = quote(name, safe=_PLAIN).replace("~", "%7E") if "%" not in name else "its name"
+        raise malformed(place, f"{_INVALID}: {shown(kind + name)} must be percent-encoded: {shown(kind + fix)}")
+    if kind == "user/":
+        return Principals(names=frozenset((f"{root_arn(account)[:-4]}user/{encoded(plain)}",)))
+    if _SERVICE_ACCOUNTS.match(plain):
+        words = f"{shown(plain)} is a group of ServiceAccounts; name them by role/<serviceaccount> or by their account"
+        raise malformed(place, f"{_INVALID}: {words}")
+    return Principals(groups=frozenset(((account, plain),)))
+
+
+def _unquoted(name: str) -> str | None:
+    if not _NAME.match(name):
+        return None
+    try:
+        return unquote_to_bytes(name).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def encoded(name: str) -> str:
+    """The name of a person as an ARN has it."""
+    return quote(name, safe=_PLAIN).replace("~", "%7E")
+
+
+def _service(text: str, place: str) -> Principals:
+    if not _SERVICE.match(text):
+        raise malformed(place, f"{_INVALID}: {shown(text)} is not the name of a service, like datakeys.kms.keystead.io")
+    return Principals(names=frozenset((text,)))
+
+
+_KINDS: Final = {"AWS": _aws, "Service": _service}
+
+
+def _together(parts: Iterable[Principals]) -> Principals:
+    parts = list(parts)
+    return Principals(
+        any(part.everybody for part in parts),
+        frozenset().union(*(part.accounts for part in parts)),
+        frozenset().union(*(part.names for part in parts)),
+        frozenset().union(*(part.groups for part in parts)),
+    )
