@@ -222,10 +222,22 @@ class KmsInternalError(KmsError):
     code = "KMSInternalException"
 
 
+class AuditUnavailableError(KmsInternalError):
+    """No audit record can be kept now, and what is not recorded is not answered. SDKs retry it (HTTP 500)."""
+
+    def __init__(self, message: str = "The request cannot be recorded now. Try it again.") -> None:
+        super().__init__(message)
+
+
 class ThrottlingError(KmsError):
-    """Too many calls at once. SDKs retry it."""
+    """Too many calls at once. SDKs retry it. The words are AWS's, the same whatever was exceeded."""
 
     code = "ThrottlingException"
+
+    def __init__(
+        self, message: str = "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
+    ) -> None:
+        super().__init__(message)
 
 
 class KeyUnavailableError(KmsError):

@@ -122,13 +122,15 @@ async def test_credentials_of_another_account_than_the_namespaces_are_none() -> 
 
 
 async def test_a_bearer_token_of_a_service_account_is_that() -> None:
-    caller, uid = await Recogniser(Known(), accounts(a_model())).recognise("t")  # type: ignore[arg-type]
+    actor, uid = await Recogniser(Known(), accounts(a_model())).recognise("t")  # type: ignore[arg-type]
+    caller = actor.caller
     assert (caller.kind, caller.name, caller.account, uid) == (CallerKind.SERVICE_ACCOUNT, "app", ACCOUNT, AnIdentity().namespace_uid)
 
 
 async def test_a_person_is_a_user_of_the_installs_own_account() -> None:
     facts = Known(who=Bearer("alice@example.com", "u-1", ("system:authenticated",)))
-    caller, uid = await Recogniser(facts, accounts(a_model())).recognise("t")  # type: ignore[arg-type]
+    actor, uid = await Recogniser(facts, accounts(a_model())).recognise("t")  # type: ignore[arg-type]
+    caller = actor.caller
     own = account_id(bytes.fromhex(INSTALL), RECORDS_NAMESPACE, 0)
     assert (caller.kind, caller.account, caller.namespace, uid) == (CallerKind.USER, own, RECORDS_NAMESPACE, "uid-r")
     facts.namespaces.clear()

@@ -12,6 +12,7 @@ from tests.hsm.fake import FakeHsm
 
 from keystead.operations.effects import Effect
 from keystead.operations.registry import OperationRow
+from keystead.operations.trail import Actor
 from keystead.operations.world import Call, ControlWorld
 from keystead.policy import root_caller
 from keystead.server.door import AwsDoor, Parts
@@ -21,7 +22,8 @@ from keystead.server.message import Asked, Reply
 
 NOW = datetime(2026, 11, 26, 8, 0, 0, tzinfo=UTC)
 SECRET_WORDS = "correct horse battery staple"
-IDENTITY = Identity(root_caller("111122223333", "default"), "us-east-1", "uid-1", "AKIA")
+ROOT = root_caller("111122223333", "default")
+IDENTITY = Identity(ROOT, "us-east-1", "uid-1", Actor(ROOT, "AKIA"))
 
 
 def raises(error: Exception | None) -> None:
@@ -136,7 +138,7 @@ class House:
             "authenticator": self.who, "wire": self.wire, "driver": driver, "token": self.token, "keys": lambda _: None,
             "stream": self.stream, "sts": AnSts(), "now": lambda: NOW, "tracking_since": lambda: NOW,
             "served": lambda operation, code: self.served.append((operation, code)),
-            "used": lambda operation, response, _id, _now: self.used.append((operation, response)), "routes": self.routes,
+            "used": lambda operation, response, _id, _event, _now: self.used.append((operation, response)), "routes": self.routes,
         }  # fmt: skip
         return AwsDoor(Parts(**{**parts, **changes}))
 

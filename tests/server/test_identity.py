@@ -22,7 +22,8 @@ from keystead.errors import (
     MissingAuthenticationTokenError,
     UnrecognizedClientError,
 )
-from keystead.policy import Caller, CallerKind, service_account_caller
+from keystead.operations.trail import Actor
+from keystead.policy import CallerKind, service_account_caller
 from keystead.server import identity as identity_module
 from keystead.server.credentials import TokenIdentity, mint
 from keystead.server.identity import Identities, Identity, StaticKey, caller_of
@@ -183,12 +184,12 @@ def bearer(token: str = "a.b.c", *, secure: bool = True) -> Asked:
     return Asked(b"POST", b"/", ((b"authorization", f"Bearer {token}".encode()),), BODY, secure=secure)
 
 
-async def recognise(token: str) -> tuple[Caller, str]:
+async def recognise(token: str) -> tuple[Actor, str]:
     if token == "old":
         raise IdentityTokenExpiredError("expired")
     if token != "a.b.c":
         raise IdentityTokenError("none of ours")
-    return service_account_caller(ACCOUNT, "team-a", "app", uid="sa-1"), "uid-a"
+    return Actor(service_account_caller(ACCOUNT, "team-a", "app", uid="sa-1")), "uid-a"
 
 
 async def test_a_bearer_token_is_its_service_account_in_the_clusters_region() -> None:

@@ -42,7 +42,7 @@ class Shelf:
 
 
 def worker(began: datetime = NOW) -> Uses:
-    uses = Uses(lambda: "event")
+    uses = Uses()
     uses.begin(began)
     return uses
 
@@ -52,7 +52,7 @@ def keeper(uses: Uses, shelf: Shelf, name: str) -> UseKeeper:
 
 
 def encrypt(uses: Uses, key_id: str, seconds: int = 0) -> LastUse:
-    uses.used("Encrypt", SimpleNamespace(key_id=f"arn:key/{key_id}"), f"r{seconds}", NOW + timedelta(seconds=seconds))
+    uses.used("Encrypt", SimpleNamespace(key_id=f"arn:key/{key_id}"), f"r{seconds}", "event", NOW + timedelta(seconds=seconds))
     return LastUse("Encrypt", NOW + timedelta(seconds=seconds), "event", f"r{seconds}")
 
 

@@ -13,8 +13,9 @@ from typing import Final
 from keystead.engine.ports import Domain
 from keystead.operations.control.registry import CONTROL
 from keystead.operations.registry import OPERATIONS
+from keystead.operations.trail import Audit, NoAudit
 from keystead.server.codec import Codec
-from keystead.server.door import AwsDoor, Parts, Stream, new_id
+from keystead.server.door import AwsDoor, Parts, Stream
 from keystead.server.driver import Driver, Engine, Facts, Siblings, Writer
 from keystead.server.identity import Alive, Identify, Identities, Identity, Recognise, StaticKey, caller_of
 from keystead.server.message import Asked, Reply
@@ -48,7 +49,8 @@ class House:
     identify: Identify
     recognise: Recognise | None
     now: Callable[[], datetime]
-    uses: Uses = field(default_factory=lambda: Uses(new_id))
+    uses: Uses = field(default_factory=Uses)
+    audit: Audit = field(default_factory=NoAudit)
     static: Mapping[str, StaticKey] = field(default_factory=dict)
     served: Callable[[str, str], None] = lambda _operation, _code: None
     routes: Mapping[bytes, Callable[[Asked], Awaitable[Reply]]] = field(default_factory=dict)
@@ -102,6 +104,7 @@ def make_door(house: House) -> AwsDoor:
             tracking_since=lambda: house.uses.tracking_since,
             served=house.served,
             used=house.uses.used,
+            audit=house.audit,
             routes=house.routes,
         )
     )

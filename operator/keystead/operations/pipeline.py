@@ -1,7 +1,10 @@
 """The one way to a key: grant tokens, resolve, authorise, state. Every operation with a key goes through `admit` or `admit_blob`.
 
 The order is fixed and tested: nothing about a key (that it is there, state, usage, spec, material) is said to a caller who may not use
-it: what a grant token is told does not hang on the key either. Audit joins here later, as one more effect.
+it: what a grant token is told does not hang on the key either.
+
+Another account's key is admitted when both sides allow it (policy.evaluate) and its namespace still is the one that made it, which the
+API server is asked only then: a caller whom the key's side does not let in takes the same steps whether or not there is such a key.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ from keystead.engine.identifiers import KeyArn, key_arn, key_id_bytes, key_id_fo
 from keystead.engine.keyspec import KEY_SPECS
 from keystead.engine.keystate import lets, state_error
 from keystead.engine.plan.key_life import shown_state
-from keystead.engine.record import GrantRecord, KeyRecord
+from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord
 from keystead.engine.values import per_call
 from keystead.errors import KmsError
 from keystead.operations import refusals
-from keystead.operations.effects import Await, Need, Running
+from keystead.operations.effects import Await, Home, Need, Running
 from keystead.operations.grant_tokens import read_token
 from keystead.operations.rules import Rule
 from keystead.operations.world import Judged, World
@@ -36,6 +39,7 @@ _NO_CONTEXT: Mapping[str, str] = {}
 _ALGORITHMS: Final = {
     spec: frozenset[Algorithm]((*known.encryption, *known.signing, *known.macs, *known.agreement)) for spec, known in KEY_SPECS.items()
 }
+_GONE: Final = Decision(False, "the namespace of the key is gone, or was made again")
 # Of a KeyId that is remembered, in characters: a key ARN has less. What is longer is parsed anew.
 _USUAL_LENGTH: Final = 128
 
@@ -74,6 +78,8 @@ def admit(
         record = yield from resolve(world, caller, rule.action, key_id)
     answer = evaluate(question_of(world, caller, rule.action, record, asked, _alias_in(key_id)))
     decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
+    if record.account != caller.account and decision.allowed is True:
+        decision = yield from _at_home(world, record, decision)
     world.trail.append(Judged(record, rule.action, decision))
     if decision.allowed is not True:
         raise _with_reason(_denied(caller, rule, record, decision), decision)
@@ -85,19 +91,21 @@ def admit_blob(world: World, caller: Caller, rule: Rule, ids: BlobIds, asked: As
     """The key that a blob names. Unknown, foreign, gone and denied are one answer; the first two after one wait."""
     if asked.tokens:
         yield from await_grants(world, caller, asked.tokens)
-    record = _usable(world, ids.key_id)
+    record = _usable(world, caller, ids.key_id)
     if record is not None and record.account != caller.account:
         answer = evaluate(question_of(world, caller, rule.action, record, asked))
         decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
+        if decision.allowed is True:
+            decision = yield from _at_home(world, record, decision)
         world.trail.append(Judged(record, rule.action, decision))
         if decision.allowed is True:
             check_state(rule, record)
             return record
     if record is None or record.account != caller.account:
         # The wait is the same for a key that does not exist and for one that is somebody else's.
-        yield Await(lambda: _usable(world, ids.key_id, caller.account) is not None, caller.principal)
-        record = _usable(world, ids.key_id, caller.account)
-    if record is None:
+        yield Await(partial(_has_own, world, caller, ids.key_id), caller.principal)
+        record = _usable(world, caller, ids.key_id)
+    if record is None or record.account != caller.account:
         raise refusals.blob_key()
     answer = evaluate(question_of(world, caller, rule.action, record, asked))
     decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
@@ -150,14 +158,14 @@ def resolve(world: World, caller: Caller, action: Action, key_id: str) -> Runnin
     A name of the own account that the read model does not have is waited for.
     """
     account, resource = _parts(world, caller, key_id)
-    found = _find(world, account, resource)
+    found = _find(world, caller, account, resource)
     if isinstance(found, KmsError) and account == caller.account:
         if _misses(world, account, resource):
             yield Await(lambda: not _misses(world, account, resource), caller.principal)
-            found = _find(world, account, resource)
+            found = _find(world, caller, account, resource)
         if isinstance(found, KmsError):
             raise found
-    if isinstance(found, KmsError) or not _has_its_namespace(world, found):
+    if isinstance(found, KmsError) or not _may_live(world, caller, found):
         raise refusals.foreign(caller, action)
     return found
 
@@ -210,11 +218,14 @@ def _is_known(world: World, grant_id: str) -> bool:
     return world.keys.grant(grant_id) is not None
 
 
-def _usable(world: World, key_id: bytes, account: str | None = None) -> KeyRecord | None:
+def _usable(world: World, caller: Caller, key_id: bytes) -> KeyRecord | None:
     record = world.keys.by_id(key_id)
-    if record is None or not _is_here(world, record) or not _has_its_namespace(world, record):
-        return None
-    return record if account is None or record.account == account else None
+    return record if record is not None and _is_here(world, record) and _may_live(world, caller, record) else None
+
+
+def _has_own(world: World, caller: Caller, key_id: bytes) -> bool:
+    record = _usable(world, caller, key_id)
+    return record is not None and record.account == caller.account
 
 
 def _misses(world: World, account: str, resource: str) -> bool:
@@ -242,15 +253,18 @@ def _parts(world: World, caller: Caller, key_id: str) -> tuple[str, str]:
     return arn.account, arn.resource
 
 
-def _find(world: World, account: str, resource: str) -> KeyRecord | KmsError:
+def _find(world: World, caller: Caller, account: str, resource: str) -> KeyRecord | KmsError:
     """The record, or what its caller's own account is told."""
-    if resource.startswith("alias/"):
-        alias = world.keys.alias(account, world.region, resource)
-        # An alias of a namespace that was made again is not the new tenant's.
-        if alias is None or world.keys.namespace_uid(alias.namespace) != alias.namespace_uid:
-            return refusals.unknown_alias(world.region, account, resource)
-        return _by_id(world, account, alias.key_id)
-    return _by_id(world, account, resource[4:])
+    if not resource.startswith("alias/"):
+        return _by_id(world, account, resource[4:])
+    alias = world.keys.alias(account, world.region, resource)
+    # An alias of a namespace that was made again is not the new tenant's.
+    if alias is None or not _may_live(world, caller, alias):
+        return refusals.unknown_alias(world.region, account, resource)
+    found = _by_id(world, account, alias.key_id)
+    if isinstance(found, KeyRecord) and found.namespace_uid != alias.namespace_uid:
+        return refusals.unknown_alias(world.region, account, resource)
+    return found
 
 
 def _by_id(world: World, account: str, key_id: str) -> KeyRecord | KmsError:
@@ -272,15 +286,28 @@ def _has_its_namespace(world: World, record: KeyRecord) -> bool:
     return world.keys.namespace_uid(record.namespace) == record.namespace_uid
 
 
+def _may_live(world: World, caller: Caller, record: KeyRecord | AliasRecord) -> bool:
+    """Of the caller's own account: whether its namespace is the live one. Of another one that is asked when the key consents (_at_home):
+    here it is refused only where it is known to be another.
+    """
+    live = world.keys.namespace_uid(record.namespace)
+    return live == record.namespace_uid or (live is None and record.account != caller.account)
+
+
+def _at_home(world: World, record: KeyRecord, decision: Decision) -> Running[Decision]:
+    """A decision for a caller of another account, once it is known that the key's namespace is the one that made the key."""
+    live = world.keys.namespace_uid(record.namespace)
+    if live is None:
+        live = yield Home(record.namespace)
+    return decision if live == record.namespace_uid else _GONE
+
+
 def question_of(
     world: World, caller: Caller, action: Action, record: KeyRecord, asked: Asked, alias: str = ""
 ) -> Question:
     """What is asked of the policy about a key, with all that its conditions may look at."""
     raw = key_id_bytes(record.key_id)
-    if asked.usable is None:
-        grants = world.keys.grants_to(raw, caller.principal)
-    else:
-        grants = asked.usable(world.keys.grants_of(raw))
+    grants = world.keys.grants_to(raw, caller.principal) if asked.usable is None else asked.usable(world.keys.grants_of(raw))
     facts = RequestFacts(asked.request, world.carried, alias, partial(_aliases_of, world, record), asked.other_key, asked.grant)
     return Question(caller, action, record, grants, asked.context or _NO_CONTEXT, world.now, facts)
 
@@ -294,7 +321,7 @@ def _denied(caller: Caller, rule: Rule, record: KeyRecord, decision: Decision) -
 def named_key(world: World, caller: Caller, key_id: str) -> str:
     """The id of the key that a KeyId names, "" where none is known: a glance, which admits nobody to anything."""
     try:
-        found = _find(world, *_parts(world, caller, key_id))
+        found = _find(world, caller, *_parts(world, caller, key_id))
     except KmsError:
         return ""
     return "" if isinstance(found, KmsError) else found.key_id

@@ -18,6 +18,7 @@ from typing import cast
 
 import httptools
 
+from keystead.operations.trail import TlsFacts
 from keystead.server.answers import BROKEN_DOOR, CLOSE, CONTINUE, KEEP, KEEP_OLD, REPLIES, Refusal
 from keystead.server.message import Asked, Reply
 from keystead.server.shared import Shared
@@ -48,7 +49,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_begun", "_ended", "_fed", "_follows", "_headed", "_headers", "_held", "_last", "_old", "_owes_continue",
-        "_parser", "_parts", "_paused", "_peer", "_refusal", "_shared", "_special", "_target", "_task",
+        "_parser", "_parts", "_paused", "_peer", "_refusal", "_shared", "_special", "_target", "_task", "_tls",
         "_transport", "_waiting", "deadline",
     )  # fmt: skip
 
@@ -57,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpRequestParser | None = None
         self._peer = ""
+        self._tls: TlsFacts | None = None
         self.deadline = math.inf
         self._begun = False  # a request has begun and is not whole yet
         self._headed = False  # its head is whole
@@ -88,6 +90,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else ""
+        self._tls = _tls_of(transport) if shared.secure else None
         transport.set_write_buffer_limits(high=shared.limits.unread)
         self.deadline = shared.loop.time() + shared.limits.request
         shared.connections.add(self)
@@ -200,6 +203,7 @@ class Connection(asyncio.Protocol):
             self._parts[0] if len(self._parts) == 1 else b"".join(self._parts),
             self._peer,
             self._shared.secure,
+            self._tls,
         )
         keep = self._parser.should_keep_alive()
         self._fed = 0
@@ -397,6 +401,12 @@ class Connection(asyncio.Protocol):
         self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
+
+
+def _tls_of(transport: asyncio.Transport) -> TlsFacts | None:
+    connection = transport.get_extra_info("ssl_object")
+    cipher = connection.cipher() if connection is not None else None
+    return None if cipher is None else TlsFacts(connection.version() or "", cipher[0])
 
 
 def _size_of(headers: Sequence[tuple[bytes, bytes]]) -> int:

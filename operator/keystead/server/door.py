@@ -7,6 +7,8 @@
     body            SerializationException, ValidationException: codec, from botocore's model
     the operation   resolve, authorise, state, act: operations/
 
+Every authenticated call is recorded (operations/trail.py) before it is answered; where that fails, it is not answered.
+
 Never raises. What is not a KmsError is a bland KMSInternalException here and a line in the log, without anything of the request.
 """
 
@@ -22,10 +24,12 @@ from datetime import datetime
 from types import CoroutineType
 from typing import Any, Final, Protocol
 
-from keystead.errors import KeysteadError, KmsError, KmsInternalError, UnsupportedOperationError
+from keystead.errors import AuditUnavailableError, KeysteadError, KmsError, KmsInternalError, UnsupportedOperationError
 from keystead.operations.faults import public_error
 from keystead.operations.registry import OperationRow
-from keystead.operations.world import Call, Catalogue, ControlWorld
+from keystead.operations.trail import Audit, CallEvent, NoAudit
+from keystead.operations.world import Call, Catalogue, ControlWorld, Judged
+from keystead.policy.question import Carried
 from keystead.server.driver import Driver, Engine
 from keystead.server.identity import Identity
 from keystead.server.message import Asked, Reply
@@ -91,7 +95,7 @@ class Sts(Protocol):
 class Parts:
     """What a door stands on; made by app. `served(operation, code)`: one call ended, "" without an error.
 
-    `used(operation, identity, response, request_id, now)`: a cryptographic call succeeded.
+    `used(operation, response, request_id, event_id, now)`: a call succeeded. audit: keeps a record of every authenticated call.
     """
 
     authenticator: Authenticator
@@ -104,7 +108,8 @@ class Parts:
     now: Callable[[], datetime]
     tracking_since: Callable[[], datetime | None]
     served: Callable[[str, str], None]
-    used: Callable[[str, Any, str, datetime], None]
+    used: Callable[[str, Any, str, str, datetime], None]
+    audit: Audit = field(default_factory=NoAudit)
     routes: Mapping[bytes, Callable[[Asked], Awaitable[Reply]]] = field(default_factory=dict)
 
 
@@ -128,21 +133,20 @@ class AwsDoor:
         target = headers.get(_TARGET)
         if target is None and _is_form(asked):
             return self._parts.sts.handle(asked, request_id)
-        operation = ""
+        passage = _Passage(asked, headers, request_id, self._parts.now())
         try:
             if len(headers) != len(asked.headers) and _is_twice(asked):
                 target = None
-            operation = self._names.get(target or b"") or self._operation(target)
-            now = self._parts.now()
-            identity = self._parts.authenticator.authenticate(asked, now)
+            passage.operation = self._names.get(target or b"") or self._operation(target)
+            identity = self._parts.authenticator.authenticate(asked, passage.now)
             if not isinstance(identity, Identity):
-                return self._later(operation, identity, asked, request_id)
-            answer = self._call(operation, identity, asked, now)
+                return self._later(passage, identity)
+            answer = self._call(passage, identity)
             if isinstance(answer, CoroutineType):
-                return self._finish(operation, answer, request_id)
-            return self._answered(operation, answer, request_id, now)
+                return self._finish(passage, answer)
+            return self._answered(passage, answer)
         except Exception as error:  # noqa: BLE001 - the outermost loop of a request: nothing may kill the connection
-            return self._refused(operation, error, request_id)
+            return self._refused(passage, error)
 
     def _operation(self, target: bytes | None) -> str:
         if target is None or not target.startswith(_PREFIX):
@@ -154,15 +158,18 @@ class AwsDoor:
         self._names[target] = operation  # a name of the model: there are not many
         return operation
 
-    def _call(self, operation: str, identity: Identity, asked: Asked, now: datetime) -> Any:  # noqa: ANN401 - or a coroutine of it
-        parts = self._parts
+    def _call(self, passage: _Passage, identity: Identity) -> Any:  # noqa: ANN401 - or a coroutine of it
+        parts, operation, asked = self._parts, passage.operation, passage.asked
+        passage.identity = identity
         row = parts.wire.row(operation)
         if row is None:
             raise UnsupportedOperationError(parts.wire.unsupported(operation) or "")
         stale = parts.stream.refusal
         if stale is not None:
             raise StaleError(stale)
-        request = parts.wire.decode(operation, asked.body)
+        if parts.audit.stopped:
+            raise AuditUnavailableError
+        passage.request = request = parts.wire.decode(operation, asked.body)
         token = parts.token()
         world = ControlWorld(
             domain=token.domain,
@@ -170,46 +177,68 @@ class AwsDoor:
             capabilities=token.capabilities,
             keys=parts.keys(identity),
             region=identity.region,
-            now=now,
+            now=passage.now,
             entropy=os.urandom,
             call=_call_of(asked) if operation in _CREATES else _NO_CALL,
             tracking_since=parts.tracking_since() if operation == _READS_USES else None,
+            carried=Carried(asked.peer, asked.secure),
+            trail=passage.trail,
         )
         return parts.driver.run(row.function(world, identity.caller, request))
 
-    async def _later(self, operation: str, identity: Awaitable[Identity], asked: Asked, request_id: str) -> Reply:
+    async def _later(self, passage: _Passage, identity: Awaitable[Identity]) -> Reply:
         try:
-            answer = self._call(operation, await identity, asked, self._parts.now())
-            response = await answer if isinstance(answer, CoroutineType) else answer
-            return self._answered(operation, response, request_id, self._parts.now())
+            answer = self._call(passage, await identity)
+            reply = self._answered(passage, await answer if isinstance(answer, CoroutineType) else answer)
         except Exception as error:  # noqa: BLE001 - as in handle
-            return self._refused(operation, error, request_id)
+            reply = self._refused(passage, error)
+        return reply if isinstance(reply, Reply) else await reply
 
-    async def _finish(self, operation: str, answer: Awaitable[Any], request_id: str) -> Reply:
+    async def _finish(self, passage: _Passage, answer: Awaitable[Any]) -> Reply:
         try:
-            return self._answered(operation, await answer, request_id, self._parts.now())
+            reply = self._answered(passage, await answer)
         except Exception as error:  # noqa: BLE001 - as in handle
-            return self._refused(operation, error, request_id)
+            reply = self._refused(passage, error)
+        return reply if isinstance(reply, Reply) else await reply
 
-    def _answered(self, operation: str, response: Any, request_id: str, now: datetime) -> Reply:  # noqa: ANN401 - the operation's
-        parts = self._parts
-        body = parts.wire.encode(operation, response)
-        parts.used(operation, response, request_id, now)
+    def _answered(self, passage: _Passage, response: Any) -> Reply | Awaitable[Reply]:  # noqa: ANN401 - the operation's
+        parts, operation = self._parts, passage.operation
+        reply = Reply(200, parts.wire.encode(operation, response), headers=((_REQUEST_ID, passage.request_id.encode()),))
+        recorded = parts.audit.call(passage.event(response))
+        parts.used(operation, response, passage.request_id, passage.event_id, passage.now)
         parts.served(operation, "")
-        return Reply(200, body, headers=((_REQUEST_ID, request_id.encode()),))
+        return reply if recorded is None else self._when_recorded(passage, recorded, reply)
 
-    def _refused(self, operation: str, error: Exception, request_id: str) -> Reply:
+    def _refused(self, passage: _Passage, error: Exception) -> Reply | Awaitable[Reply]:
         public = public_error(error) if isinstance(error, KeysteadError) else KmsInternalError(_BLAND)
+        reply = self._refusal(passage, public, error)
+        if passage.identity is None or isinstance(error, AuditUnavailableError):
+            return reply
+        try:
+            recorded = self._parts.audit.call(passage.event(None, public.code, str(public)))
+        except AuditUnavailableError as away:
+            return self._refusal(passage, away, away)
+        return reply if recorded is None else self._when_recorded(passage, recorded, reply)
+
+    def _refusal(self, passage: _Passage, public: KmsError, error: Exception) -> Reply:
         status = status_of(public)
-        if status >= 500:
-            _say(operation, request_id, error)
-        self._parts.served(operation, public.code)
+        if status >= 500 and not isinstance(error, AuditUnavailableError):  # the audit itself says once why
+            _say(passage.operation, passage.request_id, error)
+        self._parts.served(passage.operation, public.code)
         return Reply(
             status,
             error_body(public),
-            headers=((_REQUEST_ID, request_id.encode()),),
+            headers=((_REQUEST_ID, passage.request_id.encode()),),
             close=isinstance(error, StaleError),
         )
+
+    async def _when_recorded(self, passage: _Passage, recorded: Awaitable[None], reply: Reply) -> Reply:
+        try:
+            await recorded
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no record: nothing is answered
+            public = error if isinstance(error, AuditUnavailableError) else KmsInternalError(_BLAND)
+            return self._refusal(passage, public, error)
+        return reply
 
 
 def new_id() -> str:
@@ -218,6 +247,41 @@ def new_id() -> str:
         for digits in os.urandom(16 * _BATCH).hex("-", 16).split("-"):
             _batch.append(f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}")
     return _batch.pop()
+
+
+@dataclass(slots=True)
+class _Passage:
+    """A call on its way through the door: what is known of it so far."""
+
+    asked: Asked
+    headers: dict[bytes, bytes]
+    request_id: str
+    now: datetime
+    operation: str = ""
+    identity: Identity | None = None
+    request: object = None
+    event_id: str = field(default_factory=new_id)
+    trail: list[Judged] = field(default_factory=list)
+
+    def event(self, response: object, code: str = "", message: str = "") -> CallEvent:
+        """Its audit record to be."""
+        assert self.identity is not None
+        return CallEvent(
+            self.now,
+            self.event_id,
+            self.request_id,
+            self.operation,
+            self.identity.actor,
+            self.identity.region,
+            self.asked.peer,
+            self.asked.tls,
+            self.request,
+            response,
+            code,
+            message,
+            self.trail,
+            self.headers,
+        )
 
 
 def _is_twice(asked: Asked) -> bool:

@@ -21,6 +21,7 @@ from keystead.errors import (
     InvalidRequestSignatureError,
     UnrecognizedClientError,
 )
+from keystead.operations.trail import Actor
 from keystead.policy import Caller, root_caller, service_account_caller
 from keystead.server.credentials import Session, SessionCache, TokenIdentity, expired, unrecognized
 from keystead.server.message import Asked
@@ -45,12 +46,12 @@ class StaticKey:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An authenticated call. `namespace_uid`: of the caller's live namespace, the only one whose keys the call can reach."""
+    """An authenticated call. `namespace_uid`: of the caller's live namespace."""
 
     caller: Caller
     region: str
     namespace_uid: str
-    access_key_id: str = ""
+    actor: Actor
 
 
 class Alive(Protocol):
@@ -62,8 +63,8 @@ class Alive(Protocol):
 
 Identify = Callable[[str], Awaitable[TokenIdentity]]
 """Whose ServiceAccount token it is. IdentityTokenError, IdentityTokenExpiredError."""
-Recognise = Callable[[str], Awaitable[tuple[Caller, str]]]
-"""Whose Bearer token it is: the caller, and the uid of the namespace that its account stands for. IdentityTokenError."""
+Recognise = Callable[[str], Awaitable[tuple[Actor, str]]]
+"""Whose Bearer token it is: the actor, and the uid of the namespace that its account stands for. IdentityTokenError."""
 
 
 class Identities:
@@ -127,7 +128,8 @@ class Identities:
         if made is None:
             _check_region(region)
             caller = root_caller(static.account, static.namespace)
-            made = self._keep(Identity(caller, region, static.namespace_uid, signed.access_key_id))
+            actor = Actor(caller, signed.access_key_id)
+            made = self._keep(Identity(caller, region, static.namespace_uid, actor))
         return made
 
     def _of(self, session: Session, signed: Signed) -> Identity:
@@ -138,13 +140,13 @@ class Identities:
             caller = service_account_caller(
                 session.account, session.namespace, session.service_account, uid=session.uid, session=session.session_name
             )
-            made = self._keep(Identity(caller, region, session.namespace_uid, session.access_key_id))
+            made = self._keep(Identity(caller, region, session.namespace_uid, _actor(session, caller)))
         return made
 
     def _keep(self, identity: Identity) -> Identity:
         if len(self._made) >= _IDENTITIES:
             self._made.clear()
-        self._made[identity.access_key_id, identity.region] = identity
+        self._made[identity.actor.access_key_id, identity.region] = identity
         return identity
 
 
@@ -152,12 +154,16 @@ async def _by_token(asked: Asked, token: str, recognise: Recognise, region: str)
     if not asked.secure:
         raise UnrecognizedClientError("A Bearer token is refused on plain HTTP.")
     try:
-        caller, namespace_uid = await recognise(token)
+        actor, namespace_uid = await recognise(token)
     except IdentityTokenExpiredError:
         raise expired() from None
     except IdentityTokenError:
         raise unrecognized() from None
-    return Identity(caller, region, namespace_uid)
+    return Identity(actor.caller, region, namespace_uid, actor)
+
+
+def _actor(session: Session, caller: Caller) -> Actor:
+    return Actor(caller, session.access_key_id, session.issued, session.session_name, session.pod_name, session.pod_uid)
 
 
 def _check_region(region: str) -> None:

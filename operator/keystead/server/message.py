@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import Protocol
 
 from keystead.engine.values import per_call
+from keystead.operations.trail import TlsFacts
 
 AWS_JSON = b"application/x-amz-json-1.1"
 
@@ -19,7 +20,7 @@ class Asked:
     headers  in the order sent; names in lower case, values as sent without outer spaces
     body     at most MAX_BODY bytes; the HTTP layer has refused what is longer (413), chunked (411), slow or cut off
     peer     the client's address, for records; never believed for a decision
-    secure   whether it came over TLS
+    secure   whether it came over TLS; tls: how, for records
     """
 
     method: bytes
@@ -28,6 +29,7 @@ class Asked:
     body: bytes = field(repr=False)
     peer: str = ""
     secure: bool = False
+    tls: TlsFacts | None = None
 
 
 @per_call

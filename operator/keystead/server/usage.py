@@ -41,13 +41,12 @@ _CLOSE_SECONDS: Final = 3.0
 
 
 class Uses:
-    """One a worker. `new_id`: the id of the event, which the audit record of the call will carry."""
+    """One a worker."""
 
-    def __init__(self, new_id: Callable[[], str]) -> None:
-        self._new_id = new_id
+    def __init__(self) -> None:
         self._last: dict[str, LastUse] = {}
         self._own: dict[str, LastUse] = {}
-        self._noted: dict[str, tuple[str, datetime, str]] = {}
+        self._noted: dict[str, tuple[str, datetime, str, str]] = {}
         self._began: datetime | None = None
         self._known = UseTable()
 
@@ -55,22 +54,18 @@ class Uses:
         """Uses are noted from now on. Only the first time counts."""
         self._began = self._began or now
 
-    def used(self, operation: str, response: Any, request_id: str, now: datetime) -> None:  # noqa: ANN401 - any response
-        """A call succeeded. What is no cryptographic operation changes nothing."""
+    def used(self, operation: str, response: Any, request_id: str, event_id: str, now: datetime) -> None:  # noqa: ANN401 - any response
+        """A call succeeded. What is no cryptographic operation changes nothing. `event_id`: of its audit record."""
         if operation not in COUNTED:
             return
         # Only the last use of a key is ever asked for: the rest of its work is done then, and not in each call.
-        self._noted[response.key_id] = noted = (operation, now, request_id)
+        self._noted[response.key_id] = noted = (operation, now, event_id, request_id)
         if operation == "ReEncrypt":
             self._noted[response.source_key_id] = noted
 
     def _take_notes(self) -> None:
-        uses: dict[tuple[str, datetime, str], LastUse] = {}
         for arn, noted in self._noted.items():
-            use = uses.get(noted)
-            if use is None:
-                operation, now, request_id = noted
-                use = uses[noted] = LastUse(operation, now, self._new_id(), request_id)
+            use = LastUse(*noted)
             key_id = _key_id(arn)
             self._own[key_id] = self._last[key_id] = use
         self._noted.clear()

@@ -37,7 +37,7 @@ from keystead.engine.record import InstallRecord, open_sealed, seal_record
 from keystead.errors import InvalidSpecError, KeysteadError, RecordIntegrityError
 from keystead.hsm.backend import Hsm, open_hsm
 from keystead.reconciler.workers import Workers
-from keystead.server.door import AwsDoor, new_id
+from keystead.server.door import AwsDoor
 from keystead.server.http import run as run_loop
 from keystead.server.message import Asked, Reply
 from keystead.server.tls import Certificates, Tls
@@ -108,7 +108,7 @@ class Household:
         self._estate = estate
         self._premises = premises
         self._seeds = seeds
-        self._uses = Uses(new_id)
+        self._uses = Uses()
         self.keeper = UseKeeper(self._uses.own, self._uses.learn, estate.store.uses, PERIOD_SECONDS)
         self._engine = OpenEngine(estate.hsm, lambda _operation, _result: None)
         self.model = RecordModel()

@@ -23,7 +23,6 @@ from keystead.app.openengine import OpenEngine
 from keystead.app.process import raise_file_limit
 from keystead.app.workers import READY, STATE, Post, Supervisor, private_folder
 from keystead.hsm.backend import open_hsm
-from keystead.server.door import new_id
 from keystead.server.http import run as run_loop
 from keystead.server.siblings import Desk, PodSiblings
 from keystead.server.usage import PERIOD_SECONDS, UseKeeper, Uses
@@ -67,7 +66,7 @@ async def _work(post: Post, premises: Premises) -> int:
         stack.callback(hsm.close)
         store = SqliteStore(premises.folder)
         stack.callback(store.close)
-        model, uses = RecordModel(), Uses(new_id)
+        model, uses = RecordModel(), Uses()
 
         def changed(changes: Changes) -> None:
             take_records(model, hsm.domain, changes)

@@ -10,7 +10,8 @@ from typing import Final
 
 from keystead.engine.identifiers import RECORDS_NAMESPACE, account_id
 from keystead.errors import IdentityTokenError, KmsInternalError
-from keystead.policy import Caller, service_account_caller
+from keystead.operations.trail import Actor
+from keystead.policy import service_account_caller
 from keystead.policy.caller import user_caller
 from keystead.server.credentials import TokenIdentity
 from keystead.server.facts import Facts, WebIdentity
@@ -89,14 +90,15 @@ class Recogniser:
             raise IdentityTokenError("the ServiceAccount of this token is gone")
         return who
 
-    async def recognise(self, token: str) -> tuple[Caller, str]:
+    async def recognise(self, token: str) -> tuple[Actor, str]:
         """For calls with a Bearer token."""
         bearer = await self._facts.bearer(token)
         if bearer.name:
             who = await self.identify(token)
-            return service_account_caller(who.account, who.namespace, who.service_account, uid=who.uid), who.namespace_uid
+            caller = service_account_caller(who.account, who.namespace, who.service_account, uid=who.uid)
+            return Actor(caller, pod_name=who.pod_name, pod_uid=who.pod_uid), who.namespace_uid
         uid = await self._facts.namespace(RECORDS_NAMESPACE)
         if uid is None:
             raise IdentityTokenError("the namespace of the records is gone")
         account = self._accounts.account_of(RECORDS_NAMESPACE, uid)
-        return user_caller(account, RECORDS_NAMESPACE, bearer.user, bearer.uid, bearer.groups), uid
+        return Actor(user_caller(account, RECORDS_NAMESPACE, bearer.user, bearer.uid, bearer.groups)), uid

@@ -30,7 +30,6 @@ from keystead.app.workers import METRICS, READY, STATE, Post
 from keystead.errors import StoreError
 from keystead.handlers.probes import serve as serve_probes
 from keystead.resources.metrics import Metric
-from keystead.server.door import new_id
 from keystead.server.facts import Facts
 from keystead.server.http import Listen, serve
 from keystead.server.siblings import Desk, PodSiblings
@@ -81,7 +80,7 @@ class Server:
         self.stopping = stopping
         self.stop = asyncio.Event()
         self.listening = False
-        self.uses = Uses(new_id)
+        self.uses = Uses()
         self.uses.begin(kube.clock.now())
         self.desk = None if post is None else self._desk(post)
         self.metrics.gauge(Metric.HSM_SESSIONS, self.engine.sessions)

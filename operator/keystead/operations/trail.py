@@ -1,0 +1,117 @@
+"""What an audit record is made of: values that the front door and the controller hand to whoever keeps records (audit/). Port `Audit`.
+
+A CallEvent is one call of the endpoint, allowed or denied; a ServiceEvent is something that Keystead did by itself. Neither is text yet:
+what of a request may be written down, and what never (plaintexts, blobs, data keys, tokens), audit/ decides by its table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from keystead.engine.values import per_call
+from keystead.operations.world import Judged
+from keystead.policy import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who called, the same value for all calls of a session: what is written of it can be made once.
+
+    issued        when the credentials were made, seconds since 1970; 0: they are no temporary ones
+    session_name  of AssumeRoleWithWebIdentity
+    pod_name, pod_uid   the Pod that the ServiceAccount token was bound to, "" where it was bound to none
+    """
+
+    caller: Caller
+    access_key_id: str = ""
+    issued: int = 0
+    session_name: str = ""
+    pod_name: str = ""
+    pod_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    """Of the connection: `TLSv1.3`, the cipher suite, and the host that the client asked for."""
+
+    version: str
+    cipher: str
+
+
+@per_call
+class CallEvent:
+    """One authenticated call, at its end.
+
+    request    the operation's request dataclass; None: it could not be read
+    response   the operation's response dataclass; None: it was refused
+    code, message   of the public error; "" where there is none
+    trail      what the pipeline decided, in order; empty where the call never reached a key
+    headers    as sent (User-Agent, Host, X-Keystead-Justification are of interest; Authorization and tokens must never be written)
+    """
+
+    time: datetime
+    event_id: str
+    request_id: str
+    operation: str
+    actor: Actor
+    region: str
+    source_ip: str
+    tls: TlsFacts | None
+    request: object = field(repr=False)
+    response: object = field(repr=False)
+    code: str
+    message: str
+    trail: Sequence[Judged]
+    headers: Mapping[bytes, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceEvent:
+    """What Keystead did by itself with a key (AWS: eventType AwsServiceEvent).
+
+    name      RotateKey, DeleteKey (AWS's), CreateKey, ScheduleKeyDeletion, IssueDataKey, InjectDataKey, ReWrapDataKey, ... (ours)
+    service   who: `keys.kms.keystead.io`, `datakeys.kms.keystead.io`, ...
+    account, namespace   of the key
+    details   texts that may be written: names, versions, material ids
+    """
+
+    time: datetime
+    event_id: str
+    name: str
+    service: str
+    account: str
+    namespace: str
+    region: str
+    key_arn: str = ""
+    code: str = ""
+    message: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+class Audit(Protocol):
+    """Keeps records. Fails closed: what is not recorded is not answered."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether records cannot be kept now: then nothing may be answered, and nothing begun."""
+
+    def call(self, event: CallEvent) -> Awaitable[None] | None:
+        """Record a call. None: it may be answered now. Else: when this is done; it raises AuditUnavailableError where that fails."""
+
+    def service(self, event: ServiceEvent) -> Awaitable[None] | None:
+        """Record what was done without a call."""
+
+
+class NoAudit:
+    """Implements Audit where none is kept."""
+
+    stopped = False
+
+    def call(self, _: CallEvent) -> None:
+        """Nothing."""
+
+    def service(self, _: ServiceEvent) -> None:
+        """Nothing."""
