@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -31,7 +31,7 @@ from keystead.engine.record import (
 from keystead.engine.record.grant import grantee_of
 from keystead.operations import OPERATIONS, World, drive
 from keystead.operations.world import ControlWorld, LastUse
-from keystead.policy import Caller, SubjectAccessReview, root_caller, service_account_caller
+from keystead.policy import Action, Caller, SubjectAccessReview, root_caller, service_account_caller
 from keystead.resources.vocabulary import (
     DeletionPolicy,
     GrantOperation,
@@ -237,6 +237,7 @@ class Records:
     grants: dict[bytes, list[GrantRecord]] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=lambda: dict(NAMESPACES))
     uses: dict[str, LastUse] = field(default_factory=dict)
+    unclaimed: set[str] = field(default_factory=set)
 
     def add(self, record: KeyRecord | AliasRecord | GrantRecord) -> None:
         match record:
@@ -256,11 +257,14 @@ class Records:
     def grants_of(self, key_id: bytes) -> Sequence[GrantRecord]:
         return self.grants.get(key_id, ())
 
-    def grants_to(self, key_id: bytes, grantee: str) -> Sequence[GrantRecord]:
+    def grants_to(self, key_id: bytes, grantee: str, action: Action, context: Mapping[str, str]) -> Sequence[GrantRecord]:
         return [grant for grant in self.grants.get(key_id, ()) if grantee_of(grant) == grantee]
 
     def namespace_uid(self, namespace: str) -> str | None:
         return self.namespaces.get(namespace)
+
+    def has_account(self, namespace: str, account: str) -> bool:
+        return account not in self.unclaimed
 
     def grant(self, grant_id: str) -> GrantRecord | None:
         return next((grant for grant in self._grants() if grant.grant_id == grant_id), None)
@@ -276,11 +280,14 @@ class Records:
         found = [alias for alias in self.aliases.values() if (alias.account, alias.region) == (account, region)]
         return sorted(found, key=lambda alias: alias.alias_name)
 
+    def managed_key(self, account: str, region: str) -> KeyRecord | None:
+        return next((key for key in self.keys_of(account, region) if key.name == "aws-keystead"), None)
+
     def grant_named(self, namespace: str, name: str) -> GrantRecord | None:
         return next((grant for grant in self._grants() if (grant.namespace, grant.name) == (namespace, name)), None)
 
     def grants_retirable_by(self, principal: str) -> Sequence[GrantRecord]:
-        found = [grant for grant in self._grants() if grant.retiring_principal == principal]
+        found = [grant for grant in self._grants() if principal in (grant.retiring_principal, grant.retiring_service_principal)]
         return sorted(found, key=lambda grant: grant.grant_id)
 
     def last_use(self, key_id: str) -> LastUse | None:

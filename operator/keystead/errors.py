@@ -301,9 +301,10 @@ class InvalidMarkerError(KmsError):
 
 
 class MalformedPolicyDocumentError(KmsError):
-    """A key policy that cannot be read or that would lock everybody out."""
+    """A key policy that cannot be read or that would lock everybody out. `place`: like `Statement[2].Effect`, "" for the whole of it."""
 
     code = "MalformedPolicyDocumentException"
+    place = ""
 
 
 class ConflictingRotationError(KmsError):

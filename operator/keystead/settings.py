@@ -31,6 +31,15 @@ class TokenKind(StrEnum):
     TOKEN = "TOKEN"  # noqa: S105 - AWS-like protection word
 
 
+class NamespaceDefaultPolicy(StrEnum):
+    """The policy with which a key is born whose spec says none."""
+
+    RBAC = "rbac"
+    """The default policy: the account, which is the namespace, decides through RBAC."""
+    STRICT = "strict"
+    """RBAC administers the key; its use is for principals that a statement or a grant names."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HsmSettings:
     """The token.
@@ -61,6 +70,7 @@ class ClusterSettings:
     kubeconfig        file to use instead of the Pod's ServiceAccount
     pin_secret        Secret of the PIN in `namespace`, read for its resourceVersion only
     watch_namespaces  namespaces to serve; empty: all
+    keys_per_namespace 100,000, AWS's figure for an account: the operator makes no more, and CreateKey answers LimitExceededException
     """
 
     namespace: str = "keystead-system"
@@ -69,6 +79,13 @@ class ClusterSettings:
     kubeconfig: Path | None = None
     pin_secret: str = "keystead-pin"  # noqa: S105 - a name, not a secret
     watch_namespaces: tuple[str, ...] = ()
+    keys_per_namespace: int = 100_000
+
+    @property
+    def reconciled(self) -> tuple[str, ...]:
+        """Namespaces that the operator watches; empty: all. Keystead's own key lies in that of the records."""
+        others = tuple(name for name in self.watch_namespaces if name != self.records_namespace)
+        return (*others, self.records_namespace) if self.watch_namespaces else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +99,7 @@ class OperatorSettings:
     refresh_period    300: each object is looked at this often, spread by hash
     probe_port        8080: /healthz, /readyz, /metrics; 0 = any free port, printed
     identity          name in the Lease and in the User-Agent (audit log); default the Pod's (hostname) and process id
+    namespace_default_policy   of new keys whose spec says no policy; default rbac
     """
 
     lease_name: str = "keystead-operator"
@@ -92,6 +110,7 @@ class OperatorSettings:
     refresh_period: float = 300.0
     probe_port: int = 8080
     identity: str = ""
+    namespace_default_policy: NamespaceDefaultPolicy = NamespaceDefaultPolicy.RBAC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +125,8 @@ class ServerSettings:
     max_stale     60: a worker cut off from the API server serves on for this long, then fails closed; 0 = not at all
     drain         20: after SIGTERM open calls may end within this time; the Pod's grace period must be longer
     lame_duck     5: after SIGTERM new connections are still taken for this long: a Service takes a moment to hear of it
+    quota         off: request quotas of each account (docs/quotas.md): off, aws, JSON, or the path of a file with JSON
+    quota_share   1: Pods among which each quota is divided; the workers of a Pod divide their Pod's part
     """
 
     port: int = 8443
@@ -116,6 +137,39 @@ class ServerSettings:
     max_stale: float = 60.0
     drain: float = 20.0
     lame_duck: float = 5.0
+    quota: str = "off"
+    quota_share: int = 1
+
+
+class AuditMode(StrEnum):
+    """Whether an answer waits for its record."""
+
+    SYNC = "sync"
+    """Decrypt, data keys, signatures and every change are answered when their record is durable."""
+    BUFFERED = "buffered"
+    """Nothing waits: a process that is killed loses what was not yet written."""
+    OFF = "off"
+    """No record is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings:
+    """The audit trail of a process (docs/reference/audit-format.md). Bytes and seconds.
+
+    mode            sync: the answer waits, so that no more was answered than is on record
+    stdout          true: records go to standard output too
+    folder          where files of records lie, one folder a replica; None: no files
+    file_bytes      64 MiB: a file that has grown to this is closed, and compressed
+    retain_bytes    10 GiB of files, compressed ones as they are; the oldest goes first, and that is on record
+    buffer_seconds  0.2: how long a record that nobody waits for is kept back; the bound of what a killed process loses
+    """
+
+    mode: AuditMode = AuditMode.SYNC
+    stdout: bool = True
+    folder: Path | None = None
+    file_bytes: int = 64 * 1024 * 1024
+    retain_bytes: int = 10 * 1024**3
+    buffer_seconds: float = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +180,7 @@ class Settings:
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     operator: OperatorSettings = field(default_factory=OperatorSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
 
 
 _REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
@@ -151,6 +206,7 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
             kubeconfig=Path(kubeconfig) if kubeconfig else None,
             pin_secret=env.get("KEYSTEAD_PIN_SECRET", cluster.pin_secret),
             watch_namespaces=tuple(filter(None, env.get("KEYSTEAD_WATCH_NAMESPACES", "").split(","))),
+            keys_per_namespace=int(_number(env, "KEYSTEAD_KEYS_PER_NAMESPACE", cluster.keys_per_namespace, 1, 1_000_000)),
         ),
         operator=OperatorSettings(
             lease_duration=_number(env, "KEYSTEAD_LEASE_DURATION", 15.0, 1, 600),
@@ -160,8 +216,10 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
             refresh_period=_number(env, "KEYSTEAD_REFRESH_PERIOD", 300.0, 1, 86400),
             probe_port=int(_number(env, "KEYSTEAD_PROBE_PORT", 8080, 0, 65535)),
             identity=env.get("KEYSTEAD_IDENTITY", ""),
+            namespace_default_policy=_choice(env, "KEYSTEAD_NAMESPACE_DEFAULT_POLICY", NamespaceDefaultPolicy.RBAC),
         ),
         server=_server(env),
+        audit=_audit(env),
     )
 
 
@@ -176,7 +234,25 @@ def _server(env: Mapping[str, str]) -> ServerSettings:
         max_stale=_number(env, "KEYSTEAD_MAX_STALE", default.max_stale, 0, 3600),
         drain=_number(env, "KEYSTEAD_DRAIN", default.drain, 0, 600),
         lame_duck=_number(env, "KEYSTEAD_LAME_DUCK", default.lame_duck, 0, 60),
+        quota=env.get("KEYSTEAD_QUOTA", default.quota),
+        quota_share=int(_number(env, "KEYSTEAD_QUOTA_SHARE", default.quota_share, 1, 1000)),
     )
+
+
+def _audit(env: Mapping[str, str]) -> AuditSettings:
+    default = AuditSettings()
+    folder = env.get("KEYSTEAD_AUDIT_FOLDER")
+    found = AuditSettings(
+        mode=_choice(env, "KEYSTEAD_AUDIT_MODE", default.mode),
+        stdout=_truth(env, "KEYSTEAD_AUDIT_STDOUT", default.stdout),
+        folder=Path(folder) if folder else None,
+        file_bytes=int(_number(env, "KEYSTEAD_AUDIT_FILE_BYTES", default.file_bytes, 64 * 1024, 2**40)),
+        retain_bytes=int(_number(env, "KEYSTEAD_AUDIT_RETAIN_BYTES", default.retain_bytes, 64 * 1024, 2**50)),
+        buffer_seconds=_number(env, "KEYSTEAD_AUDIT_BUFFER_SECONDS", default.buffer_seconds, 0, 60),
+    )
+    if found.mode is not AuditMode.OFF and not found.stdout and found.folder is None:
+        raise InvalidSpecError("KEYSTEAD_AUDIT_FOLDER", "nothing would keep the records: name a folder, or set KEYSTEAD_AUDIT_STDOUT=true")
+    return found
 
 
 T = TypeVar("T", bound=StrEnum)
@@ -204,6 +280,15 @@ def _number(env: Mapping[str, str], name: str, default: float, low: float, high:
     if not low <= value <= high:
         raise InvalidSpecError(name, f"must be from {low} to {high}, not {text}")
     return value
+
+
+def _truth(env: Mapping[str, str], name: str, default: bool) -> bool:
+    text = env.get(name)
+    if text is None:
+        return default
+    if text not in ("true", "false"):
+        raise InvalidSpecError(name, f"must be true or false, not {text!r}")
+    return text == "true"
 
 
 def _region(text: str) -> str:

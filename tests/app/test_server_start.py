@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from keystead.app.server.main import run_server
+from keystead.errors import InvalidSpecError
 from keystead.server.tls import make_self_signed
+from keystead.settings import ServerSettings, Settings
 
 KUBECONFIG = """
 apiVersion: v1
@@ -44,3 +47,9 @@ def test_a_server_that_waits_for_the_api_server_ends_when_it_is_told_to(tmp_path
             child.send_signal(number)
             child.stderr.read()
             assert child.wait(20) == 0
+
+
+def test_a_quota_that_is_none_ends_the_start_by_name() -> None:
+    settings = Settings(server=ServerSettings(port=0, probe_port=0, quota='{"limits": {"Encrypt": 5}}'))
+    with pytest.raises(InvalidSpecError, match=r"KEYSTEAD_QUOTA.*Encrypt"):
+        run_server(settings)

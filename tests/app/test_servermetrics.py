@@ -22,7 +22,7 @@ def test_made_up_operations_are_one_series() -> None:
 
 
 def test_no_label_names_a_key_or_a_caller() -> None:
-    for metric in (Metric.SERVER_REQUESTS, Metric.ENGINE_REQUESTS):
+    for metric in (Metric.SERVER_REQUESTS, Metric.ENGINE_REQUESTS, Metric.QUOTA_THROTTLED):
         assert not {"key", "key_id", "namespace", "account", "caller", "principal"} & set(METRICS[metric].labels)
 
 

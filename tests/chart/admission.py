@@ -28,10 +28,12 @@ class Side:
     spec: Mapping[str, Any] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def body(self, resource: str) -> Object:
         metadata = {"name": self.name or NAMES[resource], "namespace": TEAM}
         metadata |= {"annotations": {f"{KMS}/{key}": value for key, value in self.annotations.items()}} if self.annotations else {}
+        metadata |= {"labels": dict(self.labels)} if self.labels else {}
         return {"apiVersion": f"{KMS}/v1alpha1", "kind": KINDS[resource], "metadata": metadata, "spec": dict(self.spec)}
 
 
@@ -193,6 +195,14 @@ _OTHERS = (
     Case("an alias is annotated", "kmsaliases", Side(_ALIAS | _ref(KEY)), Side(_ALIAS | _ref(KEY), {"x": "y"})),
     Case("an alias is deleted", "kmsaliases", Side(_ALIAS | _ref(KEY)), None, ("deletealias kmsaliases/a", _key("deletealias"))),
     Case("a grant is created", "kmsgrants", None, Side(_GRANT), (_key("creategrant"),), "KmsGrant"),
+    Case(
+        "a grant is created as the API's",
+        "kmsgrants",
+        None,
+        Side(_GRANT, labels={f"{KMS}/created-by": "api"}),
+        (_key("creategrant"), _key("putkeypolicy")),
+        f"label {KMS}/created-by=api",
+    ),
     Case("a grant is annotated", "kmsgrants", Side(_GRANT), Side(_GRANT, {"x": "y"})),
     Case("a grant is deleted", "kmsgrants", Side(_GRANT), None, (_key("revokegrant"),), "KmsGrant"),
     _data_key_case("a data key is created", _key(_ISSUE), **_ref(KEY)),

@@ -26,6 +26,7 @@ class Where(StrEnum):
 
     CLUSTER = "cluster"  # the object has no namespace
     SERVED = "served"  # every namespace, or each of operator.namespaces
+    RECONCILED = "reconciled"  # the same, and the records': Keystead's own key lies there
     NAMESPACE_OBJECTS = "namespace objects"  # the Namespaces themselves, those served and the records'
     RELEASE = "release"
     RECORDS = "records"
@@ -76,22 +77,25 @@ OPERATOR: tuple[Right, ...] = (
         },
         KMS,
         SERVED_KINDS,
-        Where.SERVED,
+        Where.RECONCILED,
     ),
-    *_rows({"patch": "server-side apply of status"}, KMS, [f"{kind}/status" for kind in SERVED_KINDS], Where.SERVED),
+    *_rows({"patch": "server-side apply of status"}, KMS, [f"{kind}/status" for kind in SERVED_KINDS], Where.RECONCILED),
     *_rows(
-        {"patch": "the finalizer kms.keystead.io/in-use, by a JSON patch that tests the uid; an admission policy narrows it"},
+        {
+            "patch": "the finalizer kms.keystead.io/in-use, by a JSON patch that tests the uid; an admission policy narrows it",
+            "create": "aws-keystead on first use, and audit-signing; an admission policy narrows it",
+        },
         KMS,
         ["kmskeys"],
-        Where.SERVED,
+        Where.RECONCILED,
     ),
     *_rows(
         {"delete": "an object that the API made goes after its key's destruction; an admission policy narrows it"},
         KMS,
         API_MADE_KINDS,
-        Where.SERVED,
+        Where.RECONCILED,
     ),
-    *_rows({"create": "the chosen events, each under a name of its own"}, CORE, ["events"], Where.SERVED),
+    *_rows({"create": "the chosen events, each under a name of its own"}, CORE, ["events"], Where.RECONCILED),
     *_rows(
         {"get": "`Gone` compares the live CRD's uid with the record's; start waits for the CRDs"},
         "apiextensions.k8s.io",
@@ -249,6 +253,7 @@ def grants(
     namespaces = {
         Where.CLUSTER: (ANY,),
         Where.SERVED: served or (ANY,),
+        Where.RECONCILED: (*served, RECORDS) if served else (ANY,),
         Where.NAMESPACE_OBJECTS: (ANY,),
         Where.RELEASE: (RELEASE,),
         Where.RECORDS: (RECORDS,),

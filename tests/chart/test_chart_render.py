@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -175,6 +176,7 @@ def test_the_operator_sees_copies_of_token_and_pin_only_and_read_only(render: Re
         "token": ("/run/keystead/token", True),
         "pin": ("/run/keystead/pin", True),
         "tmp": ("/tmp", False),
+        "audit": ("/var/lib/keystead/audit", False),
     }
     memory = {v["name"] for v in pod["volumes"] if v.get("emptyDir", {}).get("medium") == "Memory"}
     assert memory == {"token", "pin", "tmp"}
@@ -201,6 +203,7 @@ def test_settings_understand_the_operators_environment(render: Renderer) -> None
         "operator.namespaces={team-a,team-b}",
         "operator.workers=4",
         "operator.refreshPeriodSeconds=60",
+        "operator.keysPerNamespace=500",
         "operator.lease.durationSeconds=9",
         "operator.lease.renewDeadlineSeconds=6",
         "operator.lease.retryPeriodSeconds=1",
@@ -211,7 +214,7 @@ def test_settings_understand_the_operators_environment(render: Renderer) -> None
     )
     found = settings.from_environment(environment(container(operator_pod(render, *changed), "operator")))
     assert found.cluster == settings.ClusterSettings(
-        region="eu-1", watch_namespaces=("team-a", "team-b"), pin_secret="other-pin"
+        region="eu-1", watch_namespaces=("team-a", "team-b"), pin_secret="other-pin", keys_per_namespace=500
     )
     assert found.operator == settings.OperatorSettings(
         workers=4, refresh_period=60.0, lease_duration=9.0, renew_deadline=6.0, retry_period=1.0
@@ -222,7 +225,7 @@ def test_settings_understand_the_operators_environment(render: Renderer) -> None
 
 def test_the_default_environment_is_the_default_settings(render: Renderer) -> None:
     found = settings.from_environment(environment(container(operator_pod(render), "operator")))
-    assert found == settings.Settings()
+    assert replace(found, audit=settings.AuditSettings()) == settings.Settings()  # the volume's: test_chart_audit.py
 
 
 def test_no_variable_is_set_that_settings_do_not_read(render: Renderer) -> None:
@@ -329,3 +332,9 @@ def test_the_only_secret_of_the_chart_besides_tls_is_an_empty_heartbeat(render: 
     assert secret["type"] == "kms.keystead.io/heartbeat"
     assert secret["metadata"]["labels"]["kms.keystead.io/record"] == "heartbeat"
     assert secret["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+@pytest.mark.parametrize(("sets", "policy"), [((), "rbac"), (("policies.namespaceDefaultPolicy=strict",), "strict")])
+def test_the_policy_at_birth_reaches_the_operator_as_a_setting(render: Renderer, sets: tuple[str, ...], policy: str) -> None:
+    found = settings.from_environment(environment(container(operator_pod(render, *sets), "operator")))
+    assert found.operator.namespace_default_policy == policy

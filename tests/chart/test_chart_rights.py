@@ -123,7 +123,7 @@ def test_only_operator_and_server_delete_and_only_records_and_kinds_that_the_api
     assert deletes == kinds | {("keystead-operator", "secrets", RECORDS)}
 
 
-def test_only_keys_are_patched_for_their_finalizer_and_nothing_else_of_a_kind_but_its_status(render: Renderer) -> None:
+def test_only_keys_are_made_and_patched_and_nothing_else_of_a_kind_but_its_status(render: Renderer) -> None:
     objects = render(*JOB, "dataKeys.allNamespaces=true")
     writes = {
         (name, grant.resource, grant.verb)
@@ -132,7 +132,7 @@ def test_only_keys_are_patched_for_their_finalizer_and_nothing_else_of_a_kind_bu
         for grant in granted(objects, name)
         if grant.group == rights.KMS and grant.verb not in ("get", "list", "watch", "delete")
     }
-    status = {("keystead-operator", f"{kind}/status", "patch") for kind in rights.KINDS}
+    status = {("keystead-operator", f"{kind}/status", "patch") for kind in rights.KINDS} | {("keystead-operator", "kmskeys", "create")}
     assert writes == status | {(name, "kmskeys", "patch") for name in ("keystead-operator", "keystead-uninstall")}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tests.chart.rendering import EXTERNAL, JOB, Object, Renderer, containers, o
 from tests.chart.rights import RELEASE
 
 from keystead import settings
+from keystead.app.quota import read_limits
+from keystead.server.quota import aws_limits
 
 pytestmark = pytest.mark.helm
 
@@ -38,7 +41,8 @@ def environment(container: Object) -> dict[str, str]:
 
 
 def test_the_default_environment_is_the_default_settings(render: Renderer) -> None:
-    assert settings.from_environment(environment(server(render(*EXTERNAL)))) == settings.Settings()
+    found = settings.from_environment(environment(server(render(*EXTERNAL))))
+    assert replace(found, audit=settings.AuditSettings()) == settings.Settings()  # the volume's: test_chart_audit.py
 
 
 def test_settings_understand_the_servers_environment(render: Renderer) -> None:
@@ -46,6 +50,15 @@ def test_settings_understand_the_servers_environment(render: Renderer) -> None:
     found = settings.from_environment(environment(server(render(*EXTERNAL, *sets))))
     assert found.server == settings.ServerSettings(workers=4, max_stale=0.0, drain=30.0, lame_duck=3.0)
     assert found.cluster.region == "eu-1"
+
+
+def test_quotas_reach_the_server_with_the_number_of_its_pods(render: Renderer) -> None:
+    """Off, there is nothing of them: the default environment is the default settings."""
+    sets = ("server.quota.preset=aws", "server.quota.limits.CreateKey=20", "server.quota.limits.Cryptographic/symmetric=500",
+            "server.replicas=3", "operator.keysPerNamespace=1000000")  # fmt: skip
+    found = settings.from_environment(environment(server(render(*EXTERNAL, *sets))))
+    assert read_limits(found.server.quota, "x") == {**aws_limits(), "CreateKey": 20.0, "Cryptographic/symmetric": 500.0}
+    assert (found.server.quota_share, found.cluster.keys_per_namespace) == (3, 1_000_000)
 
 
 @pytest.mark.parametrize(("lame_duck", "drain"), [(5, 20), (0, 0), (60, 600)])
@@ -70,7 +83,7 @@ def test_probes_and_ports_are_those_of_the_settings(render: Renderer) -> None:
 
 def test_the_server_opens_the_token_as_the_operator_does(render: Renderer) -> None:
     """Copies of token and PIN in memory, read-only; the account's token in the one container that needs it."""
-    pods = pod_templates(render(*EXTERNAL))
+    pods = pod_templates(render(*EXTERNAL, *(f"{who}.audit.volume.type=none" for who in ("operator", "server"))))
     ours, operators = pods[f"Deployment/{SERVER}"], pods["Deployment/keystead-operator"]
     assert ours["initContainers"] == operators["initContainers"]
     tls = [each for each in ours["volumes"] if each["name"] == "tls"]

@@ -24,6 +24,7 @@ FREE = {
     "server.nodeSelector",
     "server.podAnnotations",
     "server.service.annotations",
+    "server.quota.limits",
     "server.serviceMonitor.labels",
     "server.prometheusRule.labels",
     "server.resources",
@@ -86,7 +87,9 @@ def objects_of(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict
 
 
 def test_schema_is_closed_everywhere_but_where_kubernetes_decides() -> None:
-    found = {path for path, node in objects_of(schema()) if node.get("additionalProperties") is not False}
+    """A map whose names are listed is closed as well."""
+    nodes = [(path, node) for path, node in objects_of(schema()) if "propertyNames" not in node]
+    found = {path for path, node in nodes if node.get("additionalProperties") is not False}
     names = ("nodeSelector", "podAnnotations", "serviceMonitor.labels", "prometheusRule.labels")
     free = {f".{root}.{name}" for root in ("operator", "server") for name in names} | {".server.service.annotations"}
     assert found == free | {".global", ".operator.networkPolicy.extraEgress[]", ".server.networkPolicy.from[]"}
@@ -101,6 +104,10 @@ BAD = [
     ("server.maxStaleSeconds=-1", "/server/maxStaleSeconds"),
     ("server.lameDuckSeconds=61", "/server/lameDuckSeconds"),
     ("server.drainSeconds=1.5", "/server/drainSeconds"),
+    ("server.quota.preset=azure", "/server/quota/preset"),
+    ("server.quota.limits.CreateKey=0", "/server/quota/limits/CreateKey"),
+    ("server.quota.limits.Encrypt=5", "Encrypt"),
+    ("operator.keysPerNamespace=0", "/operator/keysPerNamespace"),
     ("server.tls.mode=none", "/server/tls/mode"),
     ("server.tls.dnsNames={https://kms}", "/server/tls/dnsNames/0"),
     ("server.tls.issuerRef.kind=issuer", "/server/tls/issuerRef/kind"),
@@ -196,7 +203,7 @@ def test_a_hardware_token_needs_no_accepted_risk(render: Renderer) -> None:
         "hsm.softhsm.enabled=false", "hsm.kind=HSM", "hsm.module=/opt/hsm/p11.so", "hsm.init.mode=external"
     )
     pod = one(objects, "Deployment", "keystead-operator")["spec"]["template"]["spec"]
-    assert {volume["name"] for volume in pod["volumes"]} == {"account", "pin-secret", "pin", "tmp"}
+    assert {volume["name"] for volume in pod["volumes"]} == {"account", "audit", "pin-secret", "pin", "tmp"}
     assert [each["name"] for each in pod["initContainers"]] == ["copy-pin"]
     server = one(objects, "Deployment", "keystead-server")["spec"]["template"]["spec"]
-    assert {volume["name"] for volume in server["volumes"]} == {"account", "pin-secret", "pin", "tmp", "tls"}
+    assert {volume["name"] for volume in server["volumes"]} == {"account", "audit", "pin-secret", "pin", "tmp", "tls"}

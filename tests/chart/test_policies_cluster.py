@@ -12,6 +12,7 @@ from tests.chart.admission import CASES, COSTLY, CREATE, KEY, KINDS, TEAM, Case,
 from tests.chart.people import EVERYWHERE, KMS, MASTER, People, path_of
 from tests.chart.policed import (
     ALLOW,
+    COLLECTOR,
     CRD,
     CRUD,
     OPERATOR,
@@ -127,6 +128,36 @@ def test_only_the_operator_creates_keys_of_the_reserved_names(people: People) ->
     assert people.ask([MASTER], "POST", path_of("kmskeys", TEAM), body, user=OPERATOR).ok
 
 
+OWN_EDITS: dict[str, Object] = {
+    "/spec/enabled": False,
+    "/metadata/annotations": {"kms.keystead.io/rotate-requested-at": "now"},
+    "/metadata/labels": {"kms.keystead.io/created-by": "api"},
+}
+
+
+@pytest.mark.parametrize(("namespace", "name"), [(TEAM, "aws-keystead"), ("keystead-records", "audit-signing")])
+def test_keysteads_own_keys_are_edited_and_deleted_by_nobody(people: People, namespace: str, name: str) -> None:
+    key = Side(name=name).body("kmskeys")
+    key["metadata"]["namespace"] = namespace
+    made = people.ask([MASTER], "POST", path_of("kmskeys", namespace), key, user=OPERATOR, dry=False)
+    assert made.ok, made.message
+    path = path_of("kmskeys", namespace, name)
+    for where, value in OWN_EDITS.items():
+        answer = people.ask([MASTER], "PATCH", path, [{"op": "add", "path": where, "value": value}])
+        assert answer.by_policy, where
+        assert "are not edited" in answer.message
+    answer = people.ask([MASTER], "DELETE", path)
+    assert answer.by_policy
+    assert "are not deleted" in answer.message
+    noted = {"example.com/mine": "x", "kms.keystead.io/reconcile-requested-at": "x"}
+    answer = people.ask([MASTER], "PATCH", path, [{"op": "add", "path": "/metadata/annotations", "value": noted}])
+    assert answer.ok, answer.message
+    other = Side(name="mine").body("kmskeys")
+    other["metadata"]["namespace"] = "keystead-records"
+    assert people.ask([MASTER], "POST", path_of("kmskeys", "keystead-records"), other).by_policy
+    assert people.ask([MASTER], "DELETE", path, user=COLLECTOR, dry=False).ok
+
+
 def test_server_side_apply_and_put_are_asked_as_a_patch_is(people: People) -> None:
     rotated = Case("", "kmskeys", Side(), Side({"enabled": False}))
     with standing(people, rotated):
@@ -177,6 +208,9 @@ def test_a_terminating_namespace_is_emptied_whatever_it_holds(people: People) ->
     people.must("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     for key, spec in (("protected", {"deletionProtection": True}), ("scheduled", {"deletionPolicy": "ScheduleDeletion"})):
         people.must("POST", path_of("kmskeys", name), Side(spec, name=key).body("kmskeys") | {"metadata": {"name": key}})
+    managed = Side(name="aws-keystead").body("kmskeys")
+    managed["metadata"]["namespace"] = name
+    assert people.ask([MASTER], "POST", path_of("kmskeys", name), managed, user=OPERATOR, dry=False).ok
     kept = {"name": "kept", "finalizers": ["example.com/keeps-the-namespace"]}
     people.must("POST", path_of("kmskeys", name), Side({"deletionProtection": True}).body("kmskeys") | {"metadata": kept})
     people.must("POST", path_of("kmsgrants", name), Side({**_grant()}).body("kmsgrants") | {"metadata": {"name": "g"}})

@@ -71,6 +71,14 @@ def test_the_server_creates_no_key_with_an_annotation(people: People, note: str)
     check(as_server(people, "POST", path_of("kmskeys", TEAM), body), False, note)
 
 
+@pytest.mark.parametrize(("resource", "may"), [("kmskeys", True), ("kmsaliases", False), ("kmsgrants", False)])
+def test_the_server_creates_a_key_whose_policy_closes_it_where_its_caller_bypassed_the_check(
+    people: People, resource: str, may: bool
+) -> None:
+    body = made(resource, annotations={f"{KMS}/bypass-policy-lockout-safety-check": "true"})
+    check(as_server(people, "POST", path_of(resource, TEAM), body), may, resource)
+
+
 def test_the_server_creates_keys_and_orphans_keys_as_the_api_and_the_records_say(people: People) -> None:
     orphans = {**FULL, "deletionPolicy": "ScheduleDeletion", "pendingWindowInDays": 7, "keySpec": "RSA_2048", "keyUsage": "SIGN_VERIFY"}
     orphans |= {"rotation": {"enabled": False}}
@@ -107,6 +115,7 @@ def test_the_server_changes_of_a_key_what_the_api_can_change(people: People, bef
 NOTES = (
     ("a rotation is asked for", {}, {"rotate-requested-at": "now"}, True),
     ("another rotation, under a hold", {"rotate-requested-at": "1", "hold": "true"}, {"rotate-requested-at": "2", "hold": "true"}, True),
+    ("a policy closes the key", {}, {"bypass-policy-lockout-safety-check": "true"}, True),
     ("a hold is set", {}, {"hold": "true"}, False),
     ("a hold is released", {"hold": "true"}, {"hold": "released"}, False),
     ("a hold is taken away", {"hold": "true"}, {}, False),
@@ -119,7 +128,9 @@ NOTES = (
 
 
 @pytest.mark.parametrize(("before", "after", "may"), [row[1:] for row in NOTES], ids=[row[0] for row in NOTES])
-def test_the_server_annotates_a_key_for_a_rotation_only(people: People, before: dict[str, str], after: dict[str, str], may: bool) -> None:
+def test_the_server_annotates_a_key_for_a_rotation_and_a_policy_only(
+    people: People, before: dict[str, str], after: dict[str, str], may: bool
+) -> None:
     case = Case("", "kmskeys", Side(annotations=before), Side(annotations=after))
     with standing(people, case):
         answer = as_server(people, "PATCH", path_of("kmskeys", TEAM, KEY), patch_of(Side(annotations=after).body("kmskeys")))

@@ -52,7 +52,7 @@ def tls(folder: Path) -> tuple[str, ...]:
 def test_without_options_it_listens_on_this_machine_only() -> None:
     found = request()
     assert (found.host, found.port, found.account, found.workers) == ("127.0.0.1", 4566, "111122223333", 1)
-    assert (found.access_keys, found.state, found.memory, found.allow_reset) == ((), None, False, False)
+    assert (found.access_keys, found.state, found.memory, found.allow_reset, found.quota) == ((), None, False, False, "off")
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ class Stage:
     def __post_init__(self) -> None:
         self.operator = self._start()
         self.operator.wait_leading()
+        self.direct.wait_own_key()
 
     def _start(self) -> OperatorProcess:
         return self.installation.start(f"crash-{next(_number)}", self.proxy.url, self.program, **self.settings)

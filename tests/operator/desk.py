@@ -132,10 +132,15 @@ class Desk:
 
         return self.until(f"{kind} {name} answers {value}", check)
 
-    def rotate(self, kind: str, name: str) -> Any:
-        """Ask for a rotation; the object once status answers."""
+    def rotate_later(self, kind: str, name: str) -> str:
+        """Ask for a rotation; the value that status answers with once it is done."""
         value = f"rotate-{next(_number)}"
         self.annotate(kind, name, ROTATE, value)
+        return value
+
+    def rotate(self, kind: str, name: str) -> Any:
+        """Ask for a rotation; the object once status answers."""
+        value = self.rotate_later(kind, name)
 
         def check() -> Any:
             body = self.get(kind, name)
@@ -179,7 +184,9 @@ class Desk:
         """Name of each KmsDataKey of this namespace -> SHA-256 of each version's plaintext, opened on the token."""
         secrets = self.direct.records()
         data_keys = {s["metadata"]["name"]: decoded(s) for s in secrets if s["metadata"]["name"].startswith("datakey-")}
-        found = opened(self.installation, [s for s in secrets if self._of_ours(s)])
+        ours = [data_key for data_key in data_keys.values() if data_key.namespace == self.namespace]
+        abroad = {version.key_arn.rpartition("/")[2] for data_key in ours for version in data_key.versions}
+        found = opened(self.installation, [s for s in secrets if self._of_ours(s) or _is_key(s, abroad)])
         return {data_keys[name].name: digests for name, digests in found.items()}
 
     def _of_ours(self, secret: Any) -> bool:
@@ -199,6 +206,11 @@ class Desk:
         self.until("all records are orphans, or gone", lambda: not bound())
 
 
+def _is_key(secret: Any, key_ids: set[str]) -> bool:
+    record = decoded(secret)
+    return isinstance(record, KeyRecord) and record.key_id in key_ids
+
+
 @contextmanager
 def desk(
     installation: Installation, namespace: str, program: tuple[str, ...] = harness.OPERATOR, **settings: str
@@ -210,6 +222,7 @@ def desk(
     own = {"retry_period": "0.5", **settings}
     with ChaosProxy(installation.cluster) as proxy, installation.operator(namespace, proxy.url, program, **own) as operator:
         operator.wait_leading()
+        direct.wait_own_key()
         made = Desk(installation, direct, proxy, operator, namespace)
         yield made
         proxy.shift_date(0)

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from tests.cluster.cluster import Cluster
 from tests.operator.chaos import server_of
-from tests.operator.harness import RECORDS
+from tests.operator.harness import RECORDS, condition, wait_for
 
 from keystead.engine.identifiers import RecordKind, record_name
+from keystead.engine.managed import AUDIT_KEY
 from keystead.engine.record import AccountRecord, AliasRecord, DataKeyRecord, GrantRecord, KeyRecord, decode
 from keystead.reconciler.ports import Kind
 from keystead.resources import names
@@ -97,6 +98,16 @@ class Direct:
     def object(self, kind: str, namespace: str, name: str) -> Any:
         """An object of one of our kinds, a Secret or a namespace, or None."""
         return self.get(path_of(kind, namespace, name))
+
+    def wait_own_key(self) -> None:
+        """Until Keystead's own key is made: what tests count afterwards has no write of that in it."""
+
+        def ready() -> bool:
+            body = self.object("KmsKey", RECORDS, AUDIT_KEY)
+            found = None if body is None else condition(body)
+            return found is not None and found["reason"] == "Available"
+
+        wait_for("KmsKey audit-signing", ready)
 
     def record(self, kind: RecordKind, namespace: str, name: str) -> Any:
         """The Secret of a record, or None."""

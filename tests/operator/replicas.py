@@ -115,4 +115,7 @@ def running(
             replica.process.wait_ready()
         leader = wait_for("one of two leads", lambda: next((replica for replica in replicas if replica.leads()), None))
         (standby,) = (replica for replica in replicas if replica is not leader)
+        direct.wait_own_key()
+        for replica in replicas:
+            replica.proxy.clear()
         yield Pair(leader, standby, direct, namespace)

@@ -20,7 +20,8 @@ from keystead.engine.identifiers import RecordKind
 pytestmark = pytest.mark.cluster
 
 TEAM = "team"
-CLOSED_POLICY = {"Version": "2012-10-17", "Statement": []}
+_REPLACED = {"Effect": "Allow", "Principal": "*", "Action": "kms:PutKeyPolicy", "Resource": "*"}
+CLOSED_POLICY = {"Version": "2012-10-17", "Statement": [_REPLACED]}
 CREATOR = ("create kmskeys", "delete kmskeys", "createkey kmskeys")
 STATUS, SECRETS = ("patch kmskeys+status",), (f"delete secrets in {RECORDS}",)
 RULED, UNRULED = "with policies", "without policies"
@@ -68,10 +69,10 @@ def made_again(at: Desk, people: People, name: str) -> None:
 def test_a_key_made_again_by_who_may_only_create_stays_closed(at: Desk, people: People, rules: str) -> None:
     name = f"closed-{rules.replace(' ', '-')}"
     at.key(name, enabled=False, policy=CLOSED_POLICY)
-    before = at.reason(KEY, name, "PolicyNotEnforced")["status"]
+    before = at.reason(KEY, name, "Disabled")["status"]
     policy = at.key_record(name).policy
     made_again(at, people, name)
-    after = at.reason(KEY, name, "PolicyNotEnforced")["status"]
+    after = at.reason(KEY, name, "Disabled")["status"]
     assert (after["keyId"], after["keyState"]) == (before["keyId"], "Disabled")
     record = at.key_record(name)
     assert (record.enabled, record.policy) == (False, policy)

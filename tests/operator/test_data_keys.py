@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from tests.operator.desk import DATA_KEY, DAY, HOLD, KEY, SECRET, Desk, desk
+from tests.operator.desk import DATA_KEY, DAY, GRANT, HOLD, KEY, SECRET, Desk, desk
 from tests.operator.direct import CallError, path_of
 from tests.operator.harness import Installation, condition
 
-from keystead.engine.identifiers import RecordKind
+from keystead.engine.identifiers import RecordKind, root_arn
 from keystead.resources.names import ALLOW_DELETION
 
 pytestmark = pytest.mark.cluster
@@ -218,14 +218,62 @@ def test_a_namespace_without_rights_is_told(at: Desk) -> None:
     other.clean()
 
 
-def test_a_key_abroad_is_refused_in_the_same_words_whether_or_not_it_exists(at: Desk) -> None:
+def policy(own: str, *others: str) -> dict[str, Any]:
+    """Of a key of an account, which trusts others."""
+    principals = [root_arn(account) for account in (own, *others)]
+    allow = {"Effect": "Allow", "Principal": {"AWS": principals}, "Action": "kms:*", "Resource": "*"}
+    return {"Version": "2012-10-17", "Statement": [allow]}
+
+
+def account(at: Desk, name: str) -> str:
+    return str(at.get(KEY, name)["status"]["keyArn"]).split(":")[4]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(at: Desk) -> Iterator[Desk]:
+    """Another namespace, with the key `theirs` that trusts nobody yet."""
+    other = Desk(at.installation, at.direct, at.proxy, at.operator, "keys-elsewhere")
+    at.direct.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other.namespace}})
+    other.key("theirs")
+    other.ready(KEY, "theirs")
+    yield other
+    other.clean()
+
+
+def test_a_key_abroad_is_refused_in_the_same_words_whether_or_not_it_exists(at: Desk, elsewhere: Desk) -> None:
     said = []
-    for name, key in (("abroad-1", "main"), ("abroad-2", "not-there")):
-        at.data_key(name, "ignored", keyRef={"name": key, "namespace": "keys"})
+    for name, key in (("abroad-1", "theirs"), ("abroad-2", "not-there")):
+        at.data_key(name, "ignored", keyRef={"name": key, "namespace": elsewhere.namespace})
         body = at.reason(DATA_KEY, name, "ReferenceNotGranted")
         said.append([(c["type"], c["reason"], c["message"]) for c in body["status"]["conditions"]])
         assert at.data_key_record(name) is None
     assert said[0] == said[1]
+
+
+def test_a_key_abroad_is_used_from_the_moment_that_it_consents_and_no_longer_than_that(at: Desk, elsewhere: Desk) -> None:
+    """Woken by the key's record both times, not by a refresh; the Secret stays, and comes back from the record."""
+    at.data_key("far", "ignored", keyRef={"name": "theirs", "namespace": elsewhere.namespace})
+    at.reason(DATA_KEY, "far", "ReferenceNotGranted")
+    own = account(elsewhere, "theirs")
+    elsewhere.key("theirs", policy=policy(own, account(at, "main")))
+    at.ready(DATA_KEY, "far")
+    before, status = at.data("far"), at.get(DATA_KEY, "far")["status"]
+    assert status["keyArn"] == elsewhere.get(KEY, "theirs")["status"]["keyArn"]
+    elsewhere.key("theirs", policy=policy(own))
+    at.reason(DATA_KEY, "far", "ReferenceNotGranted")
+    at.delete(SECRET, "far")
+    at.look(DATA_KEY, "far")
+    assert at.data("far") == before
+
+
+def test_a_grant_to_the_account_lets_a_data_key_in_from_abroad(at: Desk, elsewhere: Desk) -> None:
+    at.data_key("granted", "ignored", keyRef={"name": "lent", "namespace": elsewhere.namespace})
+    at.reason(DATA_KEY, "granted", "ReferenceNotGranted")
+    elsewhere.key("lent")
+    elsewhere.ready(KEY, "lent")
+    grantee = root_arn(account(at, "main"))
+    elsewhere.named(GRANT, "lent", keyRef={"name": "lent"}, granteePrincipal=grantee, operations=["GenerateDataKeyWithoutPlaintext"])
+    at.ready(DATA_KEY, "granted")  # woken by the grant's record
 
 
 def test_a_missing_key_heals_when_it_appears(at: Desk) -> None:

@@ -114,6 +114,16 @@ def test_a_new_grant_is_made_with_the_terms_of_now(hsm: FakeHsm) -> None:
         ({"operations": ["Decrypt", "GetPublicKey"]}, "spec.operations"),
         ({"serviceAccountRef": None, "granteePrincipal": "bob"}, "spec.granteePrincipal"),
         ({"retiringPrincipal": "arn:aws:iam::12:role/app"}, "spec.retiringPrincipal"),
+        ({"granteeServicePrincipal": "s3.amazonaws.com", "constraints": {"sourceArn": APP}}, "spec.granteeServicePrincipal"),
+        ({"granteeServicePrincipal": "datakeys.kms.keystead.io"}, "spec.constraints.sourceArn"),
+        (
+            {
+                "granteeServicePrincipal": "datakeys.kms.keystead.io",
+                "constraints": {"encryptionContextEquals": {"a": "b"}},
+            },
+            "spec.constraints.sourceArn",
+        ),
+        ({"retiringServicePrincipal": "s3.amazonaws.com"}, "spec.retiringServicePrincipal"),
     ],
 )
 def test_what_aws_refuses_is_never_granted(hsm: FakeHsm, spec: Changes, field: str) -> None:
@@ -153,7 +163,6 @@ def test_a_grant_whose_end_is_over_is_never_made(hsm: FakeHsm, end: str, made: b
         ({"state": KeyState.DISABLED}, Reason.DEPENDENCY_NOT_READY),
         ({"state": KeyState.PENDING_DELETION}, Reason.DEPENDENCY_NOT_READY),
         ({"held": True}, Reason.DEPENDENCY_NOT_READY),
-        ({"policy": b"{}"}, Reason.DEPENDENCY_NOT_READY),
         ({"bound": False}, Reason.DEPENDENCY_NOT_FOUND),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
-from tests.builders import NOW
+from tests.builders import ACCOUNT, NOW
 from tests.hsm.fake import FakeHsm
 from tests.plan.facts import (
     DIGEST,
@@ -21,6 +21,7 @@ from tests.plan.facts import (
 
 from keystead.engine.identifiers import key_arn
 from keystead.engine.plan.common import Obstacle, Opened
+from keystead.engine.plan.key_settings import default_policy, policy_bytes
 from keystead.engine.record import DataKeyRecord, KeyRecord, Rotation
 from keystead.engine.rotation import next_rotation
 from keystead.engine.view.data_key import data_key_notices, data_key_status
@@ -100,7 +101,7 @@ def test_an_asymmetric_key_shows_its_public_key(hsm: FakeHsm) -> None:
         ({"held": True}, KeyState.DISABLED, ("False", "Held")),
         ({"held": True, "state": KeyState.PENDING_DELETION}, KeyState.PENDING_DELETION, ("False", "Held")),
         ({"state": KeyState.PENDING_DELETION}, KeyState.PENDING_DELETION, ("True", "PendingDeletion")),
-        ({"policy": b"{}"}, KeyState.ENABLED, ("False", "PolicyNotEnforced")),
+        ({"policy": b"{}"}, KeyState.ENABLED, ("True", "Available")),
     ],
 )
 def test_each_state_has_its_kstatus(hsm: FakeHsm, changes: dict[str, Any], state: KeyState, kstatus: tuple[str, str]) -> None:
@@ -111,10 +112,38 @@ def test_each_state_has_its_kstatus(hsm: FakeHsm, changes: dict[str, Any], state
     assert ready(status.conditions, "Stalled")[0] == stalled
 
 
-@pytest.mark.parametrize(("policy", "enforced"), [(UNSET, "True"), (b"{}", "False")])
-def test_policy_enforced_says_whether_the_policy_is_the_default(hsm: FakeHsm, policy: Any, enforced: str) -> None:
-    status = key_status(a_kms_key(), a_settled_key(hsm, policy=policy), OPENED, None, NOW)
-    assert ready(status.conditions, "PolicyEnforced")[0] == enforced
+OWN = {"Version": "2012-10-17", "Id": "own"}
+OTHER = {"Version": "2012-10-17", "Id": "other"}
+
+
+@pytest.mark.parametrize(
+    ("said", "recorded", "shown"),
+    [
+        ({}, UNSET, UNSET),
+        ({}, policy_bytes(OWN), OWN),
+        ({"policy": OWN}, policy_bytes(OWN), UNSET),
+        ({"policy": default_policy(ACCOUNT)}, UNSET, UNSET),
+        ({"policy": OTHER}, policy_bytes(OWN), OWN),
+        ({"policy": OTHER}, UNSET, default_policy(ACCOUNT)),
+        ({"policy": default_policy(ACCOUNT)}, policy_bytes(OWN), OWN),
+        ({"policy": {"Id": "x" * 33_000}}, policy_bytes(OWN), OWN),
+    ],
+)
+def test_the_policy_that_counts_is_shown_where_spec_does_not_say_it(
+    hsm: FakeHsm, said: dict[str, Any], recorded: Any, shown: Any
+) -> None:
+    assert key_status(a_kms_key(**said), a_settled_key(hsm, policy=recorded), OPENED, None, NOW).policy == shown
+
+
+def test_a_condition_of_an_earlier_version_goes(hsm: FakeHsm) -> None:
+    told = {
+        "type": "PolicyEnforced",
+        "status": "False",
+        "reason": "PolicyNotEnforced",
+        "lastTransitionTime": "2026-11-25T08:00:00Z",
+    }
+    key = a_kms_key(status={"conditions": [told]})
+    assert {c.type for c in key_status(key, a_settled_key(hsm), OPENED, None, NOW).conditions} == {"Ready", "Reconciling", "Stalled"}
 
 
 def test_a_stopped_key_shows_no_next_rotation(hsm: FakeHsm) -> None:

@@ -40,10 +40,12 @@ class Request:
 def ask(document: bytes, action: Action = Action.DECRYPT, caller: Any = None, **how: Any) -> Answer:
     """What is answered to the ServiceAccount `app` about a key with this policy.
 
-    how: context, grants, now, record (changes of the key), request (members), source_ip, secure, via_service; the rest as RequestFacts
+    how: context, grants, now, record (changes of the key), request (members), source_ip, secure, via_service,
+    source_arn; the rest as RequestFacts
     """
     key = a_key(HSM, policy=document, **how.pop("record", {}))
-    carried = Carried(how.pop("source_ip", ""), how.pop("secure", None), how.pop("via_service", ""))
+    sent = how.pop("source_ip", ""), how.pop("secure", None)
+    carried = Carried(*sent, how.pop("via_service", ""), how.pop("source_arn", ""))
     aliases = how.pop("aliases", ())
     context, grants, now = how.pop("context", {}), how.pop("grants", ()), how.pop("now", NOW)
     facts = RequestFacts(Request(**how.pop("request", {})), carried, aliases=lambda: aliases, **how)

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 from tests.builders import ACCOUNT, NAMESPACE, NOW, OTHER_ACCOUNT, OTHER_NAMESPACE, a_grant, a_key, an_app
 from tests.policy import naive
 from tests.policy.documents import HSM, Request, policy, role
 
-from keystead.policy import Action, Decision, NeedReview, Question, evaluate, root_caller, service_account_caller
+from keystead.engine.identifiers import data_key_arn
+from keystead.engine.record import GrantConstraints
+from keystead.policy import (
+    Action,
+    CallerKind,
+    Decision,
+    NeedReview,
+    Question,
+    evaluate,
+    root_caller,
+    service_account_caller,
+)
 from keystead.policy.caller import service_caller, user_caller
 from keystead.policy.question import Answer, Carried, RequestFacts
 from keystead.resources.vocabulary import GrantOperation
 
 SERVICE = "datakeys.kms.keystead.io"
+SOURCE = data_key_arn("cluster-1", ACCOUNT, "app")
 INSTALL = "999988887777"
 CALLERS = [
     an_app(),
@@ -136,6 +149,13 @@ def calls(draw):
     )
 
 
+def whom(caller):
+    if caller.kind is not CallerKind.SERVICE:
+        return {"to": caller.principal}
+    source = GrantConstraints(source_arn=SOURCE)
+    return {"grantee_principal": UNSET, "grantee_service_principal": caller.principal, "constraints": source}
+
+
 def said(answer: Answer) -> str:
     if isinstance(answer, NeedReview):
         return "ask there" if answer.review.name.startswith("arn:") else "ask here"
@@ -165,7 +185,8 @@ def test_both_say_the_same(made, caller, action, called, granted):
     context, tags, aliases, alias, secure = called
     document = policy(*made)
     key = a_key(HSM, policy=document, tags=tags)
-    grants = [a_grant(key, *GrantOperation, to=caller.principal)] if granted else []
+    grants = [a_grant(key, *GrantOperation, **whom(caller))] if granted else []
+    source = SOURCE if caller.kind is CallerKind.SERVICE else ""
     request = Request(
         constraints=None,
         operations=("Decrypt",),
@@ -174,7 +195,7 @@ def test_both_say_the_same(made, caller, action, called, granted):
         bypass_policy_lockout_safety_check=False,
     )
     facts = RequestFacts(
-        request, Carried("", secure), alias, lambda: aliases, grant=a_grant(key, GrantOperation.DECRYPT)
+        request, Carried("", secure, source_arn=source), alias, lambda: aliases, grant=a_grant(key, GrantOperation.DECRYPT)
     )
     answer = evaluate(Question(caller, action, key, grants, context, NOW, facts))
 

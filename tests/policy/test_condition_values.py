@@ -10,6 +10,7 @@ from msgspec import UNSET
 from tests.builders import ACCOUNT, APP, NOW, a_grant, a_key, an_app
 from tests.policy.documents import HSM, Request, ask, holds, policy, role, statement
 
+from keystead.engine.identifiers import data_key_arn
 from keystead.policy import Action, Decision
 from keystead.policy.actions import KEYLESS
 from keystead.policy.conditionkeys import KEYS, NAMED, Type, condition_key
@@ -24,6 +25,7 @@ KMS = [
     "PrimaryRegion", "ReEncryptOnSameKey", "ReplicaRegion", "RequestAlias", "ResourceAliases",
     "RetiringPrincipal", "SigningAlgorithm", "ValidTo", "ViaService", "WrappingAlgorithm", "WrappingKeySpec",
     "KeyAgreementAlgorithm", "RotationPeriodInDays", "ScheduleKeyDeletionPendingWindowInDays",
+    "GrantConstraintSourceArn", "GranteeServicePrincipal", "RetiringServicePrincipal",
 ]  # fmt: skip
 FORTY = {f"kms:{name}" for name in KMS}
 AWS = {
@@ -34,6 +36,8 @@ AWS = {
         "PrincipalAccount",
         "PrincipalArn",
         "SecureTransport",
+        "SourceAccount",
+        "SourceArn",
         "SourceIp",
         "TagKeys",
     ]
@@ -53,12 +57,24 @@ def test_names_of_keys_are_compared_without_case():
     assert row is not None and row.type is Type.TEXT
 
 
+SERVICE = "datakeys.kms.keystead.io"
+SOURCE = data_key_arn("cluster-1", ACCOUNT, "app")
 PAIR = {"request": {"key_pair_spec": "RSA_2048"}}
 GRANT = {
     "operations": ("Decrypt", "Encrypt"),
     "grantee_principal": f"arn:aws:sts::{ACCOUNT}:assumed-role/app/s-1",
     "retiring_principal": role("reader"),
+    "grantee_service_principal": None,
+    "retiring_service_principal": None,
     "constraints": Request(encryption_context_equals=None, encryption_context_subset={"App": "x"}, source_arn=None),
+}
+SERVED = {
+    **GRANT,
+    "grantee_principal": None,
+    "retiring_principal": None,
+    "grantee_service_principal": SERVICE,
+    "retiring_service_principal": SERVICE,
+    "constraints": Request(encryption_context_equals=None, encryption_context_subset=None, source_arn=SOURCE),
 }
 TAGS = {"tags": (Request(tag_key="Team", tag_value="a"), Request(tag_key="env", tag_value="b"))}
 # key, action, how the call is, what the key is then (None: absent)
@@ -123,6 +139,14 @@ VALUES = [
     ("kms:EncryptionContextKeys", Action.CREATE_GRANT, {"request": GRANT}, ("App",)),
     ("kms:GrantConstraintType", Action.CREATE_GRANT, {"request": GRANT}, "EncryptionContextSubset"),
     ("kms:GrantConstraintType", Action.CREATE_GRANT, {"request": {**GRANT, "constraints": None}}, None),
+    ("kms:GrantConstraintType", Action.CREATE_GRANT, {"request": SERVED}, "SourceArn"),
+    ("kms:GrantConstraintSourceArn", Action.CREATE_GRANT, {"request": SERVED}, SOURCE),
+    ("kms:GrantConstraintSourceArn", Action.CREATE_GRANT, {"request": GRANT}, None),
+    ("kms:GrantConstraintSourceArn", Action.CREATE_GRANT, {"request": {**GRANT, "constraints": None}}, None),
+    ("kms:GranteeServicePrincipal", Action.CREATE_GRANT, {"request": SERVED}, SERVICE),
+    ("kms:GranteeServicePrincipal", Action.CREATE_GRANT, {"request": GRANT}, None),
+    ("kms:RetiringServicePrincipal", Action.CREATE_GRANT, {"request": SERVED}, SERVICE),
+    ("kms:RetiringServicePrincipal", Action.CREATE_GRANT, {"request": GRANT}, None),
     ("kms:GrantIsForAWSResource", Action.CREATE_GRANT, {}, "false"),
     ("kms:GrantIsForAWSResource", Action.REVOKE_GRANT, {"via_service": "datakeys.kms.keystead.io"}, "true"),
     ("kms:GrantIsForAWSResource", Action.DECRYPT, {"via_service": "datakeys.kms.keystead.io"}, None),
@@ -181,6 +205,10 @@ VALUES = [
     ("aws:PrincipalArn", Action.DECRYPT, {}, APP),
     ("aws:SecureTransport", Action.DECRYPT, {"secure": False}, "false"),
     ("aws:SecureTransport", Action.DECRYPT, {}, None),
+    ("aws:SourceArn", Action.DECRYPT, {"source_arn": SOURCE}, SOURCE),
+    ("aws:SourceArn", Action.DECRYPT, {}, None),
+    ("aws:SourceAccount", Action.DECRYPT, {"source_arn": SOURCE}, ACCOUNT),
+    ("aws:SourceAccount", Action.DECRYPT, {}, None),
     ("aws:SourceIp", Action.DECRYPT, {"source_ip": "10.0.0.1"}, "10.0.0.1"),
     ("aws:SourceIp", Action.DECRYPT, {}, None),
     ("aws:TagKeys", Action.TAG_RESOURCE, {"request": TAGS}, ("Team", "env")),

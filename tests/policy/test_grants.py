@@ -9,14 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
-from tests.builders import AFTER, APP, BEFORE, NOW, OTHER_UID, a_grant, a_key, an_app
+from tests.builders import (
+    ACCOUNT,
+    AFTER,
+    APP,
+    BEFORE,
+    NAMESPACE,
+    NOW,
+    OTHER_ACCOUNT,
+    OTHER_UID,
+    a_grant,
+    a_key,
+    an_app,
+)
 from tests.hsm.fake import FakeHsm
 
 from keystead.engine.clock import format_time
+from keystead.engine.identifiers import data_key_arn
 from keystead.engine.record import GrantConstraints
-from keystead.policy import Action
+from keystead.policy import Action, root_caller
 from keystead.policy.actions import ACTIONS, Constraint
+from keystead.policy.caller import service_caller
 from keystead.policy.grants import CHECKS, GrantQuestion, allows
+from keystead.policy.question import Carried
 from keystead.resources.vocabulary import GrantOperation
 
 KEY = a_key(FakeHsm())
@@ -24,8 +39,19 @@ NOW_TEXT = format_time(NOW)
 GRANTABLE = [action for action in Action if ACTIONS[action].grantable]
 
 
-def asks(action=Action.DECRYPT, context=None, caller=None, key=KEY, now=NOW_TEXT):
-    return GrantQuestion(caller or an_app(), action, key, context or {}, now)
+SERVICE = "datakeys.kms.keystead.io"
+SOURCE = data_key_arn("cluster-1", ACCOUNT, "app")
+CONTROLLER = service_caller(ACCOUNT, NAMESPACE, SERVICE)
+
+
+def asks(action=Action.DECRYPT, context=None, caller=None, key=KEY, now=NOW_TEXT, source=""):
+    return GrantQuestion(caller or an_app(), action, key, context or {}, now, Carried(source_arn=source))
+
+
+def to_service(*operations, **constraints):
+    """A grant to the data key controller. No constraints at all: not even of the source."""
+    given = {"constraints": GrantConstraints(**constraints)} if constraints else {}
+    return a_grant(KEY, *operations, grantee_principal=UNSET, grantee_service_principal=SERVICE, **given)
 
 
 @pytest.mark.parametrize("action", GRANTABLE)
@@ -57,9 +83,39 @@ def test_the_principal_is_compared_exactly(to):
     assert not allows(a_grant(KEY, GrantOperation.DECRYPT, to=to), asks())
 
 
-def test_a_service_principal_matches_nobody():
-    grant = a_grant(KEY, GrantOperation.DECRYPT, grantee_principal=UNSET, grantee_service_principal="svc.amazonaws.com")
-    assert not allows(grant, asks())
+@pytest.mark.parametrize("action", GRANTABLE)
+def test_a_service_is_granted_what_it_asks_on_behalf_of_the_source(action):
+    grant = to_service(GrantOperation(action.value), source_arn=SOURCE)
+    assert allows(grant, asks(action, caller=CONTROLLER, source=SOURCE))
+    others = ["", SOURCE + "2", SOURCE[:-1], SOURCE.upper(), SOURCE.replace(ACCOUNT, OTHER_ACCOUNT)]
+    for other in others:
+        # AWS, CreateGrant: the constraint "does not apply to RetireGrant operation".
+        assert allows(grant, asks(action, caller=CONTROLLER, source=other)) is (action is Action.RETIRE_GRANT)
+
+
+@pytest.mark.parametrize("action", GRANTABLE)
+def test_a_grant_to_a_service_is_for_nobody_else(action):
+    grant = to_service(*GrantOperation, source_arn=SOURCE)
+    for caller in (an_app(), root_caller(ACCOUNT, NAMESPACE), service_caller(ACCOUNT, NAMESPACE, "audit.kms.keystead.io")):
+        assert not allows(grant, asks(action, caller=caller, source=SOURCE))
+
+
+def test_a_principal_of_that_name_is_no_service():
+    imposter = replace(an_app(), principal=SERVICE)
+    assert not allows(to_service(*GrantOperation, source_arn=SOURCE), asks(caller=imposter, source=SOURCE))
+
+
+def test_a_service_without_a_source_is_granted_nothing_but_the_end_of_it():
+    """What CreateGrant refuses, and what a record of another version may have all the same."""
+    for grant in (to_service(*GrantOperation), to_service(*GrantOperation, encryption_context_subset={"app": "x"})):
+        for action in GRANTABLE:
+            expected = action is Action.RETIRE_GRANT
+            assert allows(grant, asks(action, {"app": "x"}, CONTROLLER, source=SOURCE)) is expected
+
+
+def test_a_source_is_no_pattern():
+    grant = to_service(GrantOperation.DECRYPT, source_arn=SOURCE[:-3] + "*")
+    assert not allows(grant, asks(caller=CONTROLLER, source=SOURCE))
 
 
 def test_one_grant_can_be_asked_for():
@@ -114,13 +170,21 @@ def test_a_constrained_grant_allows_of_the_rest_only_describe_and_retire(action,
     assert allows(grant, asks(action)) is expected
 
 
-def test_a_source_arn_is_for_services_and_matches_nobody_yet():
-    grant = a_grant(
-        KEY,
-        GrantOperation.DECRYPT,
-        constraints=GrantConstraints(source_arn="arn:aws:s3:::x", encryption_context_subset={"app": "x"}),
-    )
-    assert not allows(grant, asks(context={"app": "x"}))
+def test_a_principal_asks_on_behalf_of_nobody_and_so_a_source_rules_it_out():
+    grant = a_grant(KEY, *GrantOperation, constraints=GrantConstraints(source_arn=SOURCE))
+    for action in GRANTABLE:
+        assert allows(grant, asks(action)) is (action is Action.RETIRE_GRANT)
+
+
+@pytest.mark.parametrize("action", GRANTABLE)
+@pytest.mark.parametrize("kind", ["encryption_context_equals", "encryption_context_subset"])
+def test_a_source_and_a_context_both_have_to_hold(action, kind):
+    grant = to_service(*GrantOperation, source_arn=SOURCE, **{kind: {"App": "x"}})
+    free = action in (Action.DESCRIBE_KEY, Action.RETIRE_GRANT)
+    fits = {"app": "x"}
+    assert allows(grant, asks(action, fits, CONTROLLER, source=SOURCE)) is (free or action in COMPARED)
+    assert allows(grant, asks(action, {"app": "y"}, CONTROLLER, source=SOURCE)) is free
+    assert allows(grant, asks(action, fits, CONTROLLER, source=SOURCE + "2")) is (action is Action.RETIRE_GRANT)
 
 
 def test_a_constraint_that_constrains_nothing_is_no_allowance():

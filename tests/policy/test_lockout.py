@@ -7,6 +7,7 @@ from tests.builders import ACCOUNT, NAMESPACE, NOW, OTHER_ACCOUNT, OTHER_NAMESPA
 from tests.policy.documents import HSM, ROOT, policy, role, statement
 
 from keystead.policy import Action, Question, compile_policy, locks_out, root_caller, service_account_caller
+from keystead.policy.lockout import closes
 
 ARN = f"arn:aws:kms:cluster-1:{ACCOUNT}:key/x"
 PUT = "kms:PutKeyPolicy"
@@ -57,3 +58,34 @@ def test_without_a_call_conditions_count_against_the_author():
     assert locks_out(compile_policy(policy(statement(ROOT, Condition=MET)), ARN), an_app(), ACCOUNT)
     denying = compile_policy(policy(statement(ROOT), statement("*", PUT, "Deny", Condition=MET)), ARN)
     assert locks_out(denying, an_app(), ACCOUNT)
+
+
+def deny(principal="*", action=PUT, **members):
+    return statement(principal, action, "Deny", **members)
+
+
+@pytest.mark.parametrize(
+    ("statements", "closed"),
+    [
+        ([statement(ROOT)], False),
+        ([statement(role("app"), PUT)], False),
+        ([statement(f"arn:aws:sts::{ACCOUNT}:assumed-role/app/one", PUT)], False),
+        ([statement(f"arn:aws:iam::{ACCOUNT}:group/admins", PUT)], False),
+        ([statement()], False),
+        ([statement(ROOT, "kms:Decrypt")], True),
+        ([statement(OTHER_ACCOUNT), statement(role("app", OTHER_ACCOUNT))], True),
+        ([statement({"Service": "datakeys.kms.keystead.io"})], True),
+        ([statement(role("app")), deny()], True),
+        ([statement(role("app")), deny(ROOT)], True),
+        ([statement(role("app")), deny(role("other"))], False),
+        ([statement([role("app"), role("other")]), deny(role("app"))], False),
+        ([statement(ROOT), statement(role("app")), deny(role("app"))], False),
+        ([statement(role("app"), Condition=MET)], False),
+        ([statement(role("app")), deny(Condition=MET)], False),
+        ([statement(role("app")), {**deny(), "Principal": None, "NotPrincipal": {"AWS": role("app")}}], False),
+        ([statement(role("app")), {**deny(), "Principal": None, "NotPrincipal": {"AWS": role("other")}}], True),
+    ],
+)
+def test_a_document_closes_a_key_where_nobody_of_its_account_could_ever_put_the_next_one(statements, closed):
+    whole = [{name: value for name, value in each.items() if value is not None} for each in statements]
+    assert closes(compile_policy(policy(*whole), ARN), ACCOUNT) is closed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.protocol.harness import REGION, refused, role
 
@@ -97,15 +99,33 @@ def test_an_alias_points_to_no_key_of_another_account(house, other):
     assert refused(other.create_alias, AliasName="alias/stolen", TargetKeyId=key_id).code == "NotFoundException"
 
 
-def test_a_grant_is_nothing_to_another_account(house, kms, other):
-    """Cross-account use comes later: a grant to the other account's root opens nothing yet."""
-    grant = kms.create_grant(KeyId=house.key(), GranteePrincipal=house.second.root, Operations=["Encrypt", "RetireGrant"])
-    told = refused(other.encrypt, KeyId=house.key(), Plaintext=b"x", GrantTokens=[grant["GrantToken"]])
-    assert told.code == "AccessDeniedException"
-    assert refused(other.revoke_grant, KeyId=house.key(), GrantId=grant["GrantId"]).code == "AccessDeniedException"
+def test_a_grant_to_another_account_gives_it_what_the_grant_says_and_no_more(house, kms, other):
+    allowed = ["Encrypt", "RetireGrant"]
+    grant = kms.create_grant(KeyId=house.key(), GranteePrincipal=house.second.root, RetiringPrincipal=house.second.root, Operations=allowed)
+    blob = other.encrypt(KeyId=house.key(), Plaintext=b"x", GrantTokens=[grant["GrantToken"]])["CiphertextBlob"]
+    assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+    for call in (other.revoke_grant, other.retire_grant):
+        assert refused(call, KeyId=house.key(), GrantId="0" * 64).code == "AccessDeniedException"
+    for call, how in ((other.decrypt, {"CiphertextBlob": blob}), (other.describe_key, {"KeyId": house.key()})):
+        assert refused(call, **how).code == "AccessDeniedException"
     assert refused(other.list_grants, KeyId=house.key()).code == "AccessDeniedException"
     assert refused(other.list_retirable_grants, RetiringPrincipal=house.first.root).code == "AccessDeniedException"
-    kms.revoke_grant(KeyId=house.key(), GrantId=grant["GrantId"])
+    listed = other.list_retirable_grants(RetiringPrincipal=house.second.root)["Grants"]
+    assert [(each["GrantId"], each["IssuingAccount"]) for each in listed] == [(grant["GrantId"], house.first.root)]
+    other.retire_grant(KeyId=house.key(), GrantId=grant["GrantId"])
+    assert refused(other.encrypt, KeyId=house.key(), Plaintext=b"x").code == "AccessDeniedException"
+
+
+def test_a_policy_that_names_another_account_lets_its_root_use_the_key_by_arn_and_alias_arn(house, kms, other):
+    statement = {"Effect": "Allow", "Principal": {"AWS": [house.first.root, house.second.root]}, "Action": "kms:*", "Resource": "*"}
+    key = kms.create_key(Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/lent", TargetKeyId=key.rpartition("/")[2])
+    blob = other.encrypt(KeyId=f"{key.rpartition(':')[0]}:alias/lent", Plaintext=b"x")["CiphertextBlob"]
+    assert other.decrypt(CiphertextBlob=blob)["KeyId"] == key
+    assert other.describe_key(KeyId=key)["KeyMetadata"]["AWSAccountId"] == house.first.id
+    for call in (other.disable_key, other.get_key_policy, other.list_resource_tags, other.schedule_key_deletion):
+        told = refused(call, KeyId=key)
+        assert (told.code, "on this resource because the resource does not exist" in told.message) == ("AccessDeniedException", True)
 
 
 def test_a_blob_of_another_account_is_not_opened(house, kms, other):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace as changed
 from tests.builders import NOW, UID
 from tests.hsm.fake import FakeHsm
 
@@ -20,7 +21,7 @@ from keystead.engine.identifiers import RecordKind, record_name
 from keystead.engine.plan.common import CrdFacts, NamespaceFacts
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts
 from keystead.engine.ports import SlowCall, SlowResult
-from keystead.engine.record import InstallRecord, SealedRecord, open_sealed, seal_record
+from keystead.engine.record import InstallRecord, KeyRecord, SealedRecord, open_sealed, seal_record
 from keystead.engine.record.codec import Record
 from keystead.errors import ConflictError, FencedError, HsmUnavailableError, KeysteadError, RefusedError
 from keystead.reconciler.accounts import Accounts
@@ -34,6 +35,7 @@ from keystead.reconciler.grant import GrantLife
 from keystead.reconciler.index import RecordIndex
 from keystead.reconciler.key import KeyLife
 from keystead.reconciler.outcome import Outcome
+from keystead.reconciler.own import OwnKeys
 from keystead.reconciler.ports import EventType, Kind, ObjectRef, Seed, StoredRecord
 from keystead.reconciler.windows import Windows
 from keystead.reconciler.workers import Reconciler
@@ -134,6 +136,13 @@ class FakeObjects(Faults):
         metadata["finalizers"] = list(finalizers)
         if not finalizers and "deletionTimestamp" in metadata:
             del self.bodies[ref]
+
+    async def create(self, ref: ObjectRef, body: dict[str, Any]) -> None:
+        self.maybe("create")
+        if await FakeObjects.get(self, ref) is not None:
+            raise ConflictError(f"{ref} already exists")
+        metadata = {"generation": 1, "annotations": {}, "finalizers": [], **body["metadata"], "uid": f"made-{len(self.bodies)}"}
+        self.bodies[ref] = {**body, "metadata": metadata, "status": {"observedGeneration": -1}}
 
     async def delete(self, ref: ObjectRef, uid: str) -> None:
         self.maybe("delete")
@@ -305,6 +314,7 @@ class World:
         self.engine_error: KeysteadError | None = None
         self.announced: list[ObjectRef] = []
         self.seeds: dict[ObjectRef, Seed] = {}
+        self.strict_policies = False
         self.memory = Memory()
         self._uids = itertools.count(1)
         self.restart()
@@ -333,13 +343,15 @@ class World:
             region="cluster-1",
             seeds=self.seeds.get,
             refresh_period=100.0,
+            strict_policies=self.strict_policies,
         )
         self.accounts = Accounts(self.book)
+        self.own_keys = OwnKeys(context, self.accounts)
         self._reconcilers: dict[Kind, Reconciler] = {
             Kind.KEY: KeysAndAside(context, Driver(context, KeyLife(context, self.accounts))),
             Kind.ALIAS: Driver(context, AliasLife(context)),
             Kind.GRANT: Driver(context, GrantLife(context)),
-            Kind.DATA_KEY: Driver(context, DataKeyLife(context)),
+            Kind.DATA_KEY: Driver(context, DataKeyLife(context, self.accounts)),
         }
 
     def _index(self, memory: Memory) -> RecordIndex:
@@ -398,6 +410,13 @@ class World:
         """The opened record of an object."""
         (name,) = self._index(Memory()).names_of(ref)
         return open_sealed(self.engine.hsm, self.records.stored[name].sealed, kind)
+
+    async def rewrite(self, ref: ObjectRef, **members: Any) -> None:
+        """The record of a key as an earlier version may have left it."""
+        (name,) = self.index.names_of(ref)
+        held = await self.book.read(self.engine.hsm, name, KeyRecord)
+        assert held is not None
+        await self.book.replace(self.engine.hsm, RecordKind.KEY, held, changed(held.record, **members))
 
     def has_record(self, ref: ObjectRef) -> bool:
         """Whether a record claims to be of an object of this name."""

@@ -239,6 +239,10 @@ class SqliteFaultyObjects(FakeObjects):
         self.maybe("set_finalizers")
         await self._real.set_finalizers(ref, uid, resource_version, finalizers)
 
+    async def create(self, ref: ObjectRef, body: dict[str, Any]) -> None:
+        self.maybe("create")
+        await self._real.create(ref, body)
+
     async def delete(self, ref: ObjectRef, uid: str) -> None:
         self.maybe("delete")
         await self._real.delete(ref, uid)

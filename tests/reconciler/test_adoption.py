@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from tests.builders import OTHER_UID, UID
-from tests.reconciler.fakes import World, away
+from tests.reconciler.fakes import INSTALL_ID, World, away
 
-from keystead.engine.identifiers import orphan_name
+from keystead.engine.identifiers import account_id, orphan_name
 from keystead.engine.plan.common import NamespaceFacts
+from keystead.engine.plan.key_settings import strict_policy
 from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord, open_sealed
 from keystead.engine.view.manifest import alias_manifest, data_key_manifest, grant_manifest, key_manifest
 from keystead.errors import KeysteadError, StoreUnavailableError
@@ -320,7 +321,7 @@ CHANGES: list[dict[str, Any]] = [
     {},
     {"enabled": False, "description": "d", "tags": [{"key": "b", "value": "2"}, {"key": "a"}]},
     {"rotation": {"enabled": True, "periodInDays": 90, "windows": [{"cron": "0 3 * * *", "timezone": "UTC", "duration": "2h"}]}},
-    {"policy": {"Version": "2012-10-17", "Id": "mine", "Statement": []}},
+    {"policy": strict_policy(account_id(bytes.fromhex(INSTALL_ID), "team-a", 0))},
     {"deletionPolicy": "ScheduleDeletion", "pendingWindowInDays": 9, "scheduledDeletion": {"pendingWindowInDays": 8}},
     {"keySpec": "HMAC_256", "keyUsage": "GENERATE_VERIFY_MAC"},
 ]

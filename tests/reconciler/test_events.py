@@ -46,8 +46,10 @@ async def test_an_event_whose_reply_was_lost_is_still_one(world: World) -> None:
     assert [reason for _, reason, _ in world.objects.events] == ["Created"]
 
 
-async def test_a_policy_that_is_not_enforced_is_a_warning_once(world: World) -> None:
+async def test_a_policy_that_cannot_be_used_is_a_warning_once(world: World) -> None:
+    world.apply(KEY)
+    await world.reconcile(KEY)
     world.apply(KEY, policy={"Version": "2012-10-17", "Statement": []})
     for _ in range(3):
         await world.reconcile(KEY)
-    assert sorted(reason for _, reason, _ in world.objects.events) == ["Created", "PolicyNotEnforced"]
+    assert sorted(reason for _, reason, _ in world.objects.events) == ["Created", "InvalidSpec"]

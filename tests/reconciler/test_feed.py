@@ -188,6 +188,15 @@ async def test_a_record_without_a_seen_object_is_looked_at(watch: Watch) -> None
     assert await watch.work() == []
 
 
+async def test_a_changed_key_wakes_the_data_keys_that_name_it_from_abroad(watch: Watch) -> None:
+    watch.see(ObjectRef(Kind.DATA_KEY, "team-b", "far"), None, spec={"keyRef": {"name": "k", "namespace": "team-a"}})
+    watch.see(ObjectRef(Kind.DATA_KEY, "team-b", "near"), None, spec={"keyRef": {"name": "k"}})
+    watch.see(ObjectRef(Kind.GRANT, "team-b", "g"), None, spec={"keyRef": {"name": "k", "namespace": "team-a"}})
+    await watch.work()
+    watch.feed.record_changed(KEY)
+    assert await watch.work() == [("far", Class.NEW)]
+
+
 async def test_a_changed_alias_wakes_the_data_keys_that_name_it(watch: Watch) -> None:
     watch.see(DATA_KEY, event=None, spec={"aliasRef": {"name": "main"}})
     await watch.work()

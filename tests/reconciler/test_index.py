@@ -114,3 +114,27 @@ def test_a_record_that_is_gone_is_told_as_bound_no_more() -> None:
     index.gone("alias-1")
     assert [(entry.ref.name, entry.bound) for entry in changed] == [("app", False)]
     assert index.names_of(ObjectRef(Kind.ALIAS, "team-a", "app")) == ("alias-2",)
+
+
+def test_aliases_and_grants_are_counted_by_key_and_keys_by_namespace() -> None:
+    hsm = FakeHsm()
+    key, other = a_key(hsm), a_key(hsm, n=2)
+    index, _ = an_index()
+    learn(index, "key-1", key)
+    learn(index, "key-2", other)
+    learn(index, "alias-1", an_alias(key))
+    learn(index, "grant-1", a_grant(key, GrantOperation.DECRYPT))
+    learn(index, "datakey-1", a_data_key(key))
+    assert [index.count(kind, key.key_id) for kind in (Kind.ALIAS, Kind.GRANT, Kind.DATA_KEY)] == [1, 1, 0]
+    assert (index.count(Kind.KEY, UID), index.count(Kind.KEY, OTHER_UID), index.count(Kind.ALIAS, other.key_id)) == (2, 0, 0)
+    learn(index, "alias-1", replace(an_alias(key), key_id=other.key_id, seq=2, prev="ab" * 32))
+    index.drop("grant-1")
+    learn(index, "key-2", replace(tombstone(other, NOW), seq=2, prev="ab" * 32))
+    assert [index.count(kind, key.key_id) for kind in (Kind.ALIAS, Kind.GRANT)] == [0, 0]
+    assert (index.count(Kind.KEY, UID), index.count(Kind.ALIAS, other.key_id)) == (1, 1)
+
+
+def test_a_key_of_keysteads_own_is_not_counted() -> None:
+    index, _ = an_index()
+    learn(index, "key-1", a_key(FakeHsm(), name="aws-keystead"))
+    assert index.count(Kind.KEY, UID) == 0

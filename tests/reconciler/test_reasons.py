@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from tests.reconciler.fakes import World
+from tests.reconciler.fakes import INSTALL_ID, World
 
+from keystead.engine.bounds import ALIASES_PER_KEY
+from keystead.engine.identifiers import account_id
 from keystead.engine.plan.common import NamespaceFacts
+from keystead.engine.plan.key_settings import default_policy, strict_policy
 from keystead.engine.plan.secret import SecretFacts
 from keystead.engine.record import KeyRecord
 from keystead.errors import (
@@ -34,6 +37,7 @@ GRANT = ObjectRef(Kind.GRANT, "team-a", "g")
 DATA_KEY = ObjectRef(Kind.DATA_KEY, "team-a", "d")
 OF_KEY: dict[str, Any] = {"keyRef": {"name": "k"}}
 SECRET: dict[str, Any] = {**OF_KEY, "target": {"secretName": "s"}}
+ACCOUNT = account_id(bytes.fromhex(INSTALL_ID), "team-a", 0)
 
 Steps = AsyncIterator[None]
 READY = "Ready"
@@ -216,6 +220,18 @@ async def grant_expired(world: World) -> Steps:
     world.apply(GRANT, serviceAccountRef={"name": "sa"}, operations=["Encrypt"], ttl="1m", **OF_KEY)
 
 
+async def quota_exceeded(world: World) -> Steps:
+    await a_key(world)
+    first = [ObjectRef(Kind.ALIAS, "team-a", f"a{number}") for number in range(ALIASES_PER_KEY)]
+    for ref in first:
+        world.apply(ref, aliasName=f"alias/{ref.name}", **OF_KEY)
+    world.apply(ALIAS, aliasName="alias/one-more", **OF_KEY)
+    await passes(world, *first, ALIAS)
+    yield
+    world.delete(first[0])
+    await passes(world, first[0])
+
+
 async def a_foreign_secret(world: World, **more: Any) -> None:
     members: dict[str, Any] = {"uid": "theirs", "resource_version": "t", "type": "Opaque", "immutable": False, "data": {"password": b"p"}}
     world.secrets.secrets["team-a", "s"] = SecretFacts(**{**members, **more})
@@ -295,9 +311,13 @@ async def rewrapped(world: World) -> Steps:
     yield
 
 
-async def policy_not_enforced(world: World) -> Steps:
-    await a_key(world, policy={"Version": "2012-10-17", "Statement": []})
+async def access_denied(world: World) -> Steps:
+    await a_key(world, policy=strict_policy(ACCOUNT))
+    world.apply(DATA_KEY, **SECRET)
+    await passes(world, DATA_KEY)
     yield
+    await a_key(world, policy=default_policy(ACCOUNT))
+    await passes(world, DATA_KEY)
 
 
 CASES: dict[Reason, Case] = {
@@ -321,6 +341,7 @@ CASES: dict[Reason, Case] = {
     Reason.ADOPTION_REQUIRED: Case(adoption_required),
     Reason.ALIAS_TAKEN: Case(alias_taken, ALIAS),
     Reason.GRANT_EXPIRED: Case(grant_expired, GRANT),
+    Reason.QUOTA_EXCEEDED: Case(quota_exceeded, ALIAS),
     Reason.TARGET_CONFLICT: Case(target_conflict, DATA_KEY),
     Reason.TARGET_FORBIDDEN: Case(target_forbidden, DATA_KEY),
     Reason.TARGET_IMMUTABLE: Case(target_immutable, DATA_KEY),
@@ -330,7 +351,7 @@ CASES: dict[Reason, Case] = {
     Reason.ROTATION_FAILED: Case(rotation_failed, condition="RotationSucceeded"),
     Reason.REWRAPPING: Case(rewrapping, DATA_KEY, condition="Rewrapped"),
     Reason.REWRAPPED: Case(rewrapped, DATA_KEY, condition="Rewrapped"),
-    Reason.POLICY_NOT_ENFORCED: Case(policy_not_enforced, cured=False),
+    Reason.ACCESS_DENIED: Case(access_denied, DATA_KEY),
 }
 
 

@@ -24,7 +24,7 @@ from keystead.errors import (
     UnsupportedOperationError,
     ValidationError,
 )
-from keystead.operations.effects import Await, Change, Effect, Need, Probe, Slow
+from keystead.operations.effects import Await, Change, Effect, Home, Need, Probe, Slow
 from keystead.operations.faults import public_error
 from keystead.operations.writes import Annotate, CreateObject, Target, Write
 from keystead.policy import SubjectAccessReview
@@ -65,6 +65,13 @@ class Parts:
     async def ask(self, _review: SubjectAccessReview) -> bool:
         self._do("ask")
         return True
+
+    def known_namespace(self, namespace: str) -> str | None:
+        return None if self.review is None else f"uid of {namespace}"
+
+    async def namespace(self, namespace: str) -> str | None:
+        self._do("namespace", namespace)
+        return None
 
     async def until(self, ready: Callable[[], Any], seconds: float) -> Any:
         self.waits.append(seconds)
@@ -120,6 +127,16 @@ async def test_a_fact_that_is_not_known_is_asked_for() -> None:
     parts = Parts(review=None)
     assert await run(parts, Need(REVIEW)) == [True]
     assert parts.did == [("ask",)]
+
+
+def test_a_namespace_that_is_known_is_answered_without_a_coroutine() -> None:
+    assert Parts(review=True).driver().run(asking(Need(REVIEW), Home("team-c"))) == [True, "uid of team-c"]
+
+
+async def test_a_namespace_that_is_not_known_is_asked_for() -> None:
+    parts = Parts(review=None)
+    assert await run(parts, Need(REVIEW), Home("team-c")) == [True, None]
+    assert parts.did == [("ask",), ("namespace", "team-c")]
 
 
 async def test_token_and_probe_are_asked() -> None:

@@ -13,7 +13,7 @@ from tests.chart.rights import KMS, PEOPLE
 from tests.serving.desk import Desk, Raw, Worker
 
 from keystead.app.frontdoor import SERVED
-from keystead.policy.actions import ACTIONS
+from keystead.operations.permissions import API
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "serve-c"
@@ -108,7 +108,7 @@ HALVES = {
 
 
 def verbs_of(operation: str) -> tuple[str, ...]:
-    return tuple(ACTIONS[action].verb for action in SERVED[operation].actions)
+    return tuple(dict.fromkeys(right.verb for right in API[operation]))
 
 
 @pytest.fixture(scope="module")

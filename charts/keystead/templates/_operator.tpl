@@ -20,6 +20,8 @@
   value: {{ .workers | quote }}
 - name: KEYSTEAD_REFRESH_PERIOD
   value: {{ .refreshPeriodSeconds | quote }}
+- name: KEYSTEAD_NAMESPACE_DEFAULT_POLICY
+  value: {{ $.Values.policies.namespaceDefaultPolicy }}
 {{ include "keystead.leaderEnvironment" $ }}
 - name: KEYSTEAD_PROBE_PORT
   value: "8080"

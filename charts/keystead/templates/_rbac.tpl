@@ -12,10 +12,10 @@ for a finalizer, nor bind `delete` to objects that the API made: admission polic
     - {{ . }}/status
     {{- end }}
   verbs: [patch]
-# The finalizer kms.keystead.io/in-use.
+# The finalizer kms.keystead.io/in-use; Keystead's own keys.
 - apiGroups: [kms.keystead.io]
   resources: [kmskeys]
-  verbs: [patch]
+  verbs: [patch, create]
 # Objects that the API made, after their key's destruction.
 - apiGroups: [kms.keystead.io]
   resources: [kmskeys, kmsaliases, kmsgrants]

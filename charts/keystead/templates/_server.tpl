@@ -18,6 +18,12 @@
   value: {{ .drainSeconds | quote }}
 - name: KEYSTEAD_LAME_DUCK
   value: {{ .lameDuckSeconds | quote }}
+{{- if or (ne .quota.preset "off") .quota.limits }}
+- name: KEYSTEAD_QUOTA
+  value: {{ toJson .quota | quote }}
+- name: KEYSTEAD_QUOTA_SHARE
+  value: {{ .replicas | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -81,4 +81,6 @@
   value: {{ .Values.hsm.slowLanes | quote }}
 - name: KEYSTEAD_REGION
   value: {{ .Values.operator.region | quote }}
+- name: KEYSTEAD_KEYS_PER_NAMESPACE
+  value: {{ int .Values.operator.keysPerNamespace | quote }}
 {{- end }}

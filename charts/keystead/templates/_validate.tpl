@@ -16,6 +16,7 @@
 {{- end -}}
 {{- include "keystead.validateNamespaces" . -}}
 {{- include "keystead.validateServer" . -}}
+{{- include "keystead.validateAudit" . -}}
 {{- with .Values.operator.lease -}}
 {{- if not (and (lt (int .retryPeriodSeconds) (int .renewDeadlineSeconds)) (lt (int .renewDeadlineSeconds) (int .durationSeconds))) -}}
 {{- fail "operator.lease: retryPeriodSeconds < renewDeadlineSeconds < durationSeconds must hold, or two replicas could lead at once" -}}

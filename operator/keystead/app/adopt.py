@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from keystead.app.records import SHORT, Catalogue, Found, Holder, read
 from keystead.cli.services import AdoptRequest
+from keystead.engine.managed import is_managed, is_own
 from keystead.engine.record import AliasRecord, AnyRecord, DataKeyRecord, GrantRecord, KeyRecord
 from keystead.engine.view.manifest import (
     NO_PROTECTION,
@@ -108,6 +109,8 @@ def _annotation(live: dict[str, Any], value: str) -> Decision:
 
 def _from_record(catalogue: Catalogue, record: AnyRecord) -> Decision:
     annotations = {names.ADOPT: names.ADOPT_TRUE}
+    if isinstance(record, KeyRecord) and (is_managed(record) or is_own(record.namespace)):
+        return Decision(Action.LEAVE, "the operator makes this object by itself, when it is needed; hint: adopt it then")
     if isinstance(record, KeyRecord):
         pending = record.state is KeyState.PENDING_DELETION
         why = "from its record; its deletion stays scheduled" if pending else "from its record"

@@ -9,14 +9,17 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from keystead.engine.bounds import KEYS_PER_NAMESPACE
 from keystead.engine.freshness import Memory
 from keystead.engine.identifiers import AccountId, orphan_name
+from keystead.operations.trail import Audit, NoAudit
 from keystead.reconciler.accounts import Accounts
 from keystead.reconciler.alias import AliasLife
 from keystead.reconciler.aside import KeysAndAside, aside_ref
 from keystead.reconciler.book import RecordBook
+from keystead.reconciler.chronicle import Chronicle
 from keystead.reconciler.context import Context
 from keystead.reconciler.data_key import DataKeyLife
 from keystead.reconciler.driver import Driver
@@ -24,6 +27,7 @@ from keystead.reconciler.feed import Feed
 from keystead.reconciler.grant import GrantLife
 from keystead.reconciler.index import Entry, RecordIndex
 from keystead.reconciler.key import KeyLife
+from keystead.reconciler.own import OwnKeys
 from keystead.reconciler.ports import Clock, Engine, Kind, Leadership, ObjectRef, Objects, Records, Secrets, Seed
 from keystead.reconciler.queue import Class, WorkQueue
 from keystead.reconciler.windows import Windows
@@ -36,6 +40,7 @@ class Ports:
 
     accounts   account ids that are given, by namespace (dev); all others are derived
     seeds      what is given of a key before it is made (dev); of all others nothing is
+    strict_policies   a key whose spec says no policy is born with the strict one
     """
 
     records: Records
@@ -49,6 +54,9 @@ class Ports:
     accounts: Mapping[str, AccountId] | None = None
     seeds: Callable[[ObjectRef], Seed | None] = lambda _ref: None
     monotonic: Callable[[], float] = time.monotonic
+    keys_per_namespace: int = KEYS_PER_NAMESPACE
+    strict_policies: bool = False
+    audit: Audit = field(default_factory=NoAudit)
 
 
 class Controller:
@@ -59,12 +67,14 @@ class Controller:
         self.feed = Feed(self.queue, namespaces)
         self.memory = Memory()
         self.index = RecordIndex(self.memory, self._record_changed)
+        self.own_keys: OwnKeys | None = None
         self._forget = forget
 
     def workers(self, ports: Ports, observer: Observer) -> Workers:
         """The workers, over these ports."""
+        chronicle = Chronicle(ports.audit, ports.clock.now, os.urandom)
         context = Context(
-            book=RecordBook(ports.records, ports.leadership, self.memory, self.index),
+            book=RecordBook(ports.records, ports.leadership, self.memory, self.index, chronicle),
             index=self.index,
             windows=Windows(ports.monotonic),
             objects=ports.objects,
@@ -77,13 +87,17 @@ class Controller:
             region=ports.region,
             refresh_period=ports.refresh_period,
             seeds=ports.seeds,
+            keys_per_namespace=ports.keys_per_namespace,
+            strict_policies=ports.strict_policies,
         )
-        keys = Driver(context, KeyLife(context, Accounts(context.book, ports.accounts)))
+        accounts = Accounts(context.book, ports.accounts)
+        self.own_keys = OwnKeys(context, accounts)
+        keys = Driver(context, KeyLife(context, accounts))
         reconcilers: dict[Kind, Reconciler] = {
             Kind.KEY: KeysAndAside(context, keys),
             Kind.ALIAS: Driver(context, AliasLife(context)),
             Kind.GRANT: Driver(context, GrantLife(context)),
-            Kind.DATA_KEY: Driver(context, DataKeyLife(context)),
+            Kind.DATA_KEY: Driver(context, DataKeyLife(context, accounts)),
         }
         return Workers(self.queue, reconcilers, ports.leadership, observer, random.random)
 
@@ -105,6 +119,9 @@ class Controller:
             key = self.index.object_of(key_id)
             if key is not None:
                 self.feed.dependants_changed(key)
+                if entry.serves_controllers:
+                    # A data key may have waited for just this grant.
+                    self.feed.record_changed(key, self.index.data_keys_of(key_id))
         if ref.kind is Kind.ALIAS:
             self.feed.record_changed(ref)
             if not entry.bound:

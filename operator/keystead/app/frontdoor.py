@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+from keystead.engine.bounds import KEYS_PER_NAMESPACE
 from keystead.engine.ports import Domain
 from keystead.operations.control.registry import CONTROL
 from keystead.operations.registry import OPERATIONS
@@ -19,6 +20,7 @@ from keystead.server.door import AwsDoor, Parts, Stream
 from keystead.server.driver import Driver, Engine, Facts, Siblings, Writer
 from keystead.server.identity import Alive, Identify, Identities, Identity, Recognise, StaticKey, caller_of
 from keystead.server.message import Asked, Reply
+from keystead.server.quota import Quota, Unlimited
 from keystead.server.sts import StsEndpoint
 from keystead.server.usage import Uses
 from keystead.store.model import RecordModel, View
@@ -51,6 +53,8 @@ class House:
     now: Callable[[], datetime]
     uses: Uses = field(default_factory=Uses)
     audit: Audit = field(default_factory=NoAudit)
+    quota: Quota = field(default_factory=Unlimited)
+    keys_per_namespace: int = KEYS_PER_NAMESPACE
     static: Mapping[str, StaticKey] = field(default_factory=dict)
     served: Callable[[str, str], None] = lambda _operation, _code: None
     routes: Mapping[bytes, Callable[[Asked], Awaitable[Reply]]] = field(default_factory=dict)
@@ -73,9 +77,11 @@ def make_door(house: House) -> AwsDoor:
             recognise=recognise,
         )
 
+    given = {key.namespace: key.account for key in house.static.values()}
+
     @lru_cache(maxsize=_VIEWS)
     def view(namespace: str, uid: str) -> View:
-        return View(house.model, {namespace: uid}, house.uses.last_use)
+        return View(house.model, {namespace: uid}, house.uses.last_use, given)
 
     def keys(identity: Identity) -> View:
         return view(identity.caller.namespace, identity.namespace_uid)
@@ -104,7 +110,10 @@ def make_door(house: House) -> AwsDoor:
             tracking_since=lambda: house.uses.tracking_since,
             served=house.served,
             used=house.uses.used,
+            calls=house.uses.calls,
             audit=house.audit,
+            quota=house.quota,
+            keys_per_namespace=house.keys_per_namespace,
             routes=house.routes,
         )
     )

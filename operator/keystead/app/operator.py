@@ -16,17 +16,18 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from keystead.app.auditing import StoredKeySigner, Trail
 from keystead.app.controller import Controller, Ports
 from keystead.app.engine import EngineHolder
 from keystead.app.metrics import Metrics
-from keystead.errors import FencedError, StoreError
+from keystead.errors import FencedError, KeysteadError, StoreError
 from keystead.handlers.probes import serve
 from keystead.handlers.watch import stop_on_signals, watch
 from keystead.hsm.memory import look
 from keystead.reconciler.index import INDEXED
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.reconciler.workers import Workers
-from keystead.settings import Settings
+from keystead.settings import NamespaceDefaultPolicy, Settings
 from keystead.store.kube import Kube, connect
 from keystead.store.lease import LeaseElector
 from keystead.store.objects import KubeObjects
@@ -55,7 +56,7 @@ class Operator:
         self._monotonic = monotonic
         self.settings = settings
         self.kube = kube
-        self.controller = Controller(settings.operator.workers, cluster.watch_namespaces, self._forget)
+        self.controller = Controller(settings.operator.workers, cluster.reconciled, self._forget)
         self.queue, self.feed = self.controller.queue, self.controller.feed
         self.memory, self.index = self.controller.memory, self.controller.index
         self.records = KubeRecords(kube, cluster.records_namespace)
@@ -63,6 +64,8 @@ class Operator:
         self.lease = LeaseElector(kube, cluster.namespace, _identity(settings), settings.operator, self.index.floor)
         self.metrics = Metrics(self.queue, self.index.orphans, self.lease, self._sessions, self.index.windows)
         self.engine = EngineHolder(settings, kube, self.metrics.called)
+        signer = StoredKeySigner(self.records, self.engine, kube.clock.now)
+        self.trail = Trail(settings.audit, _identity(settings), kube.clock.now, signer, self.metrics.registry)
         self.watching = asyncio.Event()
         self.stop = asyncio.Event()
         self.workers = self._make_workers()
@@ -78,6 +81,9 @@ class Operator:
             region=self.settings.cluster.region,
             refresh_period=self.settings.operator.refresh_period,
             monotonic=self._monotonic,
+            keys_per_namespace=self.settings.cluster.keys_per_namespace,
+            audit=self.trail,
+            strict_policies=self.settings.operator.namespace_default_policy is NamespaceDefaultPolicy.STRICT,
         )
         return self.controller.workers(ports, self.metrics)
 
@@ -97,7 +103,7 @@ class Operator:
             return "watch: the objects are not watched yet"
         if self.engine.missing is not None:
             return self.engine.missing
-        return None if self.record_watch.synced.is_set() else "records: not listed yet"
+        return self.trail.missing if self.record_watch.synced.is_set() else "records: not listed yet"
 
     def dead(self) -> str | None:
         """What makes a restart the mend. A leader past its deadline ends by itself; this is for one that does not."""
@@ -110,12 +116,13 @@ class Operator:
         stop_on_signals(self.stop)
         await self._kinds_served()
         tasks = [asyncio.create_task(work) for work in (self._engine(), self._index(), self._lead(), self._sweep())]
+        recording = asyncio.create_task(self.trail.run())
         cluster = self.settings.cluster
         watching = asyncio.create_task(
-            watch(self._seen, KINDS, cluster.watch_namespaces, cluster.kubeconfig, self.watching, self.stop)
+            watch(self._seen, KINDS, cluster.reconciled, cluster.kubeconfig, self.watching, self.stop)
         )
-        code = await self._until_stopped([*tasks, watching])
-        await self._end(tasks, watching, runner)
+        code = await self._until_stopped([*tasks, watching, recording])
+        await self._end(tasks, watching, recording, runner)
         return code
 
     async def _kinds_served(self) -> None:
@@ -131,7 +138,7 @@ class Operator:
                     self.metrics.crd_state(kind, kind in served)
                 if served >= set(KINDS):
                     for kind in KINDS:
-                        async for _ in objects.each(kind, self.settings.cluster.watch_namespaces):
+                        async for _ in objects.each(kind, self.settings.cluster.reconciled):
                             break  # it can be listed
                     return
                 log.info("waiting for the CRDs of %s", ", ".join(sorted(set(KINDS) - served)))
@@ -148,7 +155,7 @@ class Operator:
             for kind in KINDS:
                 try:
                     number = 0
-                    async for body in objects.each(kind, self.settings.cluster.watch_namespaces):
+                    async for body in objects.each(kind, self.settings.cluster.reconciled):
                         self._seen(kind, None, body)
                         number += 1
                         if number % _AT_A_TIME == 0:
@@ -171,6 +178,7 @@ class Operator:
         while not await self._opened_within(self.settings.operator.lease_duration):
             await self._lead_without_token()
         await self.record_watch.synced.wait()
+        await self.trail.opened()  # one that cannot record leaves the lead to another
         await self.lease.acquire()
         await self._work()
 
@@ -178,6 +186,21 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.lease.hold())
             group.create_task(self.workers.run(self.settings.operator.workers))
+            group.create_task(self._own_keys())
+
+    async def _own_keys(self) -> None:
+        """Keystead's own key is made at the start of the lead, and again where somebody took its object away."""
+        own, settings = self.controller.own_keys, self.settings.operator
+        assert own is not None
+        while True:
+            there = False
+            try:
+                there = self.record_watch.synced.is_set() and await own.ensure()
+            except FencedError:
+                raise
+            except KeysteadError as error:
+                log.warning("Keystead's own key could not be looked at: %s", error)
+            await asyncio.sleep(settings.refresh_period if there else settings.retry_period)
 
     async def _lead_without_token(self) -> None:
         """With a token that stays away somebody must say so in the conditions, but nobody may keep a healthy replica from leading."""
@@ -217,7 +240,9 @@ class Operator:
             return 1
         return 0
 
-    async def _end(self, tasks: list[asyncio.Task[None]], watching: asyncio.Task[None], runner: web.AppRunner) -> None:
+    async def _end(
+        self, tasks: list[asyncio.Task[None]], watching: asyncio.Task[None], recording: asyncio.Task[None], runner: web.AppRunner
+    ) -> None:
         self.stop.set()
         self.queue.close()
         for task in tasks:
@@ -226,6 +251,7 @@ class Operator:
         await self.lease.release()
         await _within(5.0, asyncio.gather(watching, return_exceptions=True))
         await runner.cleanup()
+        await self.trail.close(recording)
         self.engine.close()
         await self.kube.close()
 

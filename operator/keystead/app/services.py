@@ -6,10 +6,11 @@ Each command imports what it needs when it runs: `keystead dev` must not wait fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keystead.app.hsm import HsmServices
+from keystead.cli.audit_services import SearchRequest, SummaryAnswer, SummaryRequest, VerifyRequest
 from keystead.cli.services import AdoptRequest, CryptCall, DevRequest, KeyTarget, NewInstall, RecordKinds, TokenChoice
 from keystead.settings import Settings
 
@@ -140,6 +141,30 @@ class AppServices(HsmServices):
 
         done = self.with_kube(live)
         return self._with_hsm(token, by_record) if done is None else done
+
+    def verify_audit(self, request: VerifyRequest) -> dict[str, Any]:
+        """The report."""
+        from keystead.app.auditreading import verify_audit
+
+        return verify_audit(request)
+
+    def search_audit(self, request: SearchRequest) -> Iterator[tuple[dict[str, str], bytes]]:
+        """Rows and records."""
+        from keystead.app.auditreading import search_audit
+
+        return search_audit(request)
+
+    def summarise_audit(self, request: SummaryRequest) -> SummaryAnswer:
+        """Counts, and their pictures."""
+        from keystead.app.auditreading import list_keys, summarise_audit
+
+        return summarise_audit(request, lambda: self.with_kube(list_keys))
+
+    def audit_public_key(self) -> str:
+        """PEM, from the cluster."""
+        from keystead.app.auditreading import public_key
+
+        return self.with_kube(public_key)
 
     def run_operator(self) -> int:
         """Until SIGTERM; the exit code."""

@@ -91,6 +91,10 @@ def read_access_keys(file: Path) -> Iterator[AccessKey]:
 @click.option("--jwks", type=click.Path(path_type=Path), metavar="FILE", help="Keys of web identity tokens (AssumeRoleWithWebIdentity).")
 @click.option("--tls-cert", "certificate", type=click.Path(path_type=Path), metavar="FILE", help="PEM certificate chain.")
 @click.option("--tls-key", "private_key", type=click.Path(path_type=Path), metavar="FILE", help="PEM private key.")
+@click.option("--quota", default="off", show_default=True, metavar="off|aws|FILE",
+              help="Request quotas of each account: AWS's figures, or those of a file.")
+@click.option("--audit", type=click.Path(path_type=Path), metavar="DIR",
+              help="Keep an audit record of every call in files there, before it is answered [default: none is kept].")
 @click.option("--insecure", is_flag=True, help="Plain HTTP beyond this machine, all the same.")
 @click.pass_obj
 def dev(
@@ -107,6 +111,8 @@ def dev(
     jwks: Path | None,
     certificate: Path | None,
     private_key: Path | None,
+    quota: str,
+    audit: Path | None,
     insecure: bool,
 ) -> int:
     """An AWS KMS endpoint on this machine: a real token and records in one folder, no cluster."""
@@ -129,6 +135,8 @@ def dev(
         private_key=private_key,
         insecure=insecure,
         tell=click.echo,
+        quota=quota,
+        audit=audit,
     )
     check(request)
     return services.run_dev(request)

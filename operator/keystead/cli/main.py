@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 import keystead
+from keystead.cli.audit import audit
 from keystead.cli.crypt import crypt
 from keystead.cli.dev import dev
 from keystead.cli.hsm import hsm
@@ -22,7 +23,7 @@ from keystead.cli.server import server
 from keystead.cli.services import Services
 from keystead.errors import KeysteadError
 
-GROUPS: Final[tuple[click.Command, ...]] = (hsm, operator, server, dev, crypt, records, release_finalizers)
+GROUPS: Final[tuple[click.Command, ...]] = (hsm, operator, server, dev, crypt, records, audit, release_finalizers)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

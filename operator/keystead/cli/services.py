@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from keystead.cli.audit_services import AuditServices
 from keystead.engine.ports import Domain
 
 
@@ -147,6 +148,8 @@ class AccessKey:
 class DevRequest:
     """`keystead dev`. `state` None and not `memory`: the default folder of the user.
 
+    quota    off, aws, or the path of a file: request quotas of each account (docs/quotas.md)
+    audit    a folder for records of all calls, made if need be; None: none are kept
     tell     where the lines for people and for `eval` go
     """
 
@@ -164,9 +167,11 @@ class DevRequest:
     private_key: Path | None
     insecure: bool
     tell: Callable[[str], None]
+    quota: str = "off"
+    audit: Path | None = None
 
 
-class Services(Protocol):
+class Services(AuditServices, Protocol):
     """Raises KeysteadError and nothing else on purpose."""
 
     def init_hsm(self, request: InitRequest) -> AbstractContextManager[NewInstall]:

@@ -100,6 +100,11 @@ def alias_arn(region: str, account: str, alias_name: str) -> str:
     return f"arn:{PARTITION}:kms:{region}:{account}:{alias_name}"
 
 
+def data_key_arn(region: str, account: str, name: str) -> str:
+    """ARN of a KmsDataKey: the source (aws:SourceArn) of what its controller asks. Region of its key, account of its own namespace."""
+    return f"arn:{PARTITION}:kms:{region}:{account}:datakey/{name}"
+
+
 def root_arn(account: str) -> str:
     """The principal of a whole account, which is a namespace."""
     return f"arn:{PARTITION}:iam::{account}:root"

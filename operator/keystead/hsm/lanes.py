@@ -84,9 +84,7 @@ class SlowLanes:
             raise HsmAuthError(PIN_CHANGED.format(self._arguments[0].label))
         with self._lock:
             if self._waiting >= MAX_WAITING:
-                raise ThrottlingError(
-                    "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
-                )
+                raise ThrottlingError
             self._waiting += 1
         try:
             future = self._submit(call)

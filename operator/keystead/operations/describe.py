@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from keystead.engine.algorithms import EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm
 from keystead.engine.clock import parse_time
 from keystead.engine.keyspec import row
+from keystead.engine.managed import is_managed
 from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import KeyRecord
 from keystead.operations.effects import Running
@@ -20,9 +21,6 @@ from keystead.operations.validate import check_grant_tokens, check_key_id
 from keystead.operations.world import World
 from keystead.policy import Action, Caller
 from keystead.resources.vocabulary import KeySpec, KeyState, KeyUsage, Origin
-
-_MANAGED_PREFIX: Final = "aws-"
-
 
 # Ed25519ph is in AWS's list for the spec; no token does it, so Sign and Verify refuse it (docs/security.md).
 NOT_SERVED: Final = frozenset({SigningAlgorithm.ED25519_PH_SHA_512})
@@ -115,7 +113,7 @@ def describe_key(world: World, caller: Caller, request: DescribeKeyRequest) -> R
 
 def manager_of(record: KeyRecord) -> KeyManager:
     """Whose key it is."""
-    return KeyManager.AWS if record.name.startswith(_MANAGED_PREFIX) else KeyManager.CUSTOMER
+    return KeyManager.AWS if is_managed(record) else KeyManager.CUSTOMER
 
 
 def metadata_of(record: KeyRecord) -> KeyMetadata:

@@ -1,6 +1,7 @@
 """What an operation asks of its driver, as values (sans-I/O). An operation is a generator that yields them.
 
     Need(review)         answered with True (RBAC allows) or anything else (it does not)
+    Home(namespace)      answered with the uid of the live namespace of this name, None: there is none
     Slow(call)           answered with the SlowCall's result, or by throwing the HsmError into the generator
     Probe(spec)          answered with the protection that the key store can give a key spec, None: unsupported
     Await(ready)         answered when `ready()` holds, or after 250 ms; ThrottlingError for one caller's ninth at once
@@ -28,6 +29,13 @@ class Need:
     """A fact that only the API server knows."""
 
     review: SubjectAccessReview
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Which namespace of this name lives now? Asked about the namespace of another account's key, once that key consents."""
+
+    namespace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class Change:
     narrows: bool = False
 
 
-Effect: TypeAlias = Need | Slow | Probe | Await | Change
+Effect: TypeAlias = Need | Home | Slow | Probe | Await | Change
 Answer = TypeVar("Answer")
 Running: TypeAlias = Generator[Effect, Any, Answer]
 Facts: TypeAlias = Callable[[SubjectAccessReview], bool]
@@ -80,7 +88,7 @@ def _answer(effect: Effect, facts: Callable[[SubjectAccessReview], Any], slow: C
             return facts(review)
         case Slow(call):
             return slow(call)
-        case Await():
+        case Await() | Home():  # a snapshot has the namespaces: of one that it does not know there is none
             return None
         case Probe() | Change():
             raise KmsInternalError("this front door changes nothing")

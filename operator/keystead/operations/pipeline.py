@@ -18,6 +18,7 @@ from keystead.engine.blob import BlobIds
 from keystead.engine.identifiers import KeyArn, key_arn, key_id_bytes, key_id_form, parse_kms_arn
 from keystead.engine.keyspec import KEY_SPECS
 from keystead.engine.keystate import lets, state_error
+from keystead.engine.managed import MANAGED_ALIAS, is_managed
 from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord
 from keystead.engine.values import per_call
@@ -39,6 +40,7 @@ _NO_CONTEXT: Mapping[str, str] = {}
 _ALGORITHMS: Final = {
     spec: frozenset[Algorithm]((*known.encryption, *known.signing, *known.macs, *known.agreement)) for spec, known in KEY_SPECS.items()
 }
+_UNCLAIMED: Final = Decision(False, "the caller's namespace has no account of its own before its first key")
 _GONE: Final = Decision(False, "the namespace of the key is gone, or was made again")
 # Of a KeyId that is remembered, in characters: a key ARN has less. What is longer is parsed anew.
 _USUAL_LENGTH: Final = 128
@@ -50,7 +52,7 @@ class Asked:
 
     request   the operation's request: members of it feed condition keys (policy.request)
     tokens    grant tokens
-    usable    which of the key's grants may allow it, and as what (CreateGrant, RetireGrant); None: all as they are
+    usable    which of the caller's grants of the key may allow it, and as what (CreateGrant, RetireGrant); None: all as they are
     other_key the id of the other key of a ReEncrypt, "" where it is not known; None: it has none
     grant     the grant that is to be retired
     """
@@ -79,7 +81,7 @@ def admit(
     answer = evaluate(question_of(world, caller, rule.action, record, asked, _alias_in(key_id)))
     decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
     if record.account != caller.account and decision.allowed is True:
-        decision = yield from _at_home(world, record, decision)
+        decision = yield from _at_home(world, caller, record, decision)
     world.trail.append(Judged(record, rule.action, decision))
     if decision.allowed is not True:
         raise _with_reason(_denied(caller, rule, record, decision), decision)
@@ -96,7 +98,7 @@ def admit_blob(world: World, caller: Caller, rule: Rule, ids: BlobIds, asked: As
         answer = evaluate(question_of(world, caller, rule.action, record, asked))
         decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
         if decision.allowed is True:
-            decision = yield from _at_home(world, record, decision)
+            decision = yield from _at_home(world, caller, record, decision)
         world.trail.append(Judged(record, rule.action, decision))
         if decision.allowed is True:
             check_state(rule, record)
@@ -233,6 +235,8 @@ def _misses(world: World, account: str, resource: str) -> bool:
 
     Another account's key is missed like one that does not exist: the time of the refusal must not tell which it is.
     """
+    if resource == MANAGED_ALIAS:
+        return world.keys.managed_key(account, world.region) is None
     if resource.startswith("alias/"):
         return world.keys.alias(account, world.region, resource) is None
     key_id = resource[4:]
@@ -257,6 +261,11 @@ def _find(world: World, caller: Caller, account: str, resource: str) -> KeyRecor
     """The record, or what its caller's own account is told."""
     if not resource.startswith("alias/"):
         return _by_id(world, account, resource[4:])
+    if resource == MANAGED_ALIAS:
+        managed = world.keys.managed_key(account, world.region)
+        if managed is None or not _may_live(world, caller, managed):
+            return refusals.unknown_alias(world.region, account, resource)
+        return managed
     alias = world.keys.alias(account, world.region, resource)
     # An alias of a namespace that was made again is not the new tenant's.
     if alias is None or not _may_live(world, caller, alias):
@@ -294,8 +303,10 @@ def _may_live(world: World, caller: Caller, record: KeyRecord | AliasRecord) -> 
     return live == record.namespace_uid or (live is None and record.account != caller.account)
 
 
-def _at_home(world: World, record: KeyRecord, decision: Decision) -> Running[Decision]:
+def _at_home(world: World, caller: Caller, record: KeyRecord, decision: Decision) -> Running[Decision]:
     """A decision for a caller of another account, once it is known that the key's namespace is the one that made the key."""
+    if not world.keys.has_account(caller.namespace, caller.account):
+        return _UNCLAIMED
     live = world.keys.namespace_uid(record.namespace)
     if live is None:
         live = yield Home(record.namespace)
@@ -307,9 +318,12 @@ def question_of(
 ) -> Question:
     """What is asked of the policy about a key, with all that its conditions may look at."""
     raw = key_id_bytes(record.key_id)
-    grants = world.keys.grants_to(raw, caller.principal) if asked.usable is None else asked.usable(world.keys.grants_of(raw))
+    context = asked.context or _NO_CONTEXT
+    grants = world.keys.grants_to(raw, caller.principal, action, context)
+    if asked.usable is not None:
+        grants = asked.usable(grants)
     facts = RequestFacts(asked.request, world.carried, alias, partial(_aliases_of, world, record), asked.other_key, asked.grant)
-    return Question(caller, action, record, grants, asked.context or _NO_CONTEXT, world.now, facts)
+    return Question(caller, action, record, grants, context, world.now, facts)
 
 
 def _denied(caller: Caller, rule: Rule, record: KeyRecord, decision: Decision) -> KmsError:
@@ -329,7 +343,8 @@ def named_key(world: World, caller: Caller, key_id: str) -> str:
 
 def _aliases_of(world: World, record: KeyRecord) -> list[str]:
     found = world.keys.aliases_of(record.account, record.region)
-    return [alias.alias_name for alias in found if alias.key_id == record.key_id and alias.namespace_uid == record.namespace_uid]
+    named = [alias.alias_name for alias in found if alias.key_id == record.key_id and alias.namespace_uid == record.namespace_uid]
+    return [*named, MANAGED_ALIAS] if is_managed(record) else named
 
 
 def _alias_in(key_id: str) -> str:

@@ -111,6 +111,11 @@ def held(arn: str, since: str, by: str) -> KmsError:
     return InvalidStateError(f"{arn} is held since {since}: {by}. It stays disabled until the hold is released.")
 
 
+def too_many(what: str, most: int, where: str) -> KmsError:
+    """One more than may be (engine/bounds.py). Said after authorisation: it tells how many there are."""
+    return LimitExceededError(f"{where} has {most} {what}, which is the limit.")
+
+
 def no_more_rotations(arn: str) -> KmsError:
     """The 26th rotation on demand."""
     return LimitExceededError(

@@ -1,4 +1,4 @@
-"""The table of last uses as it travels: between the workers of a Pod, into a ConfigMap, into SQLite. Pure.
+"""The table of last uses as it travels: between the workers of a Pod, into a ConfigMap, into SQLite. Pure. Counts of calls go with it.
 
 Written by server/usage.py and merged by whoever keeps it (store/uses.py, store/usefiles.py, store/sqlite/uses.py). What it says of a key
 that is not in it: it was not used since `since`, as far as its worker could know. What may never enter: who used a key, and for what.
@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
+from keystead.operations.counts import Counts, added, inflated
 from keystead.operations.world import LastUse
 
 MAX_BYTES: Final = 780_000
 """Of a packed table, some 10,000 keys: a ConfigMap takes 1 MiB, and so it is one in base64, too."""
-_MAX_UNPACKED: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class UseTable:
-    """`since`: from when uses were noted, the oldest start that is known. `dropped`: the newest use that was left out for want of room."""
+    """`since`: from when uses were noted, the oldest start that is known. `dropped`: the newest use that was left out for want of room.
+
+    counts: calls since the start of whoever made the table (operations/counts.py packs them; `pack` here leaves them out)
+    """
 
     uses: Mapping[str, LastUse] = field(default_factory=dict)
     since: datetime | None = None
     dropped: datetime | None = None
+    counts: Counts = field(default_factory=dict)
 
     @property
     def tracking_since(self) -> datetime | None:
@@ -37,7 +41,7 @@ class UseTable:
 
 
 def merged(tables: Iterable[UseTable]) -> UseTable:
-    """The newest use of each key; the oldest start; the newest gap."""
+    """The newest use of each key; the oldest start; the newest gap; the sums of the counts."""
     tables = tuple(tables)
     uses: dict[str, LastUse] = {}
     for table in tables:
@@ -47,7 +51,7 @@ def merged(tables: Iterable[UseTable]) -> UseTable:
                 uses[key_id] = use
     since = [table.since for table in tables if table.since is not None]
     dropped = [table.dropped for table in tables if table.dropped is not None]
-    return UseTable(uses, min(since, default=None), max(dropped, default=None))
+    return UseTable(uses, min(since, default=None), max(dropped, default=None), added(table.counts for table in tables))
 
 
 class _Wire(msgspec.Struct, array_like=True):
@@ -72,18 +76,14 @@ def newest(table: UseTable, count: int) -> UseTable:
         return table
     rows = sorted(table.uses.items(), key=lambda row: row[1].time, reverse=True)
     gone = rows[count][1].time
-    return UseTable(dict(rows[:count]), table.since, gone if table.dropped is None else max(gone, table.dropped))
+    return replace(table, uses=dict(rows[:count]), dropped=gone if table.dropped is None else max(gone, table.dropped))
 
 
 def unpack(data: bytes) -> UseTable:
     """ValueError for anything that `pack` does not write."""
     try:
-        machine = zlib.decompressobj()
-        text = machine.decompress(data, _MAX_UNPACKED)
-        if not machine.eof or machine.unused_data:
-            raise ValueError("not a whole table of uses")
-        wire = msgspec.json.decode(text, type=_Wire)
-    except (zlib.error, msgspec.MsgspecError) as error:
+        wire = msgspec.json.decode(inflated(data), type=_Wire)
+    except msgspec.MsgspecError as error:
         raise ValueError(f"not a table of uses: {error}") from None
     for moment in (wire.since, wire.dropped, *(row[1] for row in wire.uses.values())):
         if moment is not None and moment.tzinfo is None:

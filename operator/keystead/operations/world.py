@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from keystead.engine.bounds import KEYS_PER_NAMESPACE
 from keystead.engine.ports import Capabilities, Domain, FastLane
 from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord
 from keystead.engine.values import per_call
@@ -26,17 +27,30 @@ class Keys(Protocol):
     def grants_of(self, key_id: bytes) -> Sequence[GrantRecord]:
         """All grants of a key."""
 
-    def grants_to(self, key_id: bytes, grantee: str) -> Sequence[GrantRecord]:
-        """The grants of a key whose grantee, a principal in canonical form or a service principal, is this one."""
+    def grants_to(self, key_id: bytes, grantee: str, action: Action, context: Mapping[str, str]) -> Sequence[GrantRecord]:
+        """The grants of a key to this grantee, a principal in canonical form or a service, that may allow an action: no fewer, few more.
+
+        Of CreateGrant also those whose constraint the new grant is measured by.
+        """
 
     def namespace_uid(self, namespace: str) -> str | None:
         """The uid of the live namespace of this name, None where there is none."""
+
+    def has_account(self, namespace: str, account: str) -> bool:
+        """Whether this account is claimed by the namespace of this name that lives now.
+
+        An id that nobody has claimed yet could come to a namespace that is made under the name later: nothing abroad is lent to it.
+        """
 
     def grant(self, grant_id: str) -> GrantRecord | None:
         """The grant record of this id."""
 
     def aliases_of(self, account: str, region: str) -> Sequence[AliasRecord]:
         """The aliases of an account in a region, in the order of their names."""
+
+
+    def managed_key(self, account: str, region: str) -> KeyRecord | None:
+        """The AWS managed key of an account: `alias/aws/keystead` leads to it by rule."""
 
 
 class Catalogue(Keys, Protocol):
@@ -52,7 +66,7 @@ class Catalogue(Keys, Protocol):
         """The grant record that the KmsGrant of this name holds."""
 
     def grants_retirable_by(self, principal: str) -> Sequence[GrantRecord]:
-        """Grants that name this principal, in canonical form, as the one that may retire them; in the order of their ids."""
+        """Grants that name this principal, in canonical form, or service as the one that may retire them; in the order of their ids."""
 
     def last_use(self, key_id: str) -> LastUse | None:
         """The last cryptographic use of a key that is known, merged over all replicas (5 minutes' accuracy)."""
@@ -103,6 +117,7 @@ class World:
     tracking_since: datetime | None = None
     carried: Carried = Carried()
     trail: list[Judged] = field(default_factory=list)
+    keys_per_namespace: int = KEYS_PER_NAMESPACE
 
 
 @per_call

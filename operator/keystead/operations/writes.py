@@ -31,6 +31,7 @@ class CreateObject:
     namespace: str
     name: str
     spec: Mapping[str, Any]
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

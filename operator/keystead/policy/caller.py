@@ -11,6 +11,8 @@ Its forms:
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,6 +78,21 @@ def user_caller(account: str, namespace: str, name: str, uid: str = "", groups: 
 def service_caller(account: str, namespace: str, name: str) -> Caller:
     """A controller of ours, by the name that policies have for it (`datakeys.kms.keystead.io`); of the install's own account."""
     return Caller(CallerKind.SERVICE, account, namespace, name, name, name)
+
+
+def role_id(uid: str) -> str:
+    """AWS's unique id of a role, `AROA` and 17 characters: of the ServiceAccount's uid, so a made-again one has another."""
+    return "AROA" + base64.b32encode(hashlib.sha256(b"keystead/v1/role-id\0" + uid.encode()).digest())[:17].decode()
+
+
+def user_id(caller: Caller) -> str:
+    """AWS's UserId and principalId: the account of a root, `<role id>:<session>` of a session, else of the role or the user."""
+    if caller.kind is CallerKind.ROOT:
+        return caller.account
+    if caller.kind is CallerKind.USER:
+        return "AIDA" + role_id(caller.uid or caller.principal)[4:]
+    unique = role_id(caller.uid)
+    return unique if caller.arn == caller.principal else f"{unique}:{caller.arn.rsplit('/', 1)[1]}"
 
 
 def account_of(arn: str) -> str:

@@ -75,10 +75,12 @@ _ROWS: Final = (
     ConditionKey("kms:EncryptionAlgorithm", _STRING, _algorithm),
     ConditionKey("kms:EncryptionContextKeys", _STRING, request.context_keys, multi=True),
     ConditionKey("kms:ExpirationModel", _STRING, _nowhere),
+    ConditionKey("kms:GrantConstraintSourceArn", _STRING, request.constraint_source),
     ConditionKey("kms:GrantConstraintType", _STRING, request.constraint_type),
     ConditionKey("kms:GrantIsForAWSResource", _BOOL, request.for_resource),
     ConditionKey("kms:GrantOperations", _STRING, _fed("kms:GrantOperations"), multi=True),
     ConditionKey("kms:GranteePrincipal", _STRING, _fed("kms:GranteePrincipal")),
+    ConditionKey("kms:GranteeServicePrincipal", _STRING, _fed("kms:GranteeServicePrincipal")),
     ConditionKey("kms:KeyAgreementAlgorithm", _STRING, _fed("kms:KeyAgreementAlgorithm")),
     ConditionKey("kms:KeyOrigin", _STRING, _on_key(lambda question: question.key.origin.value)),
     ConditionKey("kms:KeySpec", _STRING, _on_key(lambda question: question.key.spec.value)),
@@ -93,6 +95,7 @@ _ROWS: Final = (
     ConditionKey("kms:RequestAlias", _STRING, request.request_alias),
     ConditionKey("kms:ResourceAliases", _STRING, _on_key(request.resource_aliases), multi=True),
     ConditionKey("kms:RetiringPrincipal", _STRING, _fed("kms:RetiringPrincipal")),
+    ConditionKey("kms:RetiringServicePrincipal", _STRING, _fed("kms:RetiringServicePrincipal")),
     ConditionKey("kms:RotationPeriodInDays", _NUMERIC, _fed("kms:RotationPeriodInDays")),
     ConditionKey(
         "kms:ScheduleKeyDeletionPendingWindowInDays", _NUMERIC, _fed("kms:ScheduleKeyDeletionPendingWindowInDays")
@@ -107,6 +110,8 @@ _ROWS: Final = (
     ConditionKey("aws:PrincipalAccount", _STRING, _always(lambda question: question.caller.account)),
     ConditionKey("aws:PrincipalArn", _STRING, _always(lambda question: question.caller.principal)),
     ConditionKey("aws:SecureTransport", _BOOL, _always(request.secure_transport)),
+    ConditionKey("aws:SourceAccount", _STRING, _always(request.source_account)),
+    ConditionKey("aws:SourceArn", _STRING, _always(request.source_arn)),
     ConditionKey("aws:SourceIp", Type.IP, _always(request.source_ip)),
     ConditionKey("aws:TagKeys", _STRING, request.tag_keys, multi=True),
 )

@@ -71,6 +71,7 @@ _REVIEWS: Final = 4096
 Decide: TypeAlias = Callable[[Question, Policy], Answer | None]
 _OF_POLICY: Final = frozenset({Action.DESCRIBE_KEY, Action.GET_KEY_POLICY, Action.PUT_KEY_POLICY})
 _PERSON: Final = ":user/"
+_BACKUP: Final = Decision(True, "the root of the account ends what was granted in it", By(Ground.ACCOUNT))
 
 
 def _is_foreign(question: Question) -> bool:
@@ -119,7 +120,8 @@ def _named(question: Question, policy: Policy) -> Answer | None:
 def _grant(question: Question, _: Policy) -> Answer | None:
     if not question.grants:
         return None
-    asked = GrantQuestion(question.caller, question.action, question.key, question.context, format_time(question.now))
+    now, carried = format_time(question.now), question.facts.carried
+    asked = GrantQuestion(question.caller, question.action, question.key, question.context, now, carried)
     for grant in question.grants:
         if allows(grant, asked):
             consent = Decision(True, f"grant {grant.grant_id}", By(Ground.GRANT, grant.grant_id))
@@ -128,6 +130,9 @@ def _grant(question: Question, _: Policy) -> Answer | None:
 
 
 def _account(question: Question, policy: Policy) -> Answer | None:
+    if question.action in BY_GRANT_ONLY and question.caller.kind is CallerKind.ROOT and not _is_foreign(question):
+        # AWS, 'Retiring and revoking grants': the account can, as a backup, and what a key policy allows has no effect on it.
+        return _BACKUP
     for rule in policy[question.action].allow.consenting(question.caller):
         if rule.holds(question):
             return _of_account(question, rule) if not _is_foreign(question) else _callers_side(question, rule.decision)

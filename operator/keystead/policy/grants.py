@@ -11,28 +11,35 @@ from collections.abc import Callable, Mapping
 from msgspec import UNSET, UnsetType
 
 from keystead.engine.record import GrantConstraints, GrantRecord, KeyRecord
-from keystead.engine.record.grant import grantee_of
 from keystead.engine.values import per_call
 from keystead.policy.actions import ACTIONS, Action, Constraint
-from keystead.policy.caller import Caller
+from keystead.policy.caller import Caller, CallerKind
+from keystead.policy.question import Carried
 
 
 @per_call
 class GrantQuestion:
-    """`context` is the request's encryption context, empty where there is none; `now` as records write times."""
+    """`context` is the request's encryption context, empty where there is none; `now` as records write times.
+
+    carried: on behalf of which resource a service of ours asks
+    """
 
     caller: Caller
     action: Action
     key: KeyRecord
     context: Mapping[str, str]
     now: str
+    carried: Carried = Carried()
 
 
 Check = Callable[[GrantRecord, GrantQuestion], bool]
 
 
 def _is_for_caller(grant: GrantRecord, question: GrantQuestion) -> bool:
-    return grantee_of(grant) == question.caller.principal
+    service = grant.grantee_service_principal
+    if isinstance(service, UnsetType):
+        return grant.grantee_principal == question.caller.principal
+    return question.caller.kind is CallerKind.SERVICE and service == question.caller.principal
 
 
 def _is_the_one_asked_for(grant: GrantRecord, question: GrantQuestion) -> bool:
@@ -58,7 +65,24 @@ def _is_in_time(grant: GrantRecord, question: GrantQuestion) -> bool:
 def _constraints_hold(grant: GrantRecord, question: GrantQuestion) -> bool:
     constraints = grant.constraints
     if isinstance(constraints, UnsetType):
+        return _is_from_source(grant, UNSET, question)
+    return _is_from_source(grant, constraints.source_arn, question) and _context_holds(constraints, question)
+
+
+def _is_from_source(grant: GrantRecord, wanted: str | UnsetType, question: GrantQuestion) -> bool:
+    """Exactly: a `*` in it is no wildcard, "a specific resource" is meant. It does not apply to RetireGrant (AWS, CreateGrant)."""
+    if question.action is Action.RETIRE_GRANT:
         return True
+    if isinstance(wanted, UnsetType):
+        # A service acts for everybody: without a source nobody could tell for whom it may here (AWS, CreateGrant).
+        return isinstance(grant.grantee_service_principal, UnsetType)
+    return wanted == question.carried.source_arn
+
+
+def _context_holds(constraints: GrantConstraints, question: GrantQuestion) -> bool:
+    if constraints.encryption_context_equals is UNSET and constraints.encryption_context_subset is UNSET:
+        # A constraint that constrains nothing is not an allowance.
+        return constraints.source_arn is not UNSET
     match ACTIONS[question.action].constraint:
         case Constraint.IGNORED:
             return True
@@ -88,21 +112,19 @@ def allows(grant: GrantRecord, question: GrantQuestion) -> bool:
 
 
 def _context_fits(constraints: GrantConstraints, context: Mapping[str, str]) -> bool:
-    if constraints.source_arn is not UNSET:
-        return False  # only service principals have a source, and they match nobody yet
-    given = _fold(context)
+    given = fold(context)
     if given is None:
         return False
     if not isinstance(constraints.encryption_context_equals, UnsetType):
-        wanted = _fold(constraints.encryption_context_equals)
+        wanted = fold(constraints.encryption_context_equals)
         return bool(wanted) and given == wanted
     if not isinstance(constraints.encryption_context_subset, UnsetType):
-        wanted = _fold(constraints.encryption_context_subset)
+        wanted = fold(constraints.encryption_context_subset)
         return bool(wanted) and wanted is not None and wanted.items() <= given.items()
-    return False  # a constraint that constrains nothing is not an allowance
+    return False
 
 
-def _fold(context: Mapping[str, str]) -> dict[str, str] | None:
+def fold(context: Mapping[str, str]) -> dict[str, str] | None:
     """Keys in lower case. None where two become one: then it is not clear which value is meant, and nothing matches."""
     folded = {key.lower(): value for key, value in context.items()}
     return folded if len(folded) == len(context) else None

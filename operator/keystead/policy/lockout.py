@@ -1,15 +1,19 @@
 """The lock-out check: whether a new policy leaves its author able to replace it (AWS KMS, 'CreateKey', BypassPolicyLockoutSafetyCheck).
 
-Asked by PutKeyPolicy and CreateKey before anything is written. "Able" is what the policy can tell: a statement that names the author, or
-one that leaves it to the author's account, whose RBAC can be mended; and no Deny. Conditions are asked as of the very call that puts the
-policy; without one, those of an Allow do not hold and those of a Deny do.
+`locks_out` is asked by PutKeyPolicy and CreateKey before anything is written. "Able" is what the policy can tell: a statement that names
+the author, or one that leaves it to the author's account, whose RBAC can be mended; and no Deny. Conditions are asked as of the very call
+that puts the policy; without one, those of an Allow do not hold and those of a Deny do.
+
+`closes` is asked by the operator of a spec.policy, which has no calling author.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from keystead.policy.actions import Action
-from keystead.policy.caller import Caller
-from keystead.policy.compiled import Policy, Rule
+from keystead.policy.caller import Caller, caller_of, root_caller, user_caller
+from keystead.policy.compiled import Index, Policy, Rule
 from keystead.policy.question import Question
 
 
@@ -21,6 +25,31 @@ def locks_out(policy: Policy, caller: Caller, account: str, question: Question |
     if any(_holds(rule, question, unknown=True) for rule in rules.deny.reaching(caller)):
         return True
     return not any(_holds(rule, question, unknown=False) for rule in rules.allow.reaching(caller))
+
+
+def closes(policy: Policy, account: str) -> bool:
+    """Whether nobody of `account` could ever do PutKeyPolicy: what is asked of a document that has no calling author (spec.policy).
+
+    Conditions count for the document: those of an Allow may hold one day, those of a Deny may fail to.
+    """
+    rules = policy[Action.PUT_KEY_POLICY]
+    for caller in _candidates(rules.allow, account):
+        denied = any(not rule.tests for rule in rules.deny.reaching(caller))
+        if not denied and rules.allow.reaching(caller):
+            return False
+    return True
+
+
+def _candidates(allow: Index, account: str) -> Iterator[Caller]:
+    """Of the account: its root, for all whom no statement names; and whom an Allow names. Only the Caller's own members are looked at."""
+    yield root_caller(account, "")
+    for rule in allow.rules:
+        for name in rule.principals.names:
+            if f":{account}:" in name:
+                yield caller_of(name, "")
+        for of, group in rule.principals.groups:
+            if of == account:
+                yield user_caller(account, "", "", groups=(group,))
 
 
 def _holds(rule: Rule, question: Question | None, *, unknown: bool) -> bool:

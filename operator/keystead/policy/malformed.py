@@ -11,7 +11,9 @@ _SHOWN: Final = 100
 
 def malformed(place: str, words: str) -> MalformedPolicyDocumentError:
     """`place`: like `Statement[2].Condition.StringLike`."""
-    return MalformedPolicyDocumentError(f"{place}: {words}" if place else words)
+    error = MalformedPolicyDocumentError(f"{place}: {words}" if place else words)
+    error.place = place
+    return error
 
 
 def shown(text: str) -> str:

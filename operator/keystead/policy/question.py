@@ -28,11 +28,13 @@ class Carried:
     """How a call came. source_ip: the peer's address, "" where there is none (CLI, controller). secure: over TLS, None: not over a network.
 
     via_service: the service of ours that asks on the account's behalf, "" where the caller asks for itself.
+    source_arn: the resource on whose behalf a service of ours asks (engine.identifiers.data_key_arn), "" where there is none.
     """
 
     source_ip: str = ""
     secure: bool | None = None
     via_service: str = ""
+    source_arn: str = ""
 
 
 @per_call

@@ -63,6 +63,8 @@ FEEDS: Final[dict[Action, dict[str, tuple[str, str | None]]]] = {
         "kms:GrantOperations": ("operations", None),
         "kms:GranteePrincipal": ("grantee_principal", None),
         "kms:RetiringPrincipal": ("retiring_principal", None),
+        "kms:GranteeServicePrincipal": ("grantee_service_principal", None),
+        "kms:RetiringServicePrincipal": ("retiring_service_principal", None),
     },
     Action.PUT_KEY_POLICY: {"kms:BypassPolicyLockoutSafetyCheck": ("bypass_policy_lockout_safety_check", None)},
     Action.ENABLE_KEY_ROTATION: {"kms:RotationPeriodInDays": ("rotation_period_in_days", "365")},
@@ -159,6 +161,20 @@ def constraint_type(action: Action) -> Take | None:
     return take
 
 
+def constraint_source(action: Action) -> Take | None:
+    """kms:GrantConstraintSourceArn: of the grant that is to be made."""
+    if action is not Action.CREATE_GRANT:
+        return None
+
+    def take(question: Question) -> Value:
+        request: Any = question.facts.request
+        if request is None:
+            return UNKNOWN
+        return None if request.constraints is None else request.constraints.source_arn or None
+
+    return take
+
+
 def request_alias(action: Action) -> Take | None:
     """kms:RequestAlias."""
     return (lambda question: question.facts.alias or None) if action in _ALIASED else None
@@ -227,6 +243,17 @@ def resource_tag(name: str) -> Callable[[Action], Take | None]:
 def source_ip(question: Question) -> Value:
     """aws:SourceIp."""
     return question.facts.carried.source_ip or None
+
+
+def source_arn(question: Question) -> Value:
+    """aws:SourceArn: the resource on whose behalf a service of ours asks."""
+    return question.facts.carried.source_arn or None
+
+
+def source_account(question: Question) -> Value:
+    """aws:SourceAccount: the account of that resource."""
+    arn = question.facts.carried.source_arn
+    return arn.split(":", 5)[4] if arn else None
 
 
 def secure_transport(question: Question) -> Value:

@@ -9,7 +9,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from keystead.engine.clock import format_time
-from keystead.engine.identifiers import AccountId, RecordKind, account_id, record_name
+from keystead.engine.identifiers import RECORDS_NAMESPACE, AccountId, RecordKind, account_id, record_name
 from keystead.engine.ports import Domain
 from keystead.engine.record import AccountRecord, InstallRecord
 from keystead.errors import ConflictError, RecordIntegrityError
@@ -41,6 +41,18 @@ class Accounts:
                     self._known[owner] = await self._search(domain, bytes.fromhex(install.install_id), owner, transition, now)
         return self._known[namespace, uid]
 
+    async def own(self, domain: Domain, uid: str, transition: int, now: datetime) -> AccountId:
+        """The install's own account: the first one of keystead-records, for ever. It follows a namespace that is restored."""
+        owner = (RECORDS_NAMESPACE, uid)
+        async with self._turn:
+            if owner not in self._known:
+                install = await self._install(domain)
+                first = self._candidate(bytes.fromhex(install.install_id), RECORDS_NAMESPACE, 0)
+                held = await self._book.read(domain, record_name(RecordKind.ACCOUNT, first), AccountRecord)
+                if held is not None and held.record.namespace == RECORDS_NAMESPACE and held.record.namespace_uid != uid:
+                    self._known[owner] = await self._take_over(domain, owner, first)
+        return await self.claim(domain, RECORDS_NAMESPACE, uid, transition, now)
+
     async def adopt(self, domain: Domain, namespace: str, uid: str, account: str, transition: int) -> AccountId:
         """The account that an adopted key comes to: the one this namespace has already, else the key's own, which follows it."""
         async with self._turn:
@@ -52,6 +64,19 @@ class Accounts:
                 known = await self._take_over(domain, (namespace, uid), account)
             self._known[namespace, uid] = known
         return known
+
+    async def foreseen(self, domain: Domain, namespace: str, uid: str) -> AccountId:
+        """The account that `claim` would answer now. Nothing is claimed: for who must know before there is a reason to."""
+        known = self._known.get((namespace, uid))
+        if known is not None:
+            return known
+        install = await self._install(domain)
+        for n in range(_MOST):
+            candidate = self._candidate(bytes.fromhex(install.install_id), namespace, n)
+            held = await self._book.read(domain, record_name(RecordKind.ACCOUNT, candidate), AccountRecord)
+            if held is None or (held.record.namespace, held.record.namespace_uid) == (namespace, uid):
+                return candidate
+        raise RecordIntegrityError(f"no free account id for namespace {namespace} in {_MOST} derivations")
 
     async def _take_over(self, domain: Domain, owner: tuple[str, str], account: str) -> AccountId:
         held = await self._book.read(domain, record_name(RecordKind.ACCOUNT, account), AccountRecord)

@@ -82,6 +82,7 @@ class AliasLife:
             target=None if held is None else await key_of(context, held.record.key_id, key),
             destroyed_at=destroyed,
             now=context.clock.now(),
+            aliases=0 if key is None else context.index.count(Kind.ALIAS, key.key_id),
         )
         return Gathered(facts, held)
 

@@ -1,7 +1,8 @@
 """The record book: every read verifies and remembers, every write seals, continues the chain and is fenced.
 
 The fence: a record holds the transition number of the leader that wrote it, and it never decreases. A write needs the Lease to be
-held right now (monotonic clock), a transition not older than the record's, and the resourceVersion that was read.
+held right now (monotonic clock), a transition not older than the record's, and the resourceVersion that was read. Every write is told to
+the audit trail (chronicle.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from keystead.engine.identifiers import RecordKind
 from keystead.engine.plan.common import Opened
 from keystead.engine.ports import Domain
 from keystead.engine.record import Record, SealedRecord, open_sealed, seal_record
+from keystead.engine.record.common import RecordBase
 from keystead.errors import ConflictError, FencedError, RecordIntegrityError, StoreError, StoreUnavailableError
+from keystead.reconciler.chronicle import UNRECORDED, Chronicle
 from keystead.reconciler.ports import Index, Leadership, Records, StoredRecord
 
 # Reads of one record that may cross this process's own writes before the pass gives way.
@@ -34,8 +37,11 @@ class Held(Generic[Record]):
 class RecordBook:
     """Reads and writes records for one process."""
 
-    def __init__(self, records: Records, leadership: Leadership, memory: Memory, index: Index) -> None:
+    def __init__(
+        self, records: Records, leadership: Leadership, memory: Memory, index: Index, chronicle: Chronicle | None = None
+    ) -> None:
         self._records = records
+        self.chronicle = chronicle or UNRECORDED
         self._index = index
         self._leadership = leadership
         self.memory = memory
@@ -76,6 +82,7 @@ class RecordBook:
 
     async def create(self, domain: Domain, kind: RecordKind, name: str, record: Record) -> Held[Record]:
         """Create-only: the claim of a name. ConflictError where somebody was first; RecordIntegrityError where that is no record."""
+        self.chronicle.check()
         self._leadership.check()
         sealed = seal_record(domain, name, record)
         try:
@@ -83,18 +90,28 @@ class RecordBook:
         except ConflictError:
             await self.read(domain, name, type(record))  # what is there is learnt, or refused
             raise
-        except StoreError:
+        except StoreError as error:
             self._index.doubt(name)  # it may have been made, and the reply lost
+            await self._doubt(error, None, record)
             raise
-        return self._written(sealed, stored, record)
+        written = self._written(sealed, stored, record)
+        await self.chronicle.wrote(None, record)
+        return written
 
     async def replace(self, domain: Domain, kind: RecordKind, held: Held[Record], record: Record) -> Held[Record]:
         """Write the successor of a held record. ConflictError: it changed meanwhile. FencedError: a newer leader wrote it."""
+        await self.chronicle.begins(held.record, record)
         transition = self._fence(held)
         following = successor(record, held.record, held.opened.digest, transition)
         sealed = seal_record(domain, held.opened.name, following)
-        stored = await self._records.replace(kind, sealed, held.resource_version)
-        return self._written(sealed, stored, following)
+        try:
+            stored = await self._records.replace(kind, sealed, held.resource_version)
+        except StoreUnavailableError as error:
+            await self._doubt(error, held.record, following)
+            raise
+        written = self._written(sealed, stored, following)
+        await self.chronicle.wrote(held.record, following)
+        return written
 
     def _written(self, sealed: SealedRecord, stored: StoredRecord, record: Record) -> Held[Record]:
         """What was just sealed and answered byte for byte needs no second look."""
@@ -104,14 +121,22 @@ class RecordBook:
 
     async def delete(self, held: Held[Record]) -> None:
         """Delete an alias's or a grant's record: its name is free, and its absence is no integrity fault. Fenced like a write."""
+        self.chronicle.check()
         self._fence(held)
         try:
             await self._records.delete(held.opened.name, held.resource_version)
-        except StoreUnavailableError:
+        except StoreUnavailableError as error:
             self.memory.forget(held.opened.name)  # it may be gone, and then its absence is no fault
+            await self._doubt(error, held.record, None)
             raise
         self.memory.forget(held.opened.name)
         self._index.drop(held.opened.name)
+        await self.chronicle.wrote(held.record, None)
+
+    async def _doubt(self, error: StoreError, before: RecordBase | None, after: RecordBase | None) -> None:
+        """The next pass finds it done, or does it: if it was this one, the trail must have it from here."""
+        if isinstance(error, StoreUnavailableError):
+            await self.chronicle.wrote(before, after, known=False)
 
     def _fence(self, held: Held[Record]) -> int:
         self._leadership.check()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keystead.engine.bounds import KEYS_PER_NAMESPACE
 from keystead.errors import InvalidSpecError
 from keystead.reconciler.book import RecordBook
 from keystead.reconciler.ports import Clock, Engine, Index, Leadership, ObjectRef, Objects, Secrets, Seed
@@ -21,6 +22,7 @@ class Context:
     """`engine()` answers the open token, or raises HsmAuthError or HsmUnavailableError. `entropy(n)`: n random bytes.
 
     `announce` is told of each status before it is written (feed.will_write). `seeds`: what is given of a key that is to be made.
+    `strict_policies`: a key whose spec says no policy is born with the strict one.
     """
 
     book: RecordBook
@@ -36,6 +38,8 @@ class Context:
     region: str
     refresh_period: float
     seeds: Callable[[ObjectRef], Seed | None]
+    keys_per_namespace: int = KEYS_PER_NAMESPACE
+    strict_policies: bool = False
 
     async def write_status(self, ref: ObjectRef, uid: str, status: Mapping[str, Any]) -> None:
         """Announce and apply a status. FencedError while not leading."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from msgspec.structs import replace as replace_record
 
 from keystead.engine.births import archived, data_key_version, issued_again, new_data_key_record, rewrapped
 from keystead.engine.identifiers import RecordKind, archive_name, record_name
+from keystead.engine.managed import MANAGED_KEY, managed_key
 from keystead.engine.plan.common import NamespaceFacts, Obstacle
 from keystead.engine.plan.data_key import (
     Archive,
@@ -21,8 +23,12 @@ from keystead.engine.plan.data_key import (
     DataKeyStep,
     Deliver,
     Issue,
+    MakeManagedKey,
     Rewrap,
     WriteDataKey,
+    abroad,
+    lacks_object,
+    names_no_key,
     next_change,
     plan_data_key,
     rotate_request,
@@ -34,6 +40,8 @@ from keystead.engine.view.common import Notice
 from keystead.engine.view.data_key import data_key_notices, data_key_status
 from keystead.errors import ConflictError, ForbiddenError, RecordIntegrityError, RefusedError
 from keystead.reconciler import pipeline
+from keystead.reconciler.abroad import asker_of, content_of, context_of, look_abroad
+from keystead.reconciler.accounts import Accounts
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
 from keystead.reconciler.lookup import birth_under, key_by_alias, key_by_id, key_by_name
@@ -57,8 +65,9 @@ class DataKeyLife:
 
     kind = Kind.DATA_KEY
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, accounts: Accounts) -> None:
         self._context = context
+        self._accounts = accounts
 
     def parse(self, body: Mapping[str, Any]) -> KmsDataKey:
         """A KmsDataKey."""
@@ -90,13 +99,15 @@ class DataKeyLife:
             context.objects.crd(Kind.DATA_KEY),
             self._secret(ref, found),
         )
-        target = None if found is None else await self._target(ref, found, namespace)
+        record = held.record if held else None
+        far = None if found is None else await look_abroad(context, self._accounts, found, record, namespace)
+        target = far.target if far is not None else None if found is None else await self._target(ref, found, namespace)
         key = target
         if held is not None and (target is None or target.key_id != held.record.key_id):
             key = await key_by_id(context, held.record.key_id)
         facts = DataKeyFacts(
             data_key=found,
-            record=held.record if held else None,
+            record=record,
             opened=held.opened if held else None,
             namespace=namespace,
             crd=crd,
@@ -104,16 +115,28 @@ class DataKeyLife:
             target=target,
             secret=secret,
             now=context.clock.now(),
+            home=far.home if far is not None else None,
+            granted=far is not None and far.granted,
+            awaits=found is not None and await self._awaits(ref, found, target, namespace),
         )
         return Gathered(facts, held)
 
+    async def _awaits(
+        self, ref: ObjectRef, data_key: KmsDataKey, target: KeyRecord | None, namespace: NamespaceFacts | None
+    ) -> bool:
+        """Whether KmsKey aws-keystead is there, asked only where its record does not say that all is well."""
+        if not names_no_key(data_key.spec) or not lacks_object(target, namespace):
+            return False
+        return await self._context.objects.get(ObjectRef(Kind.KEY, ref.namespace, MANAGED_KEY)) is not None
+
     async def _target(self, ref: ObjectRef, data_key: KmsDataKey, namespace: NamespaceFacts | None) -> KeyRecord | None:
-        """The record of the key in this namespace that spec names. A reference abroad reads nothing."""
+        """The record of the key in this namespace that spec names."""
         spec = data_key.spec
         if spec.alias_ref is not UNSET:
             return await key_by_alias(self._context, ref.namespace, spec.alias_ref.name, namespace.uid if namespace else "")
-        if spec.key_ref is UNSET or spec.key_ref.namespace not in (UNSET, ref.namespace):
-            return None
+        if names_no_key(spec):
+            return await key_by_name(self._context, ref.namespace, MANAGED_KEY)
+        assert spec.key_ref is not UNSET
         return await key_by_name(self._context, ref.namespace, spec.key_ref.name)
 
     async def _secret(self, ref: ObjectRef, data_key: KmsDataKey | None) -> SecretFacts | None:
@@ -129,11 +152,30 @@ class DataKeyLife:
         """One step."""
         if isinstance(step, Deliver):
             return await self._deliver(gathered, step.desired)
-        held = await self._write(ref, gathered, step)
+        if isinstance(step, MakeManagedKey):
+            return await self._make_managed_key(ref, gathered)
+        try:
+            held = await self._write(ref, gathered, step)
+        except pipeline.DeniedError as denied:
+            # The plan goes on with it: the Secret is delivered all the same, and old blobs stay as they are.
+            refused = {**gathered.facts.refused, type(step): denied.obstacle}
+            return replace(gathered, facts=replace(gathered.facts, refused=refused))
         facts = replace(gathered.facts, record=held.record, opened=held.opened, now=self._context.clock.now())
         if isinstance(step, Issue):
             facts = replace(facts, key=facts.target)
         return replace(gathered, facts=facts, held=held)
+
+    async def _make_managed_key(self, ref: ObjectRef, gathered: Gathered) -> Gathered:
+        """Create-only: of many at once one makes it, and the others find it. Its policy names the account, which is claimed first."""
+        context, facts = self._context, gathered.facts
+        assert facts.namespace is not None
+        account = await self._accounts.claim(
+            context.engine().domain, ref.namespace, facts.namespace.uid, context.leadership.transition, facts.now
+        )
+        context.leadership.check()
+        with suppress(ConflictError):
+            await context.objects.create(ObjectRef(Kind.KEY, ref.namespace, MANAGED_KEY), managed_key(ref.namespace, account))
+        return replace(gathered, facts=replace(facts, awaits=True))
 
     async def _write(
         self, ref: ObjectRef, gathered: Gathered, step: Archive | Issue | Rewrap | WriteDataKey
@@ -159,10 +201,8 @@ class DataKeyLife:
         assert key is not None
         assert facts.namespace is not None
         spec = data_key.spec
-        name, length = spec_name(spec), spec.number_of_bytes
-        encryption_context = {} if spec.encryption_context is UNSET else dict(spec.encryption_context)
-        content = (None if name is UNSET else name, None if length is UNSET else length)
-        issued = await pipeline.issue(context, engine, self._live(gathered, key), content, encryption_context)
+        name, length, encryption_context = spec_name(spec), spec.number_of_bytes, context_of(spec)
+        issued = await pipeline.issue(context, engine, await self._live(gathered, key), content_of(spec), encryption_context)
         version = data_key_version(number, issued, encryption_context, facts.now)
         if gathered.held is not None:
             following = issued_again(gathered.held.record, version, key, rotate_request(data_key, gathered.held.record))
@@ -176,10 +216,14 @@ class DataKeyLife:
         record_id = record_name(RecordKind.DATAKEY, ref.namespace, ref.name)
         return await context.book.create(engine.domain, RecordKind.DATAKEY, record_id, record)
 
-    def _live(self, gathered: Gathered, key: KeyRecord) -> pipeline.OneKey:
+    async def _live(self, gathered: Gathered, key: KeyRecord) -> pipeline.OneKey:
         """The key with the live namespace's uid: the pipeline refuses a key of an earlier namespace of this name."""
-        assert gathered.facts.namespace is not None
-        return pipeline.OneKey(key, gathered.facts.namespace.uid)
+        facts = gathered.facts
+        assert facts.namespace is not None
+        assert facts.data_key is not None
+        asker = await asker_of(self._context, self._accounts, facts.data_key, facts.namespace, key)
+        home = facts.namespace if asker is None else facts.home
+        return await pipeline.one_key(self._context, key, home.uid if home else "", facts.data_key.metadata.name, asker)
 
     async def _archive(self, gathered: Gathered, count: int) -> DataKeyRecord:
         """Create the archive first, then let go of its versions. A kill in between finds the archive there, and goes on."""
@@ -202,7 +246,7 @@ class DataKeyLife:
         version = next(v for v in record.versions if v.n == number)
         engine = self._context.engine()
         answer = await pipeline.rewrap(
-            self._context, engine, self._live(gathered, key), version.blob, version.encryption_context
+            self._context, engine, await self._live(gathered, key), version.blob, version.encryption_context
         )
         return rewrapped(record, number, answer.ciphertext_blob, answer.key_id, key.current_version.material_id)
 
@@ -212,6 +256,7 @@ class DataKeyLife:
         if gathered.delivered:
             words = f"another manager puts back what is in Secret {desired.name}"
             raise StoppedError(Obstacle(Reason.TARGET_CONFLICT, words))
+        context.book.chronicle.check()
         context.leadership.check()
         try:
             made = await (context.secrets.create(desired) if found is None else context.secrets.apply(desired, found))
@@ -224,12 +269,16 @@ class DataKeyLife:
             if found is None or fresh is None or fresh.resource_version != found.resource_version:
                 raise
             raise StoppedError(Obstacle(Reason.TARGET_CONFLICT, str(error))) from None
+        if gathered.held is not None:
+            await context.book.chronicle.delivered(gathered.held.record, desired.name)
         return replace(gathered, facts=replace(gathered.facts, secret=made), delivered=True)
 
     def status(self, found: KmsDataKey, gathered: Gathered, obstacle: Obstacle | None, now: datetime) -> KmsDataKeyStatus:
         """data_key_status."""
         facts = gathered.facts
-        return data_key_status(found, facts.record, facts.opened, facts.key, obstacle, now)
+        # Of a key abroad that does not consent (any more) nothing is shown that is not in the data key's own record.
+        key = facts.key if facts.granted or abroad(found) is None else None
+        return data_key_status(found, facts.record, facts.opened, key, obstacle, now)
 
     def notices(self, found: KmsDataKey, gathered: Gathered, obstacle: Obstacle | None) -> list[Notice]:
         """data_key_notices."""

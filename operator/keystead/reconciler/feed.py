@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from keystead.engine.managed import MANAGED_KEY
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.reconciler.queue import Class, WorkQueue
 from keystead.resources import names
@@ -132,12 +133,13 @@ class Feed:
 
 
 def _reference(ref: ObjectRef, spec: Mapping[str, Any]) -> ObjectRef | None:
-    """The object that a spec names: of the same namespace, whatever else it says."""
+    """The object that a spec names: of the same namespace, but for a data key's keyRef. A data key that names none: the managed key."""
     for member, kind in _REFERENCES:
         named = spec.get(member)
         if isinstance(named, Mapping) and isinstance(named.get("name"), str):
-            return ObjectRef(kind, ref.namespace, named["name"])
-    return None
+            where = named.get("namespace") if ref.kind is Kind.DATA_KEY else None
+            return ObjectRef(kind, where if isinstance(where, str) else ref.namespace, named["name"])
+    return ObjectRef(Kind.KEY, ref.namespace, MANAGED_KEY) if ref.kind is Kind.DATA_KEY else None
 
 
 def _intent(metadata: Mapping[str, Any]) -> str:

@@ -26,7 +26,9 @@ from keystead.engine.view.common import Notice
 from keystead.engine.view.grant import grant_notices, grant_status
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
-from keystead.reconciler.lookup import birth_under, key_by_name, key_of
+from keystead.reconciler.grantpolicy import denied
+from keystead.reconciler.lookup import alias_names, birth_under, key_by_name, key_of
+from keystead.reconciler.outcome import StoppedError
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.kms_grant import KmsGrant, KmsGrantStatus, parse_grant
 
@@ -90,6 +92,7 @@ class GrantLife:
             target=None if held is None else await key_of(context, held.record.key_id, key),
             destroyed_at=destroyed,
             now=context.clock.now(),
+            grants=0 if key is None else context.index.count(Kind.GRANT, key.key_id),
         )
         return Gathered(facts, held)
 
@@ -120,6 +123,9 @@ class GrantLife:
         context, facts = self._context, gathered.facts
         assert facts.grant is not None
         assert facts.namespace is not None
+        obstacle = denied(step.key, facts.grant, step.terms, await alias_names(context, step.key), facts.now)
+        if obstacle is not None:
+            raise StoppedError(obstacle)
         domain = context.engine().domain
         birth = birth_under(context, step.key, facts.namespace, facts.crd, facts.now)
         record = new_grant_record(birth, facts.grant, step.key.key_id, step.terms, context.entropy(32))

@@ -8,7 +8,7 @@ transition; it authorises nothing and replaces no GET before a write. The writer
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,14 +19,17 @@ from msgspec import UNSET
 from keystead.engine.clock import parse_time
 from keystead.engine.freshness import Memory
 from keystead.engine.identifiers import RecordKind
+from keystead.engine.managed import DATA_KEYS_SERVICE, is_managed
 from keystead.engine.plan.common import Dependants
 from keystead.engine.plan.key_life import destroyed_at, waits_for
 from keystead.engine.ports import Domain
 from keystead.engine.record import AliasRecord, AnyRecord, DataKeyRecord, GrantRecord, KeyRecord
 from keystead.engine.record.common import RecordBase
+from keystead.engine.record.grant import grantee_of
 from keystead.errors import KeysteadError, RecordIntegrityError
 from keystead.reconciler.intake import comes_and_goes, open_told
 from keystead.reconciler.ports import Kind, ObjectRef, StoredRecord
+from keystead.resources.vocabulary import KeyState
 
 # Prefix of a record's name -> kind of the object, type of the record. Absent keys and data keys are faults; the others come and go.
 _TYPES: Final[dict[str, tuple[Kind, type[AnyRecord]]]] = {
@@ -49,6 +52,7 @@ class Entry:
     waits   without an object: time or the last dependant changes it
     aside   lies under `orphan-<id>`: no object of its name holds it
     ends    end of the waiting window; destroyed: when the material was destroyed, and of which namespace's uid it was
+    counted where it counts: an alias or a grant for its key's id, a key for its namespace's uid (no tombstone, none of Keystead's own)
     """
 
     ref: ObjectRef
@@ -61,6 +65,13 @@ class Entry:
     aside: bool = False
     ends: datetime | None = None
     destroyed: tuple[datetime, str] | None = None
+    counted: tuple[Kind, str] | None = None
+    grantee: str = ""
+
+    @property
+    def serves_controllers(self) -> bool:
+        """Whether it is a grant to somebody as whom the controller itself asks."""
+        return self.grantee.endswith(":root") or self.grantee == DATA_KEYS_SERVICE
 
 
 class RecordIndex:
@@ -72,6 +83,7 @@ class RecordIndex:
         self._entries: dict[str, Entry] = {}
         self._by_ref: dict[ObjectRef, set[str]] = defaultdict(set)
         self._by_key: dict[str, set[str]] = defaultdict(set)
+        self._counts: Counter[tuple[Kind, str]] = Counter()
         self._listed: set[str] | None = None
 
     def floor(self) -> int:
@@ -118,6 +130,18 @@ class RecordIndex:
         """Objects of the bound data keys that have a version under a key."""
         entries = [self._entries[name] for name in self._by_key.get(key_id, ())]
         return tuple(entry.ref for entry in entries if entry.ref.kind is Kind.DATA_KEY and entry.bound)
+
+    def aliases_of(self, key_id: str) -> tuple[str, ...]:
+        """Names of the alias records of a key, in order."""
+        return tuple(sorted(name for name in self._by_key.get(key_id, ()) if self._entries[name].ref.kind is Kind.ALIAS))
+
+    def grants_to(self, key_id: str, grantee: str) -> tuple[str, ...]:
+        """Names of the records of a key's grants to this principal, in order."""
+        return tuple(sorted(name for name in self._by_key.get(key_id, ()) if self._entries[name].grantee == grantee))
+
+    def count(self, kind: Kind, of: str) -> int:
+        """Aliases or grants of the key with this id; keys of the namespace with this uid, tombstones and AWS managed keys left out."""
+        return self._counts[kind, of]
 
     def destroyed_at(self, ref: ObjectRef, namespace_uid: str) -> datetime | None:
         """When a key that bore this name, in the namespace of this uid, was destroyed last."""
@@ -195,6 +219,8 @@ class RecordIndex:
             self._unlink(name, before)
         self._entries[name] = entry
         self._by_ref[entry.ref].add(name)
+        if entry.counted is not None:
+            self._counts[entry.counted] += 1
         for key_id in entry.keys:
             self._by_key[key_id].add(name)
         if before is not None and before.keys != entry.keys:
@@ -203,6 +229,10 @@ class RecordIndex:
 
     def _unlink(self, name: str, entry: Entry) -> None:
         _discard(self._by_ref, entry.ref, name)
+        if entry.counted is not None:
+            self._counts[entry.counted] -= 1
+            if not self._counts[entry.counted]:
+                del self._counts[entry.counted]
         for key_id in entry.keys:
             _discard(self._by_key, key_id, name)
 
@@ -231,9 +261,10 @@ def _entry(name: str, record: AnyRecord, digest: str) -> Entry:
     keys: tuple[str, ...] = (record.key_id,)
     if isinstance(record, DataKeyRecord):
         keys = tuple(sorted({record.key_id, *(version.key_arn.rpartition("/")[2] for version in record.versions)}))
-    plain = Entry(ref, record.seq, digest, keys, record.transition, record.bound)
     if not isinstance(record, KeyRecord):
-        return plain
+        counted = None if kind is Kind.DATA_KEY else (kind, record.key_id)
+        grantee = grantee_of(record) or "" if isinstance(record, GrantRecord) else ""
+        return Entry(ref, record.seq, digest, keys, record.transition, record.bound, counted=counted, grantee=grantee)
     destroyed = destroyed_at(record)
     return Entry(
         ref,
@@ -246,4 +277,5 @@ def _entry(name: str, record: AnyRecord, digest: str) -> Entry:
         aside=name.startswith("orphan-"),
         ends=None if record.deletion_date is UNSET else parse_time(record.deletion_date),
         destroyed=None if destroyed is None else (destroyed, record.namespace_uid),
+        counted=None if record.state is KeyState.DESTROYED or is_managed(record) else (kind, record.namespace_uid),
     )

@@ -14,7 +14,7 @@ from msgspec.structs import replace as changed
 from keystead.engine.births import Birth, new_key_record, rotated
 from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import RecordKind, key_id_bytes, new_key_id, orphan_name, record_name
-from keystead.engine.plan.common import Dependants, Obstacle
+from keystead.engine.plan.common import Dependants, NamespaceFacts, Obstacle, namespace_obstacle
 from keystead.engine.plan.key import (
     AdoptKey,
     CreateKey,
@@ -30,6 +30,7 @@ from keystead.engine.plan.key import (
     plan_key,
 )
 from keystead.engine.plan.key_life import set_aside, tombstone, waits_for
+from keystead.engine.plan.key_settings import policy_bytes, strict_policy
 from keystead.engine.ports import Generate, GeneratedMaterial, Import
 from keystead.engine.record import KeyRecord
 from keystead.engine.view.common import Notice
@@ -39,6 +40,7 @@ from keystead.reconciler.accounts import Accounts
 from keystead.reconciler.aside import end_copy
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
+from keystead.reconciler.keypolicy import fault_at_birth, fault_of
 from keystead.reconciler.ports import Kind, ObjectRef, Seed
 from keystead.resources import names
 from keystead.resources.kms_key import KmsKey, KmsKeyStatus, parse_key
@@ -47,10 +49,11 @@ from keystead.resources.vocabulary import KeyState, Protection
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The facts of a pass, and the record with what is needed to replace it."""
+    """The facts of a pass, and the record with what is needed to replace it. born_fault: what is wrong with the policy of a new key."""
 
     facts: KeyFacts
     held: Held[KeyRecord] | None = None
+    born_fault: str = ""
 
 
 class KeyLife:
@@ -115,8 +118,17 @@ class KeyLife:
             now=context.clock.now(),
             region=context.region,
             protection=await engine.protection(found.spec.key_spec) if found is not None and may_be_born else None,
+            keys=(0 if namespace is None else context.index.count(Kind.KEY, namespace.uid), context.keys_per_namespace),
         )
-        return self._with_world(Gathered(facts, held))
+        fault = await self._fault_at_birth(found, namespace) if found is not None and may_be_born else ""
+        return self._with_world(Gathered(facts, held, fault))
+
+    async def _fault_at_birth(self, found: KmsKey, namespace: NamespaceFacts | None) -> str:
+        if found.spec.policy is UNSET or namespace is None or namespace.terminating:
+            return ""
+        context = self._context
+        account = await self._accounts.foreseen(context.engine().domain, found.metadata.namespace, namespace.uid)
+        return fault_at_birth(found, context.region, account)
 
     def _with_world(self, gathered: Gathered) -> Gathered:
         """What is remembered of other records, and of time, about the record as it is now."""
@@ -128,7 +140,8 @@ class KeyLife:
                 over = context.windows.over(record.key_id, parse_time(record.deletion_date), now)
             else:
                 context.windows.forget(record.key_id)
-        return Gathered(replace(gathered.facts, now=now, dependants=dependants, window_over=over), gathered.held)
+        facts = replace(gathered.facts, now=now, dependants=dependants, window_over=over, policy_fault=_fault(gathered))
+        return replace(gathered, facts=facts)
 
     def plan(self, gathered: Gathered) -> KeyPlan:
         """plan_key."""
@@ -141,7 +154,8 @@ class KeyLife:
                 return await self._set_finalizer(ref, gathered, present=present)
             case _:
                 held = await self._write(ref, gathered, step)
-        return self._with_world(Gathered(replace(gathered.facts, record=held.record, opened=held.opened), held))
+        facts = replace(gathered.facts, record=held.record, opened=held.opened)
+        return self._with_world(replace(gathered, facts=facts, held=held))
 
     async def _write(
         self, ref: ObjectRef, gathered: Gathered, step: CreateKey | WriteKey | RotateKey | AdoptKey | DestroyKey
@@ -199,7 +213,11 @@ class KeyLife:
         )
         made = await engine.slow(_birth_call(facts.key, key_id, step.protection, seed))
         assert isinstance(made, GeneratedMaterial)
-        record = new_key_record(birth, facts.key, key_id, step.draft, step.protection, made)
+        draft = step.draft
+        if context.strict_policies and draft.policy is UNSET:
+            # Written out: who changes the setting later opens and closes no key that is there.
+            draft = replace(draft, policy=policy_bytes(strict_policy(account)))
+        record = new_key_record(birth, facts.key, key_id, draft, step.protection, made)
         if step.aside:
             assert gathered.held is not None
             return await context.book.replace(engine.domain, RecordKind.KEY, gathered.held, record)
@@ -229,7 +247,8 @@ class KeyLife:
         after = (*kept, names.IN_USE) if present else kept
         self._context.leadership.check()
         await self._context.objects.set_finalizers(ref, key.metadata.uid, key.metadata.resource_version, after)
-        return Gathered(replace(gathered.facts, key=changed(key, metadata=changed(key.metadata, finalizers=after))), gathered.held)
+        facts = replace(gathered.facts, key=changed(key, metadata=changed(key.metadata, finalizers=after)))
+        return replace(gathered, facts=facts)
 
     def status(self, found: KmsKey, gathered: Gathered, obstacle: Obstacle | None, now: datetime) -> KmsKeyStatus:
         """key_status, of the object with the finalizers that it has now. One that this pass deleted, or let go, has none any more."""
@@ -262,6 +281,17 @@ def _birth_call(key: KmsKey, key_id: str, protection: Protection, seed: Seed | N
     if seed is None or seed.material is None:
         return Generate(key_id_bytes(key_id), spec.key_spec, protection, spec.key_usage)
     return Import(key_id_bytes(key_id), spec.key_spec, protection, spec.key_usage, seed.material)
+
+
+def _fault(gathered: Gathered) -> str:
+    """Of the key that the object has, or of the new one that takes the place of an ended or an earlier namespace's."""
+    facts = gathered.facts
+    if facts.key is None:
+        return ""
+    record = facts.record
+    if record is None or record.state is KeyState.DESTROYED or namespace_obstacle(record, facts.namespace) is not None:
+        return gathered.born_fault
+    return fault_of(facts.key, record)
 
 
 def _may_be_remade(key: KmsKey) -> bool:

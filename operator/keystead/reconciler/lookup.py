@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
+
+from msgspec import UNSET
 
 from keystead.engine.births import Birth
 from keystead.engine.identifiers import RecordKind, record_name
@@ -10,6 +13,8 @@ from keystead.engine.plan.common import CrdFacts, NamespaceFacts
 from keystead.engine.record import AliasRecord, KeyRecord
 from keystead.reconciler.context import Context
 from keystead.reconciler.ports import Kind, ObjectRef
+
+_ALIASES: Final = b"kms:resourcealiases"
 
 
 async def key_by_name(context: Context, namespace: str, name: str) -> KeyRecord | None:
@@ -39,6 +44,20 @@ async def key_by_alias(context: Context, namespace: str, name: str, namespace_ui
         if held is not None and held.record.bound and held.record.namespace_uid == namespace_uid:
             return await key_by_id(context, held.record.key_id)
     return None
+
+
+async def aliases_of(context: Context, key: KeyRecord) -> list[AliasRecord]:
+    """The records of a key's aliases, each read and verified; none where the key's policy does not look at them."""
+    if key.policy is UNSET or _ALIASES not in key.policy.lower():
+        return []
+    domain = context.engine().domain
+    read = [await context.book.read(domain, name, AliasRecord) for name in context.index.aliases_of(key.key_id)]
+    return [held.record for held in read if held is not None and held.record.namespace_uid == key.namespace_uid]
+
+
+async def alias_names(context: Context, key: KeyRecord) -> tuple[str, ...]:
+    """The names of a key's aliases, for the condition key kms:ResourceAliases."""
+    return tuple(sorted(record.alias_name for record in await aliases_of(context, key)))
 
 
 def birth_under(context: Context, key: KeyRecord, namespace: NamespaceFacts, crd: CrdFacts | None, now: datetime) -> Birth:

@@ -92,6 +92,15 @@ class Index(Protocol):
     def dependants(self, key_id: str, namespace: str) -> Dependants:
         """What is bound to a key; those outside `namespace` are counted."""
 
+    def aliases_of(self, key_id: str) -> tuple[str, ...]:
+        """Names of the alias records of a key."""
+
+    def grants_to(self, key_id: str, grantee: str) -> tuple[str, ...]:
+        """Names of the records of a key's grants to this principal: its canonical ARN, or a service's name."""
+
+    def count(self, kind: Kind, of: str) -> int:
+        """Aliases or grants of the key with this id; keys of the namespace with this uid, tombstones and AWS managed keys left out."""
+
     def destroyed_at(self, ref: ObjectRef, namespace_uid: str) -> datetime | None:
         """When a key that bore this name, in the namespace of this uid, was destroyed last."""
 
@@ -103,6 +112,9 @@ class Objects(Protocol):
     async def apply_status(self, ref: ObjectRef, uid: str, status: dict[str, Any]) -> None: ...
     async def set_finalizers(self, ref: ObjectRef, uid: str, resource_version: str, finalizers: tuple[str, ...]) -> None:
         """Replace the finalizers of this very version of the object. ConflictError where it changed."""
+
+    async def create(self, ref: ObjectRef, body: dict[str, Any]) -> None:
+        """Make the object. ConflictError where there is one of its name."""
 
     async def delete(self, ref: ObjectRef, uid: str) -> None:
         """Delete the object with this uid."""

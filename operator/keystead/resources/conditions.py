@@ -38,7 +38,6 @@ class ConditionType(StrEnum):
     ROTATION_SUCCEEDED = "RotationSucceeded"
     REWRAPPED = "Rewrapped"
     DEPENDENCIES_RESOLVED = "DependenciesResolved"
-    POLICY_ENFORCED = "PolicyEnforced"
 
 
 CONDITIONS: Final[Mapping[ConditionType, tuple[str, str]]] = MappingProxyType(
@@ -50,7 +49,6 @@ CONDITIONS: Final[Mapping[ConditionType, tuple[str, str]]] = MappingProxyType(
         ConditionType.ROTATION_SUCCEEDED: ("KmsKey, KmsDataKey", "The last rotation that was due is done. Absent before the first."),
         ConditionType.REWRAPPED: ("KmsDataKey", "Every version is encrypted under the key's current material."),
         ConditionType.DEPENDENCIES_RESOLVED: ("KmsAlias, KmsGrant, KmsDataKey", "The key that it names was found and may be used."),
-        ConditionType.POLICY_ENFORCED: ("KmsKey", "The key's policy is enforced. False: the key serves nobody."),
     }
 )
 """Condition -> the kinds that have it, and what True means. The reference page is generated from it."""

@@ -286,6 +286,18 @@ class KmsKeyStatus(CommonStatus, frozen=True, kw_only=True):
     deletion_time: Annotated[Time, doc("When the waiting window ends.")] | UnsetType = UNSET
     last_used_time: Annotated[Time, doc("When the key was last used, where that is known.")] | UnsetType = UNSET
     dependents: Annotated[Dependents, doc("What depends on the key, counted.")] | UnsetType = UNSET
+    policy: (
+        Annotated[
+            Mapping[str, Any],
+            doc(
+                """Key policy that the key is served by, where spec does not say it: spec.policy is absent and another than the
+                default policy is recorded, or spec.policy cannot be used. Absent: it is that of spec, or the default policy.""",
+                max_length=16,
+                x_kubernetes_map_type="atomic",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class KmsKey(Resource, frozen=True, kw_only=True):

@@ -37,6 +37,12 @@ class Metric(StrEnum):
     SERVER_STREAM_AGE = "keystead_server_stream_age_seconds"
     SERVER_RECORDS = "keystead_server_records"
     SERVER_RECORDS_REFUSED = "keystead_server_records_refused"
+    QUOTA_THROTTLED = "keystead_quota_throttled_total"
+    CALLS = "keystead_calls_total"
+    AUDIT_RECORDS = "keystead_audit_records_total"
+    AUDIT_STOPPED = "keystead_audit_stopped"
+    AUDIT_WAITING = "keystead_audit_waiting_bytes"
+    AUDIT_FLUSH = "keystead_audit_flush_seconds"
 
 
 class MetricRow(NamedTuple):
@@ -100,10 +106,36 @@ METRICS: Final[Mapping[Metric, MetricRow]] = MappingProxyType(
         Metric.SERVER_RECORDS_REFUSED: MetricRow(
             _G, (), "Records that do not verify, or are older than what was seen: they are left out, and the log names them."
         ),
+        Metric.QUOTA_THROTTLED: MetricRow(
+            MetricType.COUNTER,
+            ("class",),
+            "Calls that were refused as too many for their account, by class of call (docs/quotas.md). The audit trail says whose.",
+        ),
+        Metric.CALLS: MetricRow(
+            MetricType.COUNTER,
+            ("namespace", "class"),
+            "Authenticated calls of the KMS API by the namespace of the caller and AWS's price class (docs/usage.md). namespace: the "
+            "first 1,000 that call a worker, then `other`. class: requests, rsa-2048, asymmetric, ecc-data-key-pairs, rsa-data-key-pairs, "
+            "refused.",
+        ),
+        Metric.AUDIT_RECORDS: MetricRow(
+            MetricType.COUNTER,
+            ("durability",),
+            "Records that every sink has acknowledged. durability: sync (the answer waited), buffered.",
+        ),
+        Metric.AUDIT_STOPPED: MetricRow(
+            _G, (), "1 while no record can be kept, and so nothing is answered; 0 else, and where none is to be kept."
+        ),
+        Metric.AUDIT_WAITING: MetricRow(_G, (), "Bytes of records that no sink has acknowledged yet."),
+        Metric.AUDIT_FLUSH: MetricRow(
+            MetricType.HISTOGRAM, (), "Time until all sinks had one batch of records: what an answer in mode sync waits for."
+        ),
     }
 )
 """Metric -> type, labels, meaning. The registry and the reference page are made from it."""
 
+AUDIT: Final = frozenset({Metric.AUDIT_RECORDS, Metric.AUDIT_STOPPED, Metric.AUDIT_WAITING, Metric.AUDIT_FLUSH})
+"""What every process with an audit trail tells."""
 SERVER: Final = frozenset(
     {
         Metric.ENGINE_REQUESTS,
@@ -112,8 +144,11 @@ SERVER: Final = frozenset(
         Metric.SERVER_STREAM_AGE,
         Metric.SERVER_RECORDS,
         Metric.SERVER_RECORDS_REFUSED,
+        Metric.QUOTA_THROTTLED,
+        Metric.CALLS,
+        *AUDIT,
     }
 )
 """What `keystead server` tells."""
-OPERATOR: Final = frozenset(METRICS) - SERVER | {Metric.ENGINE_REQUESTS, Metric.HSM_SESSIONS}
+OPERATOR: Final = frozenset(METRICS) - SERVER | AUDIT | {Metric.ENGINE_REQUESTS, Metric.HSM_SESSIONS}
 """What `keystead operator` tells."""

@@ -23,6 +23,7 @@ ADOPT: Final = "kms.keystead.io/adopt"
 ADOPT_TRUE: Final = "true"
 ADOPT_AS_NEW: Final = "as-new"
 NEW_KEY_AFTER_DESTRUCTION: Final = "kms.keystead.io/new-key-after-destruction"
+BYPASS_LOCKOUT_CHECK: Final = "kms.keystead.io/bypass-policy-lockout-safety-check"
 DATA_KEY: Final = "kms.keystead.io/data-key"
 VERSION_HASH: Final = "kms.keystead.io/data-key-version-hash"
 RESTARTED_AT: Final = "kms.keystead.io/restarted-at"
@@ -91,6 +92,12 @@ ANNOTATIONS: Final[Mapping[str, NameRow]] = MappingProxyType(
         ),
         NEW_KEY_AFTER_DESTRUCTION: NameRow(
             "KmsKey", "The id of the destroyed key: allows a new key under its name.", _ASKED, "adopt, cluster-wide"
+        ),
+        BYPASS_LOCKOUT_CHECK: NameRow(
+            "KmsKey",
+            "`true`: spec.policy may be one under which nobody of the account can do PutKeyPolicy. Who may write spec.policy of the object "
+            "can replace it all the same.",
+            "people, the API",
         ),
         DATA_KEY: NameRow("Secret", "The KmsDataKey that Keystead made this Secret for.", _OPERATOR),
         VERSION_HASH: NameRow(

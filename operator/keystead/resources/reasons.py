@@ -34,6 +34,7 @@ class Reason(StrEnum):
     ADOPTION_REQUIRED = "AdoptionRequired"
     ALIAS_TAKEN = "AliasTaken"
     GRANT_EXPIRED = "GrantExpired"
+    QUOTA_EXCEEDED = "QuotaExceeded"
     TARGET_CONFLICT = "TargetConflict"
     TARGET_FORBIDDEN = "TargetForbidden"
     TARGET_IMMUTABLE = "TargetImmutable"
@@ -43,7 +44,7 @@ class Reason(StrEnum):
     ROTATION_FAILED = "RotationFailed"
     REWRAPPING = "Rewrapping"
     REWRAPPED = "Rewrapped"
-    POLICY_NOT_ENFORCED = "PolicyNotEnforced"
+    ACCESS_DENIED = "AccessDenied"
 
 
 class Outlook(StrEnum):
@@ -161,6 +162,12 @@ REASONS: Final[Mapping[Reason, ReasonRow]] = MappingProxyType(
         Reason.GRANT_EXPIRED: ReasonRow(
             _F, None, "The grant's time is over; it allows nothing.", "kubectl delete kmsgrant NAME; make a new one."
         ),
+        Reason.QUOTA_EXCEEDED: ReasonRow(
+            _F,
+            None,
+            "There are as many as may be: keys in the namespace, aliases or grants of the key; the message names the bound.",
+            "Delete some (a key counts until it is destroyed), or let the installer raise operator.keysPerNamespace (keys only).",
+        ),
         Reason.TARGET_CONFLICT: ReasonRow(
             _P, None, "Another field manager owns the keys in the Secret.", "Remove those keys from its manifest."
         ),
@@ -192,11 +199,12 @@ REASONS: Final[Mapping[Reason, ReasonRow]] = MappingProxyType(
             _P, 3600, "Data key versions are being encrypted anew under the key's current material.", "Nothing: wait."
         ),
         Reason.REWRAPPED: ReasonRow(_C, None, "Every version is under the key's current material.", "Nothing."),
-        Reason.POLICY_NOT_ENFORCED: ReasonRow(
-            _F,
+        Reason.ACCESS_DENIED: ReasonRow(
+            _P,
             None,
-            "spec.policy is not the default one, and this version does not enforce policies: the key serves nobody.",
-            "Set spec.policy to the default policy, which the message prints (leaving the field out keeps what is recorded).",
+            "The key's policy does not let the namespace do this with the key; the message names the statement. Nothing is lost.",
+            "Allow it in spec.policy of the key, for the namespace's account or the service datakeys.kms.keystead.io, or by a KmsGrant; a "
+            "Deny statement must go.",
         ),
     }
 )

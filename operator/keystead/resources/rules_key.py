@@ -11,6 +11,8 @@ from keystead.resources.rule import FORBIDDEN, Rule, duration_between, immutable
 from keystead.resources.vocabulary import USAGES, KeySpec, Origin
 
 AWS_PREFIX: Final = "aws-"
+MANAGED_NAME: Final = "aws-keystead"
+"""The operator makes it; that nobody else does, an admission policy of the chart sees to."""
 RESERVED_TAG: Final = "aws:"
 
 
@@ -52,9 +54,9 @@ KEY_RULES: Final[tuple[Rule, ...]] = (
         name="name-not-reserved",
         at="",
         field=".metadata.name",
-        cel=f"!self.metadata.name.startsWith('{AWS_PREFIX}')",
+        cel=f"!self.metadata.name.startsWith('{AWS_PREFIX}') || self.metadata.name == '{MANAGED_NAME}'",
         message="names beginning `aws-` are reserved for Keystead's own keys",
-        holds=lambda new, _old: not new.metadata.name.startswith(AWS_PREFIX),
+        holds=lambda new, _old: not new.metadata.name.startswith(AWS_PREFIX) or new.metadata.name == MANAGED_NAME,
     ),
     immutable(KIND, "region"),
     immutable(KIND, "keySpec"),

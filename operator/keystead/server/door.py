@@ -5,6 +5,7 @@
     signature       identity.py
     operation       UnsupportedOperationException with a reason: AWS has it, this version does not
     body            SerializationException, ValidationException: codec, from botocore's model
+    quota           ThrottlingException (quota.py)
     the operation   resolve, authorise, state, act: operations/
 
 Every authenticated call is recorded (operations/trail.py) before it is answered; where that fails, it is not answered.
@@ -24,15 +25,19 @@ from datetime import datetime
 from types import CoroutineType
 from typing import Any, Final, Protocol
 
+from keystead.engine.bounds import KEYS_PER_NAMESPACE
 from keystead.errors import AuditUnavailableError, KeysteadError, KmsError, KmsInternalError, UnsupportedOperationError
+from keystead.operations.calling import CALL
 from keystead.operations.faults import public_error
 from keystead.operations.registry import OperationRow
 from keystead.operations.trail import Audit, CallEvent, NoAudit
 from keystead.operations.world import Call, Catalogue, ControlWorld, Judged
 from keystead.policy.question import Carried
+from keystead.server.calls import Counter, Uncounted
 from keystead.server.driver import Driver, Engine
 from keystead.server.identity import Identity
 from keystead.server.message import Asked, Reply
+from keystead.server.quota import Quota, Unlimited
 from keystead.server.wire_errors import error_body, status_of
 
 log = logging.getLogger(__name__)
@@ -110,6 +115,9 @@ class Parts:
     served: Callable[[str, str], None]
     used: Callable[[str, Any, str, str, datetime], None]
     audit: Audit = field(default_factory=NoAudit)
+    calls: Counter = field(default_factory=Uncounted)
+    quota: Quota = field(default_factory=Unlimited)
+    keys_per_namespace: int = KEYS_PER_NAMESPACE
     routes: Mapping[bytes, Callable[[Asked], Awaitable[Reply]]] = field(default_factory=dict)
 
 
@@ -170,6 +178,7 @@ class AwsDoor:
         if parts.audit.stopped:
             raise AuditUnavailableError
         passage.request = request = parts.wire.decode(operation, asked.body)
+        parts.quota.charge(operation, request, identity.caller, identity.region)
         token = parts.token()
         world = ControlWorld(
             domain=token.domain,
@@ -183,10 +192,12 @@ class AwsDoor:
             tracking_since=parts.tracking_since() if operation == _READS_USES else None,
             carried=Carried(asked.peer, asked.secure),
             trail=passage.trail,
+            keys_per_namespace=parts.keys_per_namespace,
         )
         return parts.driver.run(row.function(world, identity.caller, request))
 
     async def _later(self, passage: _Passage, identity: Awaitable[Identity]) -> Reply:
+        CALL.set(passage.request_id)
         try:
             answer = self._call(passage, await identity)
             reply = self._answered(passage, await answer if isinstance(answer, CoroutineType) else answer)
@@ -195,6 +206,7 @@ class AwsDoor:
         return reply if isinstance(reply, Reply) else await reply
 
     async def _finish(self, passage: _Passage, answer: Awaitable[Any]) -> Reply:
+        CALL.set(passage.request_id)
         try:
             reply = self._answered(passage, await answer)
         except Exception as error:  # noqa: BLE001 - as in handle
@@ -206,6 +218,8 @@ class AwsDoor:
         reply = Reply(200, parts.wire.encode(operation, response), headers=((_REQUEST_ID, passage.request_id.encode()),))
         recorded = parts.audit.call(passage.event(response))
         parts.used(operation, response, passage.request_id, passage.event_id, passage.now)
+        assert passage.identity is not None
+        parts.calls.answered(operation, passage.identity.caller.namespace, passage.request, passage.trail, passage.now)
         parts.served(operation, "")
         return reply if recorded is None else self._when_recorded(passage, recorded, reply)
 
@@ -214,6 +228,7 @@ class AwsDoor:
         reply = self._refusal(passage, public, error)
         if passage.identity is None or isinstance(error, AuditUnavailableError):
             return reply
+        self._parts.calls.refused(passage.identity.caller.namespace, passage.now)
         try:
             recorded = self._parts.audit.call(passage.event(None, public.code, str(public)))
         except AuditUnavailableError as away:

@@ -19,12 +19,13 @@ from keystead.errors import (
     KeysteadError,
     KmsError,
     KmsInternalError,
+    LimitExceededError,
     StoreError,
     ThrottlingError,
     UnsupportedOperationError,
     ValidationError,
 )
-from keystead.operations.effects import Await, Change, Effect, Need, Probe, Running, Slow
+from keystead.operations.effects import Await, Change, Effect, Home, Need, Probe, Running, Slow
 from keystead.operations.writes import CreateObject, Write
 from keystead.policy import SubjectAccessReview
 from keystead.resources.reasons import Reason
@@ -40,7 +41,6 @@ CHANGE_SECONDS: Final = 8.0
 SIBLING_SECONDS: Final = 2.0
 # A change that shows within this time was not refused: only then is the object's status asked.
 _ASK_SECONDS: Final = 1.0
-_RATE: Final = "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
 _LATE: Final = "The change was accepted and has not taken effect yet. Try the call again."
 
 
@@ -49,6 +49,8 @@ class Facts(Protocol):
 
     def known(self, review: SubjectAccessReview) -> bool | None: ...
     async def ask(self, review: SubjectAccessReview) -> bool: ...
+    def known_namespace(self, namespace: str) -> str | None: ...
+    async def namespace(self, namespace: str) -> str | None: ...
 
 
 class Waiting(Protocol):
@@ -86,6 +88,7 @@ class Siblings(Protocol):
 
 REFUSED: Final[Mapping[str, Callable[[str], KmsError]]] = {
     Reason.ALIAS_TAKEN: AlreadyExistsError,
+    Reason.QUOTA_EXCEEDED: LimitExceededError,
     Reason.KEY_SPEC_UNSUPPORTED: UnsupportedOperationError,
     Reason.INVALID_SPEC: ValidationError,
     Reason.ADOPTION_REQUIRED: InvalidStateError,
@@ -111,8 +114,12 @@ class Driver:
         """The answer, or a coroutine of it. KmsError where the operation refuses."""
         try:
             effect = next(running)
-            while isinstance(effect, Need):
-                known = self.facts.known(effect.review)
+            while True:
+                known: bool | str | None = None
+                if isinstance(effect, Need):
+                    known = self.facts.known(effect.review)
+                elif isinstance(effect, Home):
+                    known = self.facts.known_namespace(effect.namespace)
                 if known is None:
                     break
                 effect = running.send(known)
@@ -138,6 +145,8 @@ class Driver:
         match effect:
             case Need(review):
                 return await self.facts.ask(review)
+            case Home(namespace):
+                return await self.facts.namespace(namespace)
             case Slow(call):
                 return await self.engine().slow(call)
             case Probe(spec):
@@ -149,7 +158,7 @@ class Driver:
 
     async def _wait(self, ready: Callable[[], bool], by: str) -> None:
         if self.waiters[by] >= MAX_WAITERS:
-            raise ThrottlingError(_RATE)
+            raise ThrottlingError
         self.waiters[by] += 1
         try:
             await self.model.until(lambda: True if ready() else None, AWAIT_SECONDS)

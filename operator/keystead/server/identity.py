@@ -19,6 +19,7 @@ from keystead.errors import (
     IdentityTokenError,
     IdentityTokenExpiredError,
     InvalidRequestSignatureError,
+    MissingAuthenticationTokenError,
     UnrecognizedClientError,
 )
 from keystead.operations.trail import Actor
@@ -148,6 +149,14 @@ class Identities:
             self._made.clear()
         self._made[identity.actor.access_key_id, identity.region] = identity
         return identity
+
+
+async def by_bearer(asked: Asked, recognise: Recognise, region: str) -> Identity:
+    """Who holds the Bearer token, for what is no operation of AWS KMS (auditroute.py). KmsError: there is none, or it is nobody's."""
+    token = _bearer(asked)
+    if token is None:
+        raise MissingAuthenticationTokenError("Missing Authentication Token")
+    return await _by_token(asked, token, recognise, region)
 
 
 async def _by_token(asked: Asked, token: str, recognise: Recognise, region: str) -> Identity:

@@ -12,8 +12,6 @@ must not get wider ones.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -33,7 +31,8 @@ from keystead.errors import (
     KmsError,
     KmsInternalError,
 )
-from keystead.policy import Caller, CallerKind
+from keystead.policy import Caller
+from keystead.policy.caller import role_id, user_id
 from keystead.server.credentials import DEFAULT_LIFE, MAX_LIFE, MIN_LIFE, Minted, TokenIdentity, mint
 from keystead.server.message import Asked, Reply
 
@@ -186,21 +185,6 @@ def _life(text: str | None) -> timedelta:
     if life > MAX_LIFE:
         raise _unfit("durationSeconds", text, "have value less than or equal to 43200")
     return life
-
-
-def role_id(uid: str) -> str:
-    """AWS's unique id of a role, `AROA` and 17 characters: of the ServiceAccount's uid, so a made-again one has another."""
-    return "AROA" + base64.b32encode(hashlib.sha256(b"keystead/v1/role-id\0" + uid.encode()).digest())[:17].decode()
-
-
-def user_id(caller: Caller) -> str:
-    """UserId of GetCallerIdentity: the account of a root, `<role id>:<session>` of a session, else of the role or the user."""
-    if caller.kind is CallerKind.ROOT:
-        return caller.account
-    if caller.kind is CallerKind.USER:
-        return "AIDA" + role_id(caller.uid or caller.principal)[4:]
-    unique = role_id(caller.uid)
-    return unique if caller.arn == caller.principal else f"{unique}:{caller.arn.rsplit('/', 1)[1]}"
 
 
 def assumed(minted: Minted, request_id: str) -> Reply:

@@ -1,4 +1,4 @@
-"""What a worker remembers of the use of keys: the last cryptographic call of each, by key id (AWS GetKeyLastUsage).
+"""What a worker remembers of the use of keys: the last cryptographic call of each, by key id (AWS GetKeyLastUsage), and counts of calls.
 
 Noted by the door after each call that succeeded. UseKeeper hands it on, and learns what others noted: by a ConfigMap a replica, by files
 between the workers of a Pod, by SQLite in `keystead dev` (5 minutes' accuracy, AWS.md).
@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from keystead.errors import KeysteadError
 from keystead.operations.usetable import UseTable
 from keystead.operations.world import LastUse
+from keystead.server.calls import Calls
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,10 @@ _CLOSE_SECONDS: Final = 3.0
 
 
 class Uses:
-    """One a worker."""
+    """One a worker. `calls`: what it counts."""
 
     def __init__(self) -> None:
+        self.calls = Calls()
         self._last: dict[str, LastUse] = {}
         self._own: dict[str, LastUse] = {}
         self._noted: dict[str, tuple[str, datetime, str, str]] = {}
@@ -97,7 +99,7 @@ class Uses:
     def own(self) -> UseTable:
         """What this worker itself saw."""
         self._take_notes()
-        return UseTable(dict(self._own), self._began)
+        return UseTable(dict(self._own), self._began, counts=self.calls.counts())
 
     def all(self) -> Iterator[tuple[str, LastUse]]:
         """Everything known."""
@@ -112,7 +114,7 @@ class UseStore(Protocol):
         """What this worker saw since its start, in place of what it saved before. `last`: it ends now."""
 
     async def load(self) -> UseTable:
-        """What all have saved, merged."""
+        """The last uses that all have saved, merged. No counts: no worker needs them."""
 
 
 class UseKeeper:
@@ -140,7 +142,7 @@ class UseKeeper:
         except KeysteadError as error:
             if str(error) != self._said:
                 self._said = str(error)
-                log.warning("the last uses of keys are not kept: %s", error)
+                log.warning("last uses of keys and counts of calls are not kept: %s", error)
         else:
             self._said = ""
 
@@ -150,7 +152,7 @@ class UseKeeper:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self.turn(last=True)
         except TimeoutError:
-            log.warning("the last uses of keys since the last minute are lost: no answer in %g s", _CLOSE_SECONDS)
+            log.warning("the last uses of keys and the counts of calls since the last minute are lost: no answer in %g s", _CLOSE_SECONDS)
 
 
 def _key_id(arn: str) -> str:

@@ -31,6 +31,7 @@ from keystead.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from keystead.operations.calling import CALL
 
 JSON: Final = "application/json"
 APPLY: Final = "application/apply-patch+yaml"
@@ -175,6 +176,9 @@ class Kube:
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._agent}
+        call = CALL.get()
+        if call:  # the API server takes it over as auditID of its own record (docs/audit.md)
+            headers["Audit-ID"] = call
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         try:
@@ -191,13 +195,15 @@ class Kube:
         await self._api.close()
 
 
-async def connect(kubeconfig: Path | None, identity: str = "") -> Kube:
-    """A client from a kubeconfig, or from the Pod's ServiceAccount. StoreError where neither works."""
+async def connect(kubeconfig: Path | None, identity: str = "", context: str = "") -> Kube:
+    """A client from a kubeconfig (its current context, or `context`), or from the Pod's ServiceAccount. StoreError where neither works."""
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 2 * _DEPTH))
     settings = client.Configuration()
     try:
         if kubeconfig is not None:
-            await config.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
+            await config.load_kube_config(
+                str(kubeconfig), context=context or None, client_configuration=settings, persist_config=False
+            )
         else:
             config.load_incluster_config(client_configuration=settings)
     except (config.ConfigException, OSError, ValueError) as error:

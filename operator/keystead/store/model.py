@@ -3,6 +3,9 @@
 Fed by store/readmodel.py (it is a `Sink`), asked by the pipeline through a `View`, one a request. Of two records with one key id the higher
 seq counts. A tombstone is found by its id and is in no list; a record set aside (`orphan-<id>`) is found by its id and under no name. What
 does not verify is left out, also what verified before it: the store holds something else now. What may never enter: an unverified record.
+
+Keys, aliases and grants of keystead-records are Keystead's own: they are held, and in no index. So no operation finds them, by whatever
+name and for whomever, and every answer is that for what does not exist. The process itself asks for them by `own_key`.
 """
 
 from __future__ import annotations
@@ -14,15 +17,17 @@ from typing import Final, TypeAlias, TypeVar
 from msgspec import UNSET
 
 from keystead.engine.freshness import Memory
-from keystead.engine.identifiers import RecordKind, key_id_bytes, record_name
+from keystead.engine.identifiers import RECORDS_NAMESPACE, RecordKind, key_id_bytes, record_name
+from keystead.engine.managed import MANAGED_KEY, is_own
 from keystead.engine.ports import Domain
 from keystead.engine.record import AccountRecord, AliasRecord, GrantRecord, InstallRecord, KeyRecord
-from keystead.engine.record.grant import grantee_of
 from keystead.errors import KeysteadError, RecordIntegrityError
 from keystead.operations.world import LastUse
+from keystead.policy import Action
 from keystead.reconciler.intake import comes_and_goes, open_told
 from keystead.reconciler.ports import StoredRecord
 from keystead.resources.vocabulary import KeyState
+from keystead.store.grant_shelf import GrantShelf
 from keystead.store.shelf import Shelf
 from keystead.store.waiting import Bell
 
@@ -67,7 +72,7 @@ class RecordModel:
         self._key_lists: Shelf[_Pair, KeyRecord] = Shelf(lambda key: key.key_id)
         self._alias_lists: Shelf[_Pair, AliasRecord] = Shelf(lambda alias: alias.alias_name)
         self._grant_lists: Shelf[bytes, GrantRecord] = Shelf(lambda grant: grant.grant_id)
-        self._grantees: Shelf[tuple[bytes, str], GrantRecord] = Shelf(lambda grant: grant.grant_id)
+        self._grantees = GrantShelf()
         self._retirable: Shelf[str, GrantRecord] = Shelf(lambda grant: grant.grant_id)
         self._owners: Shelf[_Pair, AccountRecord] = Shelf(lambda account: account.n)
 
@@ -85,9 +90,9 @@ class RecordModel:
         """All grants of a key, in the order of their ids."""
         return self._grant_lists.at(key_id)
 
-    def grants_to(self, key_id: bytes, grantee: str) -> tuple[GrantRecord, ...]:
-        """The grants of a key to this principal, in the order of their ids."""
-        return self._grantees.at((key_id, grantee))
+    def grants_to(self, key_id: bytes, grantee: str, action: Action, context: Mapping[str, str]) -> tuple[GrantRecord, ...]:
+        """Those of a key's grants to this grantee that may allow an action with this encryption context."""
+        return self._grantees.at(key_id, grantee, action, context)
 
     def grant(self, grant_id: str) -> GrantRecord | None:
         """The grant record of this id."""
@@ -109,14 +114,27 @@ class RecordModel:
         """The aliases of an account in a region, in the order of their names."""
         return self._alias_lists.at((account, region))
 
+    def managed_key(self, account: str, region: str) -> KeyRecord | None:
+        """The AWS managed key of an account."""
+        owner = self._accounts.get(account)
+        key = None if owner is None else self.key_named(owner.namespace, MANAGED_KEY)
+        if key is None or (key.account, key.region) != (account, region) or key.state is KeyState.DESTROYED:
+            return None
+        return key
+
     def grant_named(self, namespace: str, name: str) -> GrantRecord | None:
         """The grant record that the KmsGrant of this name holds."""
         held = self._held.get(record_name(RecordKind.GRANT, namespace, name))
-        return held[0] if held is not None and isinstance(held[0], GrantRecord) else None
+        return held[0] if held is not None and isinstance(held[0], GrantRecord) and not is_own(namespace) else None
 
     def grants_retirable_by(self, principal: str) -> tuple[GrantRecord, ...]:
-        """Grants that name this principal, in canonical form, as the one that may retire them; in the order of their ids."""
+        """Grants that name this principal, in canonical form, or service as the one that may retire them; in the order of their ids."""
         return self._retirable.at(principal)
+
+    def own_key(self, name: str) -> KeyRecord | None:
+        """A key of Keystead's own. Never for a request."""
+        held = self._held.get(record_name(RecordKind.KEY, RECORDS_NAMESPACE, name))
+        return held[0] if held is not None and isinstance(held[0], KeyRecord) else None
 
     def account(self, account_id: str) -> AccountRecord | None:
         """The account record of this id."""
@@ -208,6 +226,8 @@ class RecordModel:
     # -- the indexes
 
     def _link(self, name: str, record: Known) -> None:
+        if _is_hidden(record):
+            return
         match record:
             case KeyRecord():
                 raw = key_id_bytes(record.key_id)
@@ -219,9 +239,9 @@ class RecordModel:
                 self._grants[record.grant_id] = record
                 raw = key_id_bytes(record.key_id)
                 self._grant_lists.put(raw, name, record)
-                self._grantees.put((raw, grantee_of(record)), name, record)
-                if record.retiring_principal is not UNSET:
-                    self._retirable.put(record.retiring_principal, name, record)
+                self._grantees.put(raw, name, record)
+                for retiring in _retiring(record):
+                    self._retirable.put(retiring, name, record)
             case AccountRecord():
                 self._accounts[record.account_id] = record
                 self._owners.put((record.namespace, record.namespace_uid), name, record)
@@ -233,6 +253,8 @@ class RecordModel:
         held = self._held.pop(name, None)
         if held is None:
             return False
+        if _is_hidden(held[0]):
+            return True
         match held[0]:
             case KeyRecord(key_id=key_id):
                 raw = key_id_bytes(key_id)
@@ -244,9 +266,9 @@ class RecordModel:
                 _forget(self._grants, grant.grant_id, grant)
                 raw = key_id_bytes(grant.key_id)
                 self._grant_lists.drop(raw, name)
-                self._grantees.drop((raw, grantee_of(grant)), name)
-                if grant.retiring_principal is not UNSET:
-                    self._retirable.drop(grant.retiring_principal, name)
+                self._grantees.drop(raw, name, grant)
+                for retiring in _retiring(grant):
+                    self._retirable.drop(retiring, name)
             case AccountRecord() as account:
                 _forget(self._accounts, account.account_id, account)
                 self._owners.drop((account.namespace, account.namespace_uid), name)
@@ -271,17 +293,33 @@ class RecordModel:
             self._key_lists.put((record.account, record.region), raw, record)
 
 
+def _is_hidden(record: Known) -> bool:
+    return isinstance(record, KeyRecord | AliasRecord | GrantRecord) and is_own(record.namespace)
+
+
 def _forget(table: dict[K, R], key: K, record: R) -> None:
     if table.get(key) is record:
         del table[key]
 
 
+def _retiring(grant: GrantRecord) -> list[str]:
+    return [who for who in (grant.retiring_principal, grant.retiring_service_principal) if who is not UNSET]
+
+
 class View:
     """`operations.world.Catalogue` for one request: the model, the uids of live namespaces that its front door knows, the last uses."""
 
-    __slots__ = ("_last_use", "_model", "_uids")
+    __slots__ = ("_given", "_last_use", "_model", "_uids")
 
-    def __init__(self, model: RecordModel, namespace_uids: Mapping[str, str], last_use: Uses = lambda _: None) -> None:
+    def __init__(
+        self,
+        model: RecordModel,
+        namespace_uids: Mapping[str, str],
+        last_use: Uses = lambda _: None,
+        given: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """given: account ids by namespace that nobody else can come by (`keystead dev`)."""
+        self._given = given
         self._model = model
         self._uids = namespace_uids
         self._last_use = last_use
@@ -289,6 +327,12 @@ class View:
     def namespace_uid(self, namespace: str) -> str | None:
         """The uid of the live namespace of this name, None where the front door knows of none."""
         return self._uids.get(namespace)
+
+    def has_account(self, namespace: str, account: str) -> bool:
+        """Whether the account's record is of this namespace as it lives now."""
+        if self._given.get(namespace) == account:
+            return True
+        return self._model.account_of(namespace, self._uids.get(namespace, "")) == account
 
     def last_use(self, key_id: str) -> LastUse | None:
         """The last cryptographic use of a key that is known."""
@@ -306,9 +350,9 @@ class View:
         """See the model."""
         return self._model.grants_of(key_id)
 
-    def grants_to(self, key_id: bytes, grantee: str) -> Sequence[GrantRecord]:
+    def grants_to(self, key_id: bytes, grantee: str, action: Action, context: Mapping[str, str]) -> Sequence[GrantRecord]:
         """See the model."""
-        return self._model.grants_to(key_id, grantee)
+        return self._model.grants_to(key_id, grantee, action, context)
 
     def grant(self, grant_id: str) -> GrantRecord | None:
         """See the model."""
@@ -325,6 +369,10 @@ class View:
     def aliases_of(self, account: str, region: str) -> Sequence[AliasRecord]:
         """See the model."""
         return self._model.aliases_of(account, region)
+
+    def managed_key(self, account: str, region: str) -> KeyRecord | None:
+        """See the model."""
+        return self._model.managed_key(account, region)
 
     def grant_named(self, namespace: str, name: str) -> GrantRecord | None:
         """See the model."""

@@ -103,6 +103,10 @@ class KubeObjects:
         except RefusedError as error:  # a test that fails answers 422
             raise ConflictError(f"{ref}: it changed meanwhile ({error})") from None
 
+    async def create(self, ref: ObjectRef, body: dict[str, Any]) -> None:
+        """POST. ConflictError where there is an object of this name."""
+        await self._kube.request("POST", path_of(ref).rpartition("/")[0], {"fieldManager": MANAGER}, body)
+
     async def delete(self, ref: ObjectRef, uid: str) -> None:
         """DELETE with the uid. Nothing where it is gone."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}

@@ -33,6 +33,10 @@ class Shelf(Generic[P, R]):
         if not held:
             del self._held[place]
 
+    def count(self, place: P) -> int:
+        """How many records a group has."""
+        return len(self._held.get(place, ()))
+
     def at(self, place: P) -> tuple[R, ...]:
         """The records of a group, in order."""
         found = self._sorted.get(place)

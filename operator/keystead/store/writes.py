@@ -58,7 +58,8 @@ class KubeWriter:
         """Create-only. One of this name that says the same is what an earlier attempt of the same call made."""
         ref = ObjectRef(write.kind, write.namespace, write.name)
         labels = {names.CREATED_BY: names.CREATED_BY_API}
-        body = _body(ref, {"labels": labels}, dict(write.spec))
+        metadata = {"labels": labels, **({"annotations": dict(write.annotations)} if write.annotations else {})}
+        body = _body(ref, metadata, dict(write.spec))
         try:
             await self._kube.request("POST", path_of(ref).rpartition("/")[0], {"fieldManager": MANAGER}, body)
         except ConflictError:

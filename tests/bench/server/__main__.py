@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.bench.page import publish
 from tests.bench.rows import render
 from tests.bench.server.long import LongSizes, measure_long
-from tests.bench.server.measure import Sizes, measure_server
+from tests.bench.server.measure import Sizes, measure_quota_alone, measure_server
+from tests.bench.server.quota import QuotaSizes
 
 
 def main() -> int:
@@ -21,6 +22,7 @@ def main() -> int:
         "--write", type=Path, metavar="FILE", help="put tables and plots into this page, under its marker"
     )
     parser.add_argument("--long", action="store_true", help="many keys and many calls instead (make bench-server-long)")
+    parser.add_argument("--quota", action="store_true", help="two tenants and their quotas, nothing else")
     parser.add_argument("--rounds", type=int, default=Sizes.rounds)
     parser.add_argument("--seconds", type=float, default=Sizes.seconds)
     parser.add_argument("--peer-rounds", type=int, default=Sizes.peer_rounds)
@@ -33,6 +35,8 @@ def main() -> int:
 
     if options.long:
         part = measure_long(LongSizes(options.keys, options.minutes), say)
+    elif options.quota:
+        part = measure_quota_alone(QuotaSizes(), say)
     else:
         part = measure_server(Sizes(options.rounds, options.seconds, peer_rounds=options.peer_rounds), say)
     print(render(part.rows))

@@ -23,8 +23,10 @@ from typing import Any
 from tests.bench.plot import Bars
 from tests.bench.process import cpu_seconds
 from tests.bench.rows import Part, Row
+from tests.bench.server.grants import grant_rows
 from tests.bench.server.peers import start_peers
 from tests.bench.server.pythons import environment, image_python
+from tests.bench.server.quota import QuotaSizes, measure_quota
 from tests.bench.server.servers import (
     ACCESS_KEY,
     ACCOUNT,
@@ -130,9 +132,17 @@ def measure_server(sizes: Sizes, say: Callable[[str], None]) -> Part:
             for server in peers:
                 for operation in OPERATIONS:
                     take(table, server, operation, sizes, folder)
+        quota = measure_quota(python, folder, QuotaSizes(), say)
     names = [server.name for server in peers]
-    rows = [*gates(table), *inside_rows(inside), *rates(table)]
+    rows = [*gates(table), *inside_rows(inside), *grant_rows(), *rates(table), *quota]
     return Part(rows, plots(table, inside, names), notes(table, inside, names, lost, word))
+
+
+def measure_quota_alone(sizes: QuotaSizes, say: Callable[[str], None]) -> Part:
+    """Two tenants, and nothing else."""
+    python, word = image_python()
+    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+        return Part(measure_quota(python, Path(folder), sizes, say), notes=f"servers on {word}")
 
 
 def _memory() -> str | None:

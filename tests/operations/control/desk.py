@@ -3,7 +3,8 @@
     call(request)   runs the operation, with the answers that a front door gives: RBAC, the token, and for a Change the real writer, then
                     passes of the operator over that object, then the read model (store/model.py) over the records
 
-Nothing here knows an operation. `fail(error)` makes the next write fail; `changes` has every Change that was asked for.
+Nothing here knows an operation. `fail(error)` makes the next write fail; `changes` has every Change that was asked for. `carried`: how
+calls come.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from collections.abc import Generator
 from typing import Any
 
 from tests.builders import NAMESPACE, REGION, UID, Entropy, Rbac
+from tests.reconciler.fakes import FakeEngine
 from tests.reconciler.sqlite_world import SqliteWorld
 
 from keystead.engine.record import KeyRecord
 from keystead.errors import DependencyTimeoutError, KeysteadError
 from keystead.operations import OPERATIONS
 from keystead.operations.control.registry import CONTROL
-from keystead.operations.effects import Await, Change, Effect, Need, Probe, Slow
+from keystead.operations.effects import Await, Change, Effect, Home, Need, Probe, Slow
 from keystead.operations.world import Call, ControlWorld
 from keystead.operations.writes import CreateObject
 from keystead.policy import Caller, root_caller, service_account_caller
+from keystead.policy.question import Carried
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.store.model import RecordModel, View
 
@@ -32,15 +35,17 @@ _NO_CALL = Call()
 
 
 class Desk:
-    """One namespace, `team-a`. `app` is its ServiceAccount, `root` the root of its account."""
+    """One namespace, `team-a`. `app` is its ServiceAccount, `root` the root of its account. engine: the fake one, if none is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: FakeEngine | None = None) -> None:
         self._runner = asyncio.Runner()
-        self.world = SqliteWorld()
+        self.world = SqliteWorld(engine)
         self.model = RecordModel()
         self.rbac, self.entropy = Rbac(), Entropy()
         self.changes: list[Change] = []
+        self.carried = Carried()
         self._errors: list[KeysteadError] = []
+        self.keys_per_namespace = 100
         hsm, now = self.world.engine.hsm, self.world.clock.moment
         self.account = self._runner.run(self.world.accounts.claim(hsm, NAMESPACE, UID, 1, now))
         self.app = service_account_caller(self.account, NAMESPACE, "app", session="s-1")
@@ -63,7 +68,7 @@ class Desk:
         world = self.control_world(Call(repr(request).encode(), invocation), region)
         running = _FUNCTIONS[type(request)](world, caller or self.app, request)
         try:
-            return self._drive(running)
+            return self.drive(running)
         finally:
             running.close()
 
@@ -80,6 +85,8 @@ class Desk:
             now=self.world.clock.moment,
             entropy=self.entropy,
             call=call,
+            carried=self.carried,
+            keys_per_namespace=self.keys_per_namespace,
         )
 
     def fail(self, *errors: KeysteadError) -> None:
@@ -98,6 +105,12 @@ class Desk:
         ours = {f"kms.keystead.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
         body["metadata"]["annotations"] = {**body["metadata"]["annotations"], **ours}
         return self.look(name)
+
+    def rewrite(self, name: str, **members: Any) -> KeyRecord:
+        """The record of a KmsKey as an earlier version may have left it."""
+        self._runner.run(self.world.rewrite(ObjectRef(Kind.KEY, NAMESPACE, name), **members))
+        self.refresh()
+        return self.record(name)
 
     def orphan(self, name: str) -> KeyRecord:
         """kubectl delete of a KmsKey, carried out."""
@@ -131,7 +144,8 @@ class Desk:
         for record in stored.values():
             self.model.take(self.world.engine.hsm, record)
 
-    def _drive(self, running: Generator[Effect, Any, Any]) -> Any:
+    def drive(self, running: Generator[Effect, Any, Any]) -> Any:
+        """The answer of an operation, or of a part of one; its KmsError."""
         try:
             effect = next(running)
             while True:
@@ -149,6 +163,9 @@ class Desk:
         match effect:
             case Need(review):
                 return self.rbac(review)
+            case Home(namespace):
+                found = self.world.objects.namespaces.get(namespace)
+                return found.uid if found is not None else None
             case Slow(call):
                 return hsm.slow(call)
             case Probe(spec):

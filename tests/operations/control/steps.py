@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.builders import Hsm, Rbac, an_app
+from tests.builders import NAMESPACES, Hsm, Rbac, an_app
 
 from keystead.errors import KmsError
 from keystead.operations import OPERATIONS
 from keystead.operations.control.registry import CONTROL
-from keystead.operations.effects import Await, Change, Need, Slow
+from keystead.operations.effects import Await, Change, Home, Need, Slow
 from keystead.operations.world import ControlWorld
 from keystead.policy import Caller
 
@@ -21,13 +21,17 @@ _FUNCTIONS = {row.request: row.function for row in [*OPERATIONS.values(), *CONTR
 
 @dataclass
 class Run:
-    """How operations are run; `waits` happens at an Await whose `ready` does not hold, as if another replica's record came in."""
+    """How operations are run; `waits` happens at an Await whose `ready` does not hold, as if another replica's record came in.
+
+    homes: the uids of the namespaces that live, for whoever asks about another account's
+    """
 
     hsm: Hsm
     world: ControlWorld
     rbac: Rbac = field(default_factory=Rbac)
     waits: Callable[[], None] = lambda: None
     awaited: list[Await] = field(default_factory=list)
+    homes: dict[str, str] = field(default_factory=lambda: dict(NAMESPACES))
 
     def __call__(self, request: Any, caller: Caller | None = None) -> Any:
         """The first Change, or the answer of an operation that changes nothing."""
@@ -41,6 +45,8 @@ class Run:
                         return effect
                     case Need(review):
                         effect = running.send(self.rbac(review))
+                    case Home(namespace):
+                        effect = running.send(self.homes.get(namespace))
                     case Await(ready):
                         self.awaited.append(effect)
                         if not ready():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 from tests.builders import (
     ACCOUNT,
     APP,
@@ -22,6 +23,7 @@ from tests.builders import (
 from tests.operations.control.steps import Run
 
 from keystead.engine.identifiers import key_arn
+from keystead.engine.record import GrantConstraints
 from keystead.errors import (
     AccessDeniedError,
     InvalidGrantIdError,
@@ -38,12 +40,20 @@ from keystead.operations.encryption import DecryptRequest, EncryptRequest
 from keystead.operations.grant_tokens import make_token
 from keystead.operations.writes import DeleteObject, Target
 from keystead.policy import root_caller, service_account_caller
+from keystead.policy.caller import service_caller
 from keystead.resources.vocabulary import GrantOperation, KeyState, ObjectKind
 
 PUBLISHED = json.loads((Path(__file__).resolve().parents[2] / "vectors" / "key_states.json").read_text())
 READER = f"arn:aws:iam::{ACCOUNT}:role/reader"
 ROOT = root_caller(ACCOUNT, "team-a")
 UNKNOWN = "ab" * 32
+SERVICE = "datakeys.kms.keystead.io"
+CONTROLLER = service_caller(ACCOUNT, "team-a", SERVICE)
+TO_SERVICE = {
+    "grantee_principal": UNSET,
+    "grantee_service_principal": SERVICE,
+    "constraints": GrantConstraints(source_arn=f"arn:aws:kms:cluster-1:{ACCOUNT}:datakey/app"),
+}
 G = GrantOperation
 STATES = [KeyState(state) for state in PUBLISHED["columns"]]
 
@@ -176,7 +186,7 @@ RETIRES = {
     "the grantee without RetireGrant": ({}, [G.DECRYPT, G.CREATE_GRANT], False),
     "the grantee after the end": ({"expires_at": BEFORE}, [G.DECRYPT, G.RETIRE_GRANT], False),
     "somebody else": ({"to": READER, "retiring_principal": READER}, [G.DECRYPT, G.RETIRE_GRANT], False),
-    "a service retires it": ({"to": READER, "retiring_service_principal": "a.b.c"}, [G.DECRYPT], False),
+    "a service retires it": ({"to": READER, "retiring_service_principal": SERVICE}, [G.DECRYPT], False),
 }
 
 
@@ -195,6 +205,44 @@ def test_who_retires_a_grant(hsm, case, how):
     else:
         error = go.refusal(request)
         assert (type(error), "kms:RetireGrant" in error.message) == (AccessDeniedError, True)
+
+
+@pytest.mark.parametrize(
+    ("members", "operations", "allowed"),
+    [
+        ({"to": READER, "retiring_service_principal": SERVICE}, [G.DECRYPT], True),
+        ({"to": READER, "retiring_service_principal": SERVICE, "expires_at": BEFORE}, [G.DECRYPT], True),
+        ({**TO_SERVICE, "retiring_principal": READER}, [G.DECRYPT, G.RETIRE_GRANT], True),
+        ({**TO_SERVICE, "retiring_principal": READER}, [G.DECRYPT], False),
+        ({"to": READER, "retiring_principal": APP}, [G.DECRYPT, G.RETIRE_GRANT], False),
+        ({"to": READER, "retiring_service_principal": "a.b.c"}, [G.DECRYPT, G.RETIRE_GRANT], False),
+    ],
+)
+@pytest.mark.parametrize("how", ["token", "id"])
+def test_a_service_retires_what_names_it(hsm, members, operations, allowed, how):
+    key = a_key(hsm)
+    grant = a_grant(key, *operations, **members)
+    go = denied(hsm, key, grant)
+    request = retire(grant) if how == "id" else by_token(hsm, grant)
+    if allowed:
+        assert isinstance(go(request, CONTROLLER).write, DeleteObject)
+    else:
+        assert type(go.refusal(request, CONTROLLER)) is AccessDeniedError
+
+
+def test_the_accounts_root_retires_whatever_the_policy_leaves_to_it(hsm):
+    """AWS: "As a backup, the AWS account in which the grant was created can retire the grant". A Deny stands above it."""
+    named = {"Effect": "Allow", "Principal": {"AWS": APP}, "Action": "kms:*", "Resource": "*"}
+    for statements, allowed in ([named], True), ([named, {**named, "Effect": "Deny", "Principal": {"AWS": ACCOUNT}}], False):
+        key = a_key(hsm, policy=json.dumps({"Version": "2012-10-17", "Statement": statements}).encode())
+        grant = a_grant(key, G.DECRYPT, to=READER)
+        go = denied(hsm, key, grant)
+        if allowed:
+            assert isinstance(go(retire(grant), ROOT).write, DeleteObject)
+            # Nor does a policy that names a principal let it retire.
+            assert type(go.refusal(retire(grant))) is AccessDeniedError
+        else:
+            assert type(go.refusal(retire(grant), ROOT)) is AccessDeniedError
 
 
 def test_a_grant_does_not_retire_another_one(hsm):

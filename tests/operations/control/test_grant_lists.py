@@ -32,11 +32,13 @@ from keystead.errors import (
 )
 from keystead.operations.control.grant_lists import ListGrantsRequest, ListRetirableGrantsRequest
 from keystead.policy import root_caller
+from keystead.policy.caller import service_caller
 from keystead.resources.vocabulary import GrantOperation
 
 READER = f"arn:aws:iam::{ACCOUNT}:role/reader"
 ROOT = root_caller(ACCOUNT, "team-a")
 UNKNOWN = "ab" * 32
+SERVICE = "datakeys.kms.keystead.io"
 G = GrantOperation
 
 
@@ -138,18 +140,20 @@ def retirable(principal=APP, **how) -> ListRetirableGrantsRequest:
     return ListRetirableGrantsRequest(retiring_principal=principal, **how)
 
 
-def test_a_principal_lists_what_it_may_retire_in_its_own_account_and_region(hsm):
+def test_a_principal_lists_what_it_may_retire_in_its_own_account_and_in_others(hsm):
     key, theirs, elsewhere = a_key(hsm), another_tenants_key(hsm), a_key(hsm, n=3, region="cluster-2")
     grants = several(key, 2, to=READER, retiring_principal=APP)
+    abroad = a_grant(theirs, G.DECRYPT, retiring_principal=APP)
     others = [
         a_grant(key, G.SIGN, name="x", retiring_principal=READER),
-        a_grant(theirs, G.DECRYPT, retiring_principal=APP),
+        a_grant(theirs, G.ENCRYPT, name="w", retiring_principal=APP, namespace_uid="made-again"),
         a_grant(elsewhere, G.DECRYPT, name="y", retiring_principal=APP),
         a_grant(key, G.VERIFY, name="z", retiring_principal=APP, namespace_uid=OTHER_UID),
     ]
-    go = denied(hsm, key, theirs, elsewhere, *grants, *others)
-    assert ids(go(retirable())) == [grant.grant_id for grant in grants]
-    assert ids(go(retirable(f"arn:aws:sts::{ACCOUNT}:assumed-role/app/other-session"))) == [grant.grant_id for grant in grants]
+    go = denied(hsm, key, theirs, elsewhere, *grants, abroad, *others)
+    expected = sorted([*(grant.grant_id for grant in grants), abroad.grant_id])
+    assert ids(go(retirable())) == expected
+    assert ids(go(retirable(f"arn:aws:sts::{ACCOUNT}:assumed-role/app/other-session"))) == expected
     assert go.rbac.asked == []
     assert go.world.region == REGION
 
@@ -186,6 +190,18 @@ def test_nobody_lists_for_a_principal_of_another_account(hsm):
 )
 def test_a_retirable_list_that_cannot_be_is_refused(hsm, members: dict, kind: type[KmsError]):
     assert type(run(hsm).refusal(ListRetirableGrantsRequest(**members))) is kind
+
+
+def test_a_service_lists_what_it_may_retire_itself_and_nobody_else_does(hsm):
+    key, theirs = a_key(hsm), another_tenants_key(hsm)
+    grants = [a_grant(each, G.DECRYPT, to=READER, retiring_service_principal=SERVICE) for each in (key, theirs)]
+    go = run(hsm, key, theirs, *grants, a_grant(key, G.SIGN, name="x", retiring_principal=READER))
+    request = ListRetirableGrantsRequest(retiring_service_principal=SERVICE)
+    service = service_caller(ACCOUNT, "team-a", SERVICE)
+    assert ids(go(request, service)) == sorted(grant.grant_id for grant in grants)
+    assert go.rbac.asked == []
+    for caller in (ROOT, an_app(), service_caller(ACCOUNT, "team-a", "audit.kms.keystead.io")):
+        assert type(go.refusal(request, caller)) is AccessDeniedError
 
 
 def test_retirable_grants_come_in_pages(hsm):

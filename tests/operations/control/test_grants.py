@@ -21,7 +21,7 @@ from tests.builders import (
 )
 from tests.operations.control.steps import Run
 
-from keystead.engine.identifiers import key_arn
+from keystead.engine.identifiers import data_key_arn, key_arn
 from keystead.engine.keyspec import usages
 from keystead.engine.plan.grant_terms import check_terms, terms_of
 from keystead.engine.record import GrantConstraints as Terms
@@ -40,12 +40,16 @@ from keystead.errors import (
 from keystead.operations import DryRunError
 from keystead.operations.control import grants as module
 from keystead.operations.control.child_grants import covers
-from keystead.operations.control.grant_lists import ListGrantsRequest
+from keystead.operations.control.grant_ends import RetireGrantRequest
+from keystead.operations.control.grant_lists import ListGrantsRequest, ListRetirableGrantsRequest
 from keystead.operations.control.grants import CreateGrantRequest, GrantConstraints
+from keystead.operations.describe import DescribeKeyRequest
 from keystead.operations.grant_tokens import read_token
 from keystead.operations.world import Call
 from keystead.operations.writes import CreateObject
 from keystead.policy import root_caller
+from keystead.policy.caller import service_caller
+from keystead.policy.question import Carried
 from keystead.resources.kms_grant import KmsGrantSpec
 from keystead.resources.model import KeyRef
 from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyState, ObjectKind
@@ -53,8 +57,9 @@ from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyState, Obj
 PUBLISHED = json.loads((Path(__file__).resolve().parents[2] / "vectors" / "key_states.json").read_text())
 READER = f"arn:aws:iam::{ACCOUNT}:role/reader"
 SESSION = f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/s-9"
-SOURCE = f"arn:aws:s3:eu-1:{ACCOUNT}:bucket"
-SERVICE = "backup.amazonaws.com"
+SOURCE = data_key_arn("cluster-1", ACCOUNT, "app")
+SERVICE = "datakeys.kms.keystead.io"
+CONTROLLER = service_caller(ACCOUNT, "team-a", SERVICE)
 ROOT = root_caller(ACCOUNT, "team-a")
 G = GrantOperation
 NO_CALL = Call()
@@ -144,6 +149,15 @@ BAD: dict[str, tuple[dict[str, Any], type[KmsError]]] = {
         {"grantee_service_principal": SERVICE, "constraints": GrantConstraints(source_arn=SOURCE)},
         ValidationError,
     ),
+    "a service that is none": (
+        {
+            "grantee_service_principal": "backup.amazonaws.com",
+            "retiring_principal": READER,
+            "constraints": GrantConstraints(source_arn=SOURCE),
+        },
+        ValidationError,
+    ),
+    "one that retires and is no service": ({"retiring_service_principal": "backup.amazonaws.com"}, ValidationError),
     "no operation": ({"operations": ()}, ValidationError),
     "an operation of no key here": ({"operations": ("Encapsulate",)}, ValidationError),
     "a name with a space": ({"name": "a b"}, ValidationError),
@@ -204,15 +218,15 @@ def test_a_context_constraint_goes_with_operations_that_have_a_context(hsm, oper
 
 
 def test_a_key_has_50000_grants_at_most(hsm, monkeypatch):
-    assert module.PER_KEY == 50_000
-    monkeypatch.setattr(module, "PER_KEY", 2)
+    assert module.GRANTS_PER_KEY == 50_000
+    monkeypatch.setattr(module, "GRANTS_PER_KEY", 2)
     key = a_key(hsm)
     held = [a_grant(key, G.DECRYPT, name=f"g{n}", to=f"arn:aws:iam::{ACCOUNT}:role/r{n}") for n in range(2)]
     run(hsm, key, held[0])(create(key))
     assert type(run(hsm, key, *held).refusal(create(key))) is LimitExceededError
 
 def test_a_full_key_still_answers_a_retry(hsm, monkeypatch):
-    monkeypatch.setattr(module, "PER_KEY", 1)
+    monkeypatch.setattr(module, "GRANTS_PER_KEY", 1)
     key = a_key(hsm)
     name = run(hsm, key)(create(key, name="n")).write.name
     run(hsm, key, a_grant(key, G.DECRYPT, name=name))(create(key, name="n"))
@@ -290,7 +304,11 @@ PARENTS: dict[str, tuple[dict[str, Any], GrantConstraints | None, bool]] = {
     "subset, another value": ({"subset": {"App": "x"}}, subset(App="y"), False),
     "subset, free": ({"subset": {"App": "x"}}, None, False),
     "a source, free": ({"constraints": Terms(source_arn=SOURCE)}, None, False),
-    "a source, the same": ({"constraints": Terms(source_arn=SOURCE)}, GrantConstraints(source_arn=SOURCE), True),
+    "a source, the same, and nobody asks on its behalf": (
+        {"constraints": Terms(source_arn=SOURCE)},
+        GrantConstraints(source_arn=SOURCE),
+        False,
+    ),
     "a source, another": ({"constraints": Terms(source_arn=SOURCE)}, GrantConstraints(source_arn=SOURCE + "2"), False),
     "nothing constrained, free": ({"constraints": Terms()}, None, False),
     "nothing constrained, narrower": ({"constraints": Terms()}, equals(App="x"), False),
@@ -334,6 +352,34 @@ def test_some_grants_make_no_others(hsm, changes):
     key = a_key(hsm)
     parent = a_grant(key, G.CREATE_GRANT, G.DECRYPT, **changes)
     assert type(run(hsm, key, parent, rbac=Rbac(answer=False)).refusal(create(key))) is AccessDeniedError
+
+
+@pytest.mark.parametrize(
+    ("source", "constraints", "allowed"),
+    [
+        (SOURCE, GrantConstraints(source_arn=SOURCE, encryption_context_equals={"App": "x"}), True),
+        (SOURCE, GrantConstraints(source_arn=SOURCE, encryption_context_equals={"App": "y"}), False),
+        (SOURCE, GrantConstraints(source_arn=SOURCE), False),
+        (SOURCE, GrantConstraints(source_arn=SOURCE + "2", encryption_context_equals={"App": "x"}), False),
+        (SOURCE, equals(App="x"), False),
+        (SOURCE + "2", GrantConstraints(source_arn=SOURCE, encryption_context_equals={"App": "x"}), False),
+        ("", GrantConstraints(source_arn=SOURCE, encryption_context_equals={"App": "x"}), False),
+    ],
+)
+def test_a_service_makes_grants_on_behalf_of_the_source_only(hsm, source, constraints, allowed):
+    key = a_key(hsm)
+    held = Terms(source_arn=SOURCE, encryption_context_subset={"app": "x"})
+    parent = a_grant(
+        key, G.CREATE_GRANT, G.DECRYPT, grantee_principal=UNSET, grantee_service_principal=SERVICE, constraints=held
+    )
+    world = a_control_world(hsm, key, parent, carried=Carried(source_arn=source))
+    go = Run(hsm, world, rbac=Rbac(answer=False))
+    request = create(key, "Decrypt", constraints=constraints)
+    if allowed:
+        go(request, CONTROLLER)
+    else:
+        assert type(go.refusal(request, CONTROLLER)) is AccessDeniedError
+    assert type(go.refusal(request)) is AccessDeniedError
 
 
 def test_two_grants_do_not_add_up(hsm):
@@ -440,7 +486,7 @@ def test_a_retry_of_the_sdk_makes_one_grant_and_two_calls_make_two(desk):
     assert len(set(ids)) == 4
 
 
-def test_a_grant_to_a_service_principal_is_kept_and_matches_nobody(desk):
+def test_a_grant_to_a_service_principal_is_listed_and_used_by_the_service_for_the_source(desk):
     key = desk.apply("key-1")
     request = create(
         key,
@@ -453,3 +499,18 @@ def test_a_grant_to_a_service_principal_is_kept_and_matches_nobody(desk):
     entry = desk.call(ListGrantsRequest(key_id=key.key_id)).grants[0]
     assert (entry.grantee_principal, entry.grantee_service_principal) == (None, SERVICE)
     assert (entry.retiring_service_principal, entry.constraints) == (SERVICE, GrantConstraints(source_arn=SOURCE))
+    desk.rbac.answer = False
+    service = service_caller(desk.account, "team-a", SERVICE)
+    for source, allowed in ((SOURCE, True), (SOURCE + "2", False), ("", False)):
+        desk.carried = Carried(source_arn=source)
+        if allowed:
+            assert desk.call(DescribeKeyRequest(key_id=key.key_id), caller=service).key_metadata.key_id == key.key_id
+        else:
+            with pytest.raises(AccessDeniedError):
+                desk.call(DescribeKeyRequest(key_id=key.key_id), caller=service)
+    with pytest.raises(AccessDeniedError):
+        desk.call(DescribeKeyRequest(key_id=key.key_id))
+    listed = desk.call(ListRetirableGrantsRequest(retiring_service_principal=SERVICE), caller=service)
+    assert [each.grant_id for each in listed.grants] == [entry.grant_id]
+    desk.call(RetireGrantRequest(key_id=key.key_id, grant_id=entry.grant_id), caller=service)
+    assert desk.call(ListGrantsRequest(key_id=key.key_id), caller=desk.root).grants == ()

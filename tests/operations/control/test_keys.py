@@ -11,7 +11,7 @@ from tests.hsm.fake import FakeHsm
 
 from keystead.engine.identifiers import key_arn
 from keystead.engine.plan.common import NamespaceFacts
-from keystead.errors import KmsError
+from keystead.errors import AccessDeniedError, KmsError, LimitExceededError
 from keystead.operations.control.keys import (
     CreateKeyRequest,
     ListKeysRequest,
@@ -333,3 +333,21 @@ def test_a_description_that_is_too_long_is_refused(desk):
     made = create(desk)
     error = refusal(desk, UpdateKeyDescriptionRequest(key_id=made.key_id, description="x" * 8193))
     assert error.code == "ValidationException"
+
+
+def test_a_namespace_has_so_many_keys_at_most_and_a_retry_finds_its_own(desk):
+    desk.keys_per_namespace = 2
+    create(desk)
+    made = create(desk, invocation="i-1")
+    error = refusal(desk, CreateKeyRequest())
+    assert (type(error), str(error)) == (LimitExceededError, f"The account {desk.account} has 2 keys, which is the limit.")
+    assert len(names(desk)) == 2, "nothing is written"
+    assert create(desk, invocation="i-1") == made
+    desk.call(DisableKeyRequest(key_id=made.key_id))
+    assert type(refusal(desk, CreateKeyRequest())) is LimitExceededError, "a key counts whatever its state"
+
+
+def test_who_may_not_make_keys_does_not_learn_how_many_there_are(desk):
+    desk.keys_per_namespace = 0
+    desk.rbac.answer = False
+    assert type(refusal(desk, CreateKeyRequest(), caller=desk.app)) is AccessDeniedError

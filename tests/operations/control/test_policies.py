@@ -102,6 +102,7 @@ def test_a_policy_that_locks_its_author_out_is_refused_unless_it_asks_to(desk):
     )
     assert desk.changes == []
     put(desk, key, OWN, bypass_policy_lockout_safety_check=True)
+    assert desk.body("k")["metadata"]["annotations"] == {"kms.keystead.io/bypass-policy-lockout-safety-check": "true"}
     for caller in (desk.app, desk.root):
         assert refusal(desk, GetKeyPolicyRequest(key_id=key.key_id), caller=caller).code == "AccessDeniedException"
 
@@ -124,7 +125,8 @@ def test_what_policies_do_not_say_is_malformed_and_never_written(desk, text):
 
 
 def test_a_policy_from_before_they_were_read_serves_nobody_and_can_be_replaced_by_the_account(desk):
-    key = desk.apply("k", policy={"Statement": [{"x": 1}]})
+    desk.apply("k")
+    key = desk.rewrite("k", policy=b'{"Statement":[{"x":1}]}')
     assert refusal(desk, EncryptRequest(key_id=key.key_id, plaintext=b"x"), caller=desk.root).code == "AccessDeniedException"
     desk.rbac.answer = False
     assert refusal(desk, GetKeyPolicyRequest(key_id=key.key_id)).code == "AccessDeniedException"

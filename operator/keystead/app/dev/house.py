@@ -15,11 +15,13 @@ from typing import Final
 from keystead.app.dev.ports import AlwaysFresh, LocalAlive, NoReviews
 from keystead.app.frontdoor import House
 from keystead.app.openengine import OpenEngine
+from keystead.app.quota import make_quota, read_limits
 from keystead.app.server.whois import Accounts
 from keystead.cli.services import AccessKey, DevRequest
 from keystead.dev.webidentity import WebIdentity
 from keystead.engine.ports import Domain
 from keystead.errors import IdentityTokenError, InvalidSpecError, KeysteadError
+from keystead.operations.trail import Audit
 from keystead.policy.bearer import AUDIENCE
 from keystead.server.credentials import TokenIdentity
 from keystead.server.driver import Siblings
@@ -28,6 +30,7 @@ from keystead.server.identity import Identify, StaticKey
 from keystead.server.message import Asked, Door, Reply
 from keystead.server.tls import Tls
 from keystead.server.usage import Uses
+from keystead.settings import AuditMode, AuditSettings
 from keystead.store.model import RecordModel
 from keystead.store.sqlite.changes import Changes, RecordChange
 from keystead.store.sqlite.store import SqliteStore
@@ -45,6 +48,7 @@ class Premises:
     access_keys: tuple[AccessKey, ...] = field(repr=False)
     accounts: Mapping[str, str]
     tls: Tls | None
+    audit: AuditSettings = field(default_factory=lambda: AuditSettings(mode=AuditMode.OFF))
 
 
 def make_house(
@@ -54,6 +58,7 @@ def make_house(
     engine: OpenEngine,
     uses: Uses,
     siblings: Siblings,
+    audit: Audit,
     routes: Mapping[bytes, Callable[[Asked], Awaitable[Reply]]] | None = None,
 ) -> House:
     """The namespaces of the accounts are there already."""
@@ -67,7 +72,7 @@ def make_house(
         region=None,
         model=model,
         engine=lambda: engine,
-        facts=NoReviews(),
+        facts=NoReviews(store.objects.namespaces),
         writer=store.writer,
         siblings=siblings,
         stream=AlwaysFresh(),
@@ -76,7 +81,9 @@ def make_house(
         recognise=None,
         now=store.clock.now,
         uses=uses,
+        audit=audit,
         static=static,
+        quota=make_quota(read_limits(premises.request.quota, "--quota"), premises.request.workers),
         routes=routes or {},
     )
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 from keystead.app.addresses import check_address
 from keystead.app.controller import Controller, Ports
 from keystead.app.dev import token as devtoken
+from keystead.app.dev.auditing import audit_of, recording
 from keystead.app.dev.house import Premises, make_house, serve_on, take_records
 from keystead.app.dev.memory import memory_folder
 from keystead.app.dev.ports import Alone, NoSecrets, Silent
@@ -28,6 +29,7 @@ from keystead.app.dev.workers import supervise
 from keystead.app.frontdoor import make_door
 from keystead.app.openengine import OpenEngine
 from keystead.app.process import raise_file_limit
+from keystead.app.quota import read_limits
 from keystead.cli.services import AccessKey, DevRequest
 from keystead.dev.exposure import RESET_PATH, address, export_lines, may_reset
 from keystead.dev.seeds import DEFAULT_NAMESPACE, Seeds
@@ -36,13 +38,14 @@ from keystead.engine.identifiers import RECORDS_NAMESPACE, AccountId, RecordKind
 from keystead.engine.record import InstallRecord, open_sealed, seal_record
 from keystead.errors import InvalidSpecError, KeysteadError, RecordIntegrityError
 from keystead.hsm.backend import Hsm, open_hsm
+from keystead.operations.trail import Audit
 from keystead.reconciler.workers import Workers
 from keystead.server.door import AwsDoor
 from keystead.server.http import run as run_loop
 from keystead.server.message import Asked, Reply
 from keystead.server.tls import Certificates, Tls
 from keystead.server.usage import PERIOD_SECONDS, UseKeeper, Uses
-from keystead.settings import Settings
+from keystead.settings import AuditSettings, Settings
 from keystead.store.model import RecordModel
 from keystead.store.sqlite.changes import Changes, ObjectChange
 from keystead.store.sqlite.store import SqliteStore
@@ -52,6 +55,7 @@ DEFAULT_REGION: Final = "us-east-1"
 _INSTALL: Final = record_name(RecordKind.INSTALL)
 _WORKERS: Final = 16
 _REFRESH_SECONDS: Final = 300.0
+_AGAIN_SECONDS: Final = 0.5
 
 
 def state_folder(request: DevRequest) -> Path:
@@ -104,10 +108,11 @@ class Estate:
 class Household:
     """One life between two resets."""
 
-    def __init__(self, estate: Estate, premises: Premises, seeds: Seeds) -> None:
+    def __init__(self, estate: Estate, premises: Premises, seeds: Seeds, audit: Audit) -> None:
         self._estate = estate
         self._premises = premises
         self._seeds = seeds
+        self._audit = audit
         self._uses = Uses()
         self.keeper = UseKeeper(self._uses.own, self._uses.learn, estate.store.uses, PERIOD_SECONDS)
         self._engine = OpenEngine(estate.hsm, lambda _operation, _result: None)
@@ -133,12 +138,21 @@ class Household:
             refresh_period=_REFRESH_SECONDS,
             accounts={namespace: AccountId(account) for namespace, account in self._premises.accounts.items()},
             seeds=self._seeds.of,
+            audit=self._audit,
         )
         self.workers = self.controller.workers(ports, Silent())
         routes = {RESET_PATH: reset} if self._premises.request.allow_reset else {}
-        house = make_house(self._premises, store, self.model, self._engine, self._uses, Alone(), routes)
+        house = make_house(self._premises, store, self.model, self._engine, self._uses, Alone(), self._audit, routes)
         self.door = make_door(house)
         return self.door
+
+    async def own_key(self) -> None:
+        """The key that signs the audit trail. For ever."""
+        own = self.controller.own_keys
+        assert own is not None
+        while not await own.ensure():
+            await asyncio.sleep(_AGAIN_SECONDS)
+        await asyncio.Event().wait()
 
     async def plant(self) -> None:
         """The seeds, while the workers run."""
@@ -195,7 +209,8 @@ class Reset:
 class Dev:
     """The process. Implements `message.Door` by the household's."""
 
-    def __init__(self, estate: Estate, premises: Premises, seeds: Seeds) -> None:
+    def __init__(self, estate: Estate, premises: Premises, seeds: Seeds, audit: Audit) -> None:
+        self._audit = audit
         self.request = premises.request
         self._premises = premises
         self._seeds = seeds
@@ -213,12 +228,14 @@ class Dev:
 
     async def start(self) -> None:
         """Open the door, with the seeds in it."""
-        self._household = Household(self._estate, self._premises, self._seeds)
+        self._household = Household(self._estate, self._premises, self._seeds, self._audit)
         self._door = await self._household.open(self._reset)
         assert self._household.workers is not None
         works = [self._household.workers.run(_WORKERS), self._household.keeper.run()]
         if self.request.workers > 1:
             works.append(self._estate.store.changes.poll())
+        if self.request.audit is not None:
+            works.append(self._household.own_key())
         self._work = tuple(asyncio.create_task(work) for work in works)
         for task in self._work:
             task.add_done_callback(self._ended)
@@ -281,8 +298,9 @@ def read_tls(request: DevRequest) -> Tls | None:
     return tls
 
 
-async def _main(request: DevRequest) -> int:
+async def _main(request: DevRequest, audit: AuditSettings) -> int:
     check_address(request.host, request.port, "--listen")
+    read_limits(request.quota, "--quota")
     keys, seeds, tls = access_keys(request), load_seeds(request.seeds), read_tls(request)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):  # before there is anything that must not stay behind
@@ -290,34 +308,39 @@ async def _main(request: DevRequest) -> int:
     with ExitStack() as stack:
         estate = Estate(request, stack)
         await estate.check_install()
-        premises = Premises(request, estate.folder, keys, accounts_of(request.account, keys), tls)
-        dev = Dev(estate, premises, seeds)
-        await dev.start()
+        premises = Premises(request, estate.folder, keys, accounts_of(request.account, keys), tls, audit)
+        async with recording(audit, estate.hsm, estate.store) as trail:
+            return await _serve(Dev(estate, premises, seeds, trail), premises, stop)
 
-        def ready(port: int) -> None:
-            url = address(request.host, port, tls=request.certificate is not None)
-            secret = None if request.access_keys else keys[0].secret
-            for line in export_lines(url, keys[0].id, secret, DEFAULT_REGION):
-                request.tell(line)
 
-        work: Coroutine[Any, Any, int]
-        work = supervise(premises, stop, ready) if request.workers > 1 else serve_on(dev, premises, request.port, stop, ready)
-        serving = asyncio.create_task(work)
-        both: set[asyncio.Future[Any]] = {serving, dev.failed}
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if dev.failed.done():
-                stop.set()
-            code = await serving
-            if dev.failed.done():
-                await dev.failed
-        finally:
-            await dev.stop()
+async def _serve(dev: Dev, premises: Premises, stop: asyncio.Event) -> int:
+    request, key = premises.request, premises.access_keys[0]
+    await dev.start()
+
+    def ready(port: int) -> None:
+        url = address(request.host, port, tls=request.certificate is not None)
+        secret = None if request.access_keys else key.secret
+        for line in export_lines(url, key.id, secret, DEFAULT_REGION):
+            request.tell(line)
+
+    work: Coroutine[Any, Any, int]
+    work = supervise(premises, stop, ready) if request.workers > 1 else serve_on(dev, premises, request.port, stop, ready)
+    serving = asyncio.create_task(work)
+    both: set[asyncio.Future[Any]] = {serving, dev.failed}
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if dev.failed.done():
+            stop.set()
+        code = await serving
+        if dev.failed.done():
+            await dev.failed
+    finally:
+        await dev.stop()
     return code
 
 
-def run_dev(_settings: Settings, request: DevRequest) -> int:
+def run_dev(settings: Settings, request: DevRequest) -> int:
     """The command."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     raise_file_limit()
-    return run_loop(_main(request))
+    return run_loop(_main(request, audit_of(settings.audit, request)))

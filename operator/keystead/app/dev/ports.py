@@ -6,6 +6,8 @@ web identity tokens (--jwks) name them; they have what grants give them, and not
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts
 from keystead.errors import RefusedError
 from keystead.policy import SubjectAccessReview
@@ -14,7 +16,10 @@ from keystead.server.credentials import TokenIdentity
 
 
 class NoReviews:
-    """Implements `server.driver.Facts`: RBAC gives nobody anything."""
+    """Implements `server.driver.Facts`: RBAC gives nobody anything. `uids`: the namespaces that there are now, and their uids."""
+
+    def __init__(self, uids: Callable[[], Mapping[str, str]]) -> None:
+        self._uids = uids
 
     def known(self, _review: SubjectAccessReview) -> bool | None:
         """No."""
@@ -23,6 +28,14 @@ class NoReviews:
     async def ask(self, _review: SubjectAccessReview) -> bool:
         """No."""
         return False
+
+    def known_namespace(self, namespace: str) -> str | None:
+        """The uid of the namespace of this name."""
+        return self._uids().get(namespace)
+
+    async def namespace(self, namespace: str) -> str | None:
+        """The uid of the namespace of this name."""
+        return self._uids().get(namespace)
 
 
 class LocalAlive:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from keystead.app.addresses import reserved
+from keystead.app.auditing import Trail
+from keystead.app.auditkey import AuditSigner
 from keystead.app.dev import token as devtoken
 from keystead.app.dev.house import GRACE_SECONDS, Premises, make_house, serve_on, take_records
 from keystead.app.frontdoor import make_door
@@ -67,6 +69,9 @@ async def _work(post: Post, premises: Premises) -> int:
         store = SqliteStore(premises.folder)
         stack.callback(store.close)
         model, uses = RecordModel(), Uses()
+        engine = OpenEngine(hsm, lambda _operation, _result: None)
+        signer = AuditSigner(model, lambda: engine, store.clock.now)
+        trail = Trail(premises.audit, f"dev-worker-{post.index}", store.clock.now, signer)
 
         def changed(changes: Changes) -> None:
             take_records(model, hsm.domain, changes)
@@ -75,9 +80,11 @@ async def _work(post: Post, premises: Premises) -> int:
         await desk.open()
         store.changes.subscribe(changed)
         keeper = UseKeeper(uses.own, uses.learn, store.uses, PERIOD_SECONDS)
+        recording = asyncio.create_task(trail.run())
         tasks = [asyncio.create_task(store.changes.poll()), asyncio.create_task(keeper.run())]
         siblings = PodSiblings(post.others, lambda: desk.version)
-        door = make_door(make_house(premises, store, model, OpenEngine(hsm, lambda _operation, _result: None), uses, siblings))
+        await trail.opened()
+        door = make_door(make_house(premises, store, model, engine, uses, siblings, trail.audit))
         try:
             await desk.caught_up()
             listening = asyncio.create_task(serve_on(door, premises, post.port, stop, lambda _: serving.set(), share=True))
@@ -94,4 +101,5 @@ async def _work(post: Post, premises: Premises) -> int:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await trail.close(recording)
     return 0

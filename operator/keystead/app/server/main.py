@@ -12,6 +12,7 @@ from typing import Final
 
 from keystead.app.addresses import check_address, reserved
 from keystead.app.process import raise_file_limit
+from keystead.app.quota import read_limits
 from keystead.app.server.worker import first_answer, replica_name, serve_until_stopped
 from keystead.app.workers import Post, Supervisor, private_folder
 from keystead.errors import InvalidSpecError
@@ -51,6 +52,7 @@ def run_worker(post: Post, settings: Settings) -> int:
 def _check(server: ServerSettings) -> None:
     """InvalidSpecError for what would only fail after the token and all records were opened."""
     check_address("", server.port, _PORT)
+    read_limits(server.quota, "KEYSTEAD_QUOTA")
     check_address("0.0.0.0", server.probe_port, "KEYSTEAD_SERVER_PROBE_PORT")  # noqa: S104 - as handlers/probes.py
     try:
         Certificates(Tls(certificate=server.tls_cert, key=server.tls_key))

@@ -37,7 +37,8 @@ class Accounts:
         install_id = bytes.fromhex(install.install_id)
         for n in range(_MOST):
             candidate = account_id(install_id, namespace, n)
-            if self._model.account(candidate) is None:
+            # The install's own account stays the first one: it follows keystead-records when that is restored.
+            if namespace == RECORDS_NAMESPACE or self._model.account(candidate) is None:
                 return candidate
         raise KmsInternalError("No account id is free.")
 

@@ -20,11 +20,15 @@ from typing import Final
 
 from prometheus_client import generate_latest
 
+from keystead.app.auditing import Trail
+from keystead.app.auditkey import AuditSigner
 from keystead.app.dev.ports import Alone
 from keystead.app.engine import EngineHolder
 from keystead.app.frontdoor import House, make_door
 from keystead.app.process import freeze_memory
+from keystead.app.quota import make_quota, read_limits
 from keystead.app.server.metrics import ServerMetrics
+from keystead.app.server.tenants import audit_routes
 from keystead.app.server.whois import Accounts, Recogniser, StillThere
 from keystead.app.workers import METRICS, READY, STATE, Post
 from keystead.errors import StoreError
@@ -80,8 +84,21 @@ class Server:
         self.stopping = stopping
         self.stop = asyncio.Event()
         self.listening = False
+        server = settings.server
+        self.quota = make_quota(
+            read_limits(server.quota, "KEYSTEAD_QUOTA"), server.workers * server.quota_share, self.metrics.throttled
+        )
         self.uses = Uses()
         self.uses.begin(kube.clock.now())
+        self.metrics.calls(self.uses.calls.totals)
+        self.trail = Trail(
+            settings.audit,
+            name,
+            kube.clock.now,
+            AuditSigner(self.model, self.engine, kube.clock.now),
+            self.metrics.registry,
+            None if post is None else post.folder / "stdout.lock",
+        )
         self.desk = None if post is None else self._desk(post)
         self.metrics.gauge(Metric.HSM_SESSIONS, self.engine.sessions)
         self.metrics.gauge(Metric.SERVER_RECORDS, lambda: len(self.model))
@@ -124,14 +141,30 @@ class Server:
             recognise=recogniser.recognise,
             now=self.kube.clock.now,
             uses=self.uses,
+            audit=self.trail.audit,
             served=self.metrics.served,
+            quota=self.quota,
+            keys_per_namespace=self.settings.cluster.keys_per_namespace,
+            routes=audit_routes(
+                self.settings.audit.folder,
+                recognise=recogniser.recognise,
+                region=self.settings.cluster.region,
+                facts=self.facts,
+                model=self.model,
+                audit=self.trail.audit,
+                domain=lambda: self.engine().domain,
+                stale=lambda: self.stream.missing,
+                now=self.kube.clock.now,
+                replica=socket.gethostname(),  # the Pod: its workers have one folder
+            ),
         )
 
     def missing(self) -> str | None:
         """What readiness lacks."""
         if self.stopping.is_set():
             return "server: it is stopping"
-        return self.engine.missing or self.stream.missing or (None if self.listening else "server: it does not listen yet")
+        lacks = self.engine.missing or self.stream.missing or self.trail.missing
+        return lacks or (None if self.listening else "server: it does not listen yet")
 
     @asynccontextmanager
     async def _answering(self) -> AsyncIterator[None]:
@@ -159,10 +192,11 @@ class Server:
     async def _run(self) -> int:
         keeper = self._keeper()
         tasks = [asyncio.create_task(work) for work in (self._keep(keeper), self._lame_duck(), self._serve())]
+        recording = asyncio.create_task(self.trail.run())
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([*tasks, recording], return_when=asyncio.FIRST_COMPLETED)
             while tasks[1] in done and tasks[2] not in done:
-                done, _ = await asyncio.wait(tasks[::2], return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait([*tasks[::2], recording], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if task.exception() is not None:
                     log.error("a task ended", exc_info=task.exception())
@@ -172,6 +206,7 @@ class Server:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await keeper.close()
+            await self.trail.close(recording)
             self.engine.close()
             await self.kube.close()
         return 0
@@ -213,6 +248,7 @@ class Server:
 
     async def _synced(self) -> None:
         await self.stream.watch.synced.wait()
+        await self.trail.opened()
         if self.desk is not None:
             await self.desk.caught_up()
 

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from keystead.engine.bounds import ALIASES_PER_KEY
 from keystead.engine.clock import format_time
 from keystead.engine.identifiers import alias_arn, key_arn
 from keystead.engine.keyspec import row
@@ -27,6 +28,7 @@ from keystead.engine.plan.common import (
     Opened,
     Plan,
     adopting_either,
+    bound_obstacle,
     ending_obstacle,
     ends_with_its_key,
     gone_obstacle,
@@ -51,6 +53,7 @@ class AliasFacts:
     key            the record of the KmsKey in spec.keyRef
     target         the record of the key that `record` names
     destroyed_at   when a key of the name in spec.keyRef was destroyed last
+    aliases        how many records name the key in spec.keyRef
     """
 
     alias: KmsAlias | None
@@ -63,6 +66,7 @@ class AliasFacts:
     target: KeyRecord | None
     destroyed_at: datetime | None
     now: datetime
+    aliases: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,7 @@ def find_obstacle(facts: AliasFacts) -> Obstacle | None:
         or _region(facts)
         or _other_type(facts)
         or _state(facts)
+        or _bound(facts)
     )
 
 
@@ -205,6 +210,13 @@ def _state(facts: AliasFacts) -> Obstacle | None:
         return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef was deleted; apply it again")
     error = state_error("CreateAlias", key.state, key_arn(key.region, key.account, key.key_id))
     return None if error is None else Obstacle(Reason.DEPENDENCY_NOT_READY, f"spec.keyRef: {error}")
+
+
+def _bound(facts: AliasFacts) -> Obstacle | None:
+    record, key = facts.record, facts.key
+    if record is not None and key is not None and record.key_id == key.key_id:
+        return None
+    return bound_obstacle(facts.aliases, ALIASES_PER_KEY, "spec.keyRef: aliases of the key")
 
 
 def _wanted(facts: AliasFacts, alias: KmsAlias, record: AliasRecord, key: KeyRecord) -> AliasRecord:

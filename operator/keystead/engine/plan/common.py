@@ -124,6 +124,11 @@ def ending_obstacle(namespace: NamespaceFacts | None) -> Obstacle | None:
     return None
 
 
+def bound_obstacle(there: int, most: int, what: str) -> Obstacle | None:
+    """One more than may be is not made. What is there stays, and it is made once there is room."""
+    return None if there < most else Obstacle(Reason.QUOTA_EXCEEDED, f"{what}: there are {there}, and {most} may be")
+
+
 def adopting(metadata: ObjectMeta) -> bool:
     """Whether an administrator lets this object take the record of an earlier namespace of its name."""
     return metadata.annotations.get(names.ADOPT) == names.ADOPT_TRUE

@@ -1,5 +1,6 @@
 """plan_data_key: a KmsDataKey, its record, its key and its Secret -> what to do. Pure.
 
+    no key is named, and the namespace has no AWS managed key yet -> MakeManagedKey
     no record, key usable     -> Issue version 1
     due, or asked for         -> Issue the next version
     blob under older material -> Rewrap that version
@@ -11,13 +12,16 @@ One step a pass. The record comes before the Secret: a version exists once it is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as member
 from datetime import datetime, timedelta
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from keystead.engine.clock import parse_time
+from keystead.engine.managed import MANAGED_ALIAS, MANAGED_KEY, serves_data_keys
 from keystead.engine.plan.common import (
     CrdFacts,
     NamespaceFacts,
@@ -51,6 +55,10 @@ class DataKeyFacts:
 
     key      the record of the key under which the newest version is: of the record's key id, before there is one of `target`
     target   the record of the key that spec names now; by aliasRef it is looked at for a new version only
+    home     the live namespace of a key abroad
+    granted  the key abroad consents: nothing is said of one that does not, not even that it is there
+    awaits   KmsKey aws-keystead is there: looked at where spec names no key and `target` does not serve
+    refused  steps that were tried in this pass, and that the key's policy does not allow
     """
 
     data_key: KmsDataKey | None
@@ -62,6 +70,10 @@ class DataKeyFacts:
     target: KeyRecord | None
     secret: SecretFacts | None
     now: datetime
+    home: NamespaceFacts | None = None
+    granted: bool = False
+    awaits: bool = False
+    refused: Mapping[type, Obstacle] = member(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,11 @@ class Issue:
     """Generate the next version (1 where there is no record) and write the record."""
 
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeManagedKey:
+    """Create the KmsKey of alias/aws/keystead in this namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +116,7 @@ class Archive:
     count: int
 
 
-DataKeyStep = Archive | Issue | Rewrap | WriteDataKey | Deliver
+DataKeyStep = MakeManagedKey | Archive | Issue | Rewrap | WriteDataKey | Deliver
 
 
 DataKeyPlan = Plan[DataKeyStep]
@@ -112,9 +129,11 @@ def plan_data_key(facts: DataKeyFacts) -> DataKeyPlan:
     obstacle = find_obstacle(facts)
     if obstacle is not None:
         return DataKeyPlan(obstacle=obstacle)
+    if _wants_managed_key(facts, facts.data_key):
+        return DataKeyPlan(MakeManagedKey())
     record = facts.record
     if record is None:
-        blocked = key_obstacle(facts.target, facts.namespace, facts.data_key.spec)
+        blocked = _stuck(facts, facts.target, Issue)
         return DataKeyPlan(obstacle=blocked) if blocked else DataKeyPlan(Issue(1))
     bound = _bound(facts, facts.data_key, record)
     if bound != record:
@@ -141,10 +160,10 @@ def find_obstacle(facts: DataKeyFacts) -> Obstacle | None:
         integrity_obstacle(data_key.status, facts.opened, data_key.status.version is not UNSET)
         or _earlier_tenant(facts, data_key)
         or suspended_obstacle(data_key.spec.suspend)
-        or _reference(data_key)
+        or (_withheld(facts) if facts.record is None else None)
         or ending_obstacle(facts.namespace)
         or _secret_without_record(facts, data_key)
-        or _key_of_record(facts)
+        or (_key_of_record(facts) if _withheld(facts) is None else None)
         or _immutable_changed(data_key.spec, facts.record)
     )
 
@@ -153,18 +172,45 @@ def _earlier_tenant(facts: DataKeyFacts, data_key: KmsDataKey) -> Obstacle | Non
     return None if adopting(data_key.metadata) else namespace_obstacle(facts.record, facts.namespace)
 
 
-def _reference(data_key: KmsDataKey) -> Obstacle | None:
-    spec = data_key.spec
-    if spec.key_ref is UNSET:
-        if spec.alias_ref is not UNSET:
-            return None
-        what = "alias/aws/keystead (no keyRef, no aliasRef)"
-        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, f"{what} is not available in this version; name a key in spec.keyRef")
-    if spec.key_ref.namespace is not UNSET and spec.key_ref.namespace != data_key.metadata.namespace:
-        return Obstacle(
-            Reason.REFERENCE_NOT_GRANTED, f"namespace {spec.key_ref.namespace!r} does not let this namespace use the key"
-        )
-    return None
+def abroad(data_key: KmsDataKey) -> str | None:
+    """The other namespace whose key is named; None where the key is this namespace's."""
+    ref = data_key.spec.key_ref
+    if ref is UNSET or ref.namespace is UNSET or ref.namespace == data_key.metadata.namespace:
+        return None
+    return ref.namespace
+
+
+def not_granted(namespace: str) -> Obstacle:
+    """All that is said of a key abroad without its consent: the same whether or not it exists."""
+    return Obstacle(Reason.REFERENCE_NOT_GRANTED, f"namespace {namespace!r} does not let this namespace use the key")
+
+
+def _withheld(facts: DataKeyFacts) -> Obstacle | None:
+    """A key abroad does not consent (any more). A data key that was made keeps its record and Secret."""
+    namespace = None if facts.data_key is None else abroad(facts.data_key)
+    return None if namespace is None or facts.granted else not_granted(namespace)
+
+
+def _stuck(facts: DataKeyFacts, key: KeyRecord | None, step: type) -> Obstacle | None:
+    """Why a key cannot be used for a step now."""
+    assert facts.data_key is not None
+    home = facts.namespace if abroad(facts.data_key) is None else facts.home
+    return _withheld(facts) or key_obstacle(key, home, facts.data_key.spec) or facts.refused.get(step)
+
+
+def names_no_key(spec: KmsDataKeySpec) -> bool:
+    """Whether the data key is under the AWS managed key of its namespace."""
+    return spec.key_ref is UNSET and spec.alias_ref is UNSET
+
+
+def _wants_managed_key(facts: DataKeyFacts, data_key: KmsDataKey) -> bool:
+    """On first use; and again where its object was taken away by force: the record is bound to the new one."""
+    return names_no_key(data_key.spec) and not facts.awaits and lacks_object(facts.target, facts.namespace)
+
+
+def lacks_object(target: KeyRecord | None, namespace: NamespaceFacts | None) -> bool:
+    """Whether the managed key has no object in this very namespace, as far as its record tells."""
+    return target is None or not target.bound or namespace_obstacle(target, namespace) is not None
 
 
 def _secret_without_record(facts: DataKeyFacts, data_key: KmsDataKey) -> Obstacle | None:
@@ -187,7 +233,7 @@ def _key_of_record(facts: DataKeyFacts) -> Obstacle | None:
         return Obstacle(
             Reason.RECORD_INTEGRITY, "the record of the key that encrypted this data key does not exist; nothing was generated"
         )
-    if data_key.spec.key_ref is UNSET:
+    if data_key.spec.alias_ref is not UNSET:
         return None
     if facts.key.state is KeyState.DESTROYED:
         return Obstacle(
@@ -196,9 +242,8 @@ def _key_of_record(facts: DataKeyFacts) -> Obstacle | None:
         )
     if facts.target is not None and facts.target.key_id == record.key_id:
         return None
-    return Obstacle(
-        Reason.INVALID_SPEC, "spec.keyRef names another key than the one that encrypted the data key of this name; use another name"
-    )
+    what = f"{MANAGED_ALIAS} is" if names_no_key(data_key.spec) else "spec.keyRef names"
+    return Obstacle(Reason.INVALID_SPEC, f"{what} another key than the one that encrypted the data key of this name; use another name")
 
 
 def _immutable_changed(spec: KmsDataKeySpec, record: DataKeyRecord | None) -> Obstacle | None:
@@ -223,11 +268,16 @@ def _immutable_changed(spec: KmsDataKeySpec, record: DataKeyRecord | None) -> Ob
 def key_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | None, spec: KmsDataKeySpec) -> Obstacle | None:
     """Why the key cannot generate or re-wrap now. What is in the Secret stays as it is."""
     by_alias = spec.alias_ref is not UNSET
+    if names_no_key(spec) and (key is None or not (key.bound or namespace_obstacle(key, namespace))):
+        return Obstacle(Reason.DEPENDENCY_NOT_READY, f"{MANAGED_ALIAS}: KmsKey {MANAGED_KEY} is being made")
     if key is None:
         what = "spec.aliasRef: the KmsAlias does not exist, or names no key yet" if by_alias else "spec.keyRef: the KmsKey does not exist"
         return Obstacle(Reason.DEPENDENCY_NOT_FOUND, what)
     if namespace_obstacle(key, namespace) is not None:
         return Obstacle(Reason.DEPENDENCY_NOT_READY, "the name of the KmsKey is taken by an earlier namespace's key")
+    if names_no_key(spec) and not serves_data_keys(key):
+        what = "not the one that Keystead makes: its policy is another one; find out who made it, or name a key in spec.keyRef"
+        return Obstacle(Reason.DEPENDENCY_NOT_READY, f"{MANAGED_ALIAS}: KmsKey {MANAGED_KEY} is {what}")
     if key.spec is not KeySpec.SYMMETRIC_DEFAULT:
         field = "spec.aliasRef" if by_alias else "spec.keyRef"
         return Obstacle(Reason.INVALID_SPEC, f"{field}: a data key needs a SYMMETRIC_DEFAULT key, this is {key.spec}")
@@ -237,8 +287,6 @@ def key_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | None, spec: 
         return Obstacle(Reason.DEPENDENCY_NOT_READY, "the key is held")
     if key.state is not KeyState.ENABLED:
         return Obstacle(Reason.DEPENDENCY_NOT_READY, f"the key is {key.state}")
-    if key.policy is not UNSET:
-        return Obstacle(Reason.DEPENDENCY_NOT_READY, "the key's policy is not enforced by this version; it serves nobody")
     return None
 
 
@@ -274,10 +322,10 @@ def _work(
     """(the next step, what stands against a version that is due, or against re-wraps). An alias that leads nowhere stops no re-wrap."""
     blocked = None
     if _issue_due(facts, data_key, record):
-        blocked = key_obstacle(facts.target, facts.namespace, data_key.spec)
+        blocked = _stuck(facts, facts.target, Issue)
         if blocked is None:
             return _room_for_one(facts, data_key, record) or Issue(record.n_versions + 1), None
-    stuck = key_obstacle(facts.key, facts.namespace, data_key.spec)
+    stuck = _stuck(facts, facts.key, Rewrap)
     step = _rewrap(facts.key, data_key, record) if stuck is None and facts.key is not None else None
     return step, blocked or stuck
 

@@ -17,6 +17,7 @@ from datetime import datetime
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
+from keystead.engine.bounds import GRANTS_PER_KEY
 from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import key_arn
 from keystead.engine.keystate import state_error
@@ -30,6 +31,7 @@ from keystead.engine.plan.common import (
     adopting,
     adopting_as_new,
     adopting_either,
+    bound_obstacle,
     ending_obstacle,
     ends_with_its_key,
     gone_obstacle,
@@ -50,7 +52,7 @@ from keystead.resources.vocabulary import KeyState
 class GrantFacts:
     """All that a plan for one grant depends on. `key`: the record of the KmsKey in spec.keyRef; `target`: of the record's key.
 
-    `destroyed_at`: when a key of the name in spec.keyRef was destroyed last.
+    `destroyed_at`: when a key of the name in spec.keyRef was destroyed last. `grants`: how many records are of the key in spec.keyRef.
     """
 
     grant: KmsGrant | None
@@ -62,6 +64,7 @@ class GrantFacts:
     target: KeyRecord | None
     destroyed_at: datetime | None
     now: datetime
+    grants: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,7 @@ def find_obstacle(facts: GrantFacts) -> Obstacle | None:
         or key_reference_obstacle(facts.key, facts.namespace)
         or _other_key(facts)
         or _state(facts)
+        or _bound(facts)
     )
 
 
@@ -203,11 +207,12 @@ def _state(facts: GrantFacts) -> Obstacle | None:
         return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef was deleted; apply it again")
     if key.hold is not UNSET:
         return Obstacle(Reason.DEPENDENCY_NOT_READY, "the key is held")
-    if key.policy is not UNSET:
-        # What the policy would say of CreateGrant is not known yet, and a version that enforces it would find the grant in force.
-        return Obstacle(Reason.DEPENDENCY_NOT_READY, "the key's policy is not enforced by this version; it serves nobody")
     error = state_error("CreateGrant", key.state, key_arn(key.region, key.account, key.key_id))
     return None if error is None else Obstacle(Reason.DEPENDENCY_NOT_READY, f"spec.keyRef: {error}")
+
+
+def _bound(facts: GrantFacts) -> Obstacle | None:
+    return bound_obstacle(facts.grants, GRANTS_PER_KEY, "spec.keyRef: grants of the key") if facts.record is None else None
 
 
 def _expired_at_birth(facts: GrantFacts, terms: GrantTerms) -> Obstacle | None:

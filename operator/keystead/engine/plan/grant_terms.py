@@ -10,6 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from keystead.engine.clock import format_time
 from keystead.engine.identifiers import canonical_principal, role_arn
+from keystead.engine.managed import DATA_KEYS_SERVICE
 from keystead.engine.record.grant import GrantConstraints
 from keystead.engine.rotation import parse_duration
 from keystead.errors import InvalidSpecError
@@ -35,6 +36,9 @@ _SYMMETRIC: Final = frozenset(
     }
 )
 _PRINCIPAL: Final = re.compile(r"arn:aws:(iam|sts)::\d{12}:(root|(role|user|group|assumed-role|federated-user)/[\w+=,.@:/%-]+)\Z", re.ASCII)
+
+SERVICES: Final = frozenset({DATA_KEYS_SERVICE})
+"""Services of ours that act on behalf of resources: what can be a grantee, or retire."""
 
 
 class GrantTerms(Struct, frozen=True, kw_only=True):
@@ -80,6 +84,20 @@ def check_terms(terms: GrantTerms, spec: KeySpec, usage: KeyUsage) -> None:
             raise InvalidSpecError(
                 f"spec.{field}", "not the ARN of a principal, such as arn:aws:iam::<account>:role/<serviceaccount> or ...:user/<name>"
             )
+    _check_services(terms)
+
+
+def _check_services(terms: GrantTerms) -> None:
+    """AWS, CreateGrant: a service needs a SourceArn. One that nobody is could never use or retire anything."""
+    services = (
+        ("granteeServicePrincipal", terms.grantee_service_principal),
+        ("retiringServicePrincipal", terms.retiring_service_principal),
+    )
+    for field, service in services:
+        if service is not UNSET and service not in SERVICES:
+            raise InvalidSpecError(f"spec.{field}", f"no service here has this name; there is {', '.join(sorted(SERVICES))}")
+    if terms.grantee_service_principal is not UNSET and (terms.constraints is UNSET or terms.constraints.source_arn is UNSET):
+        raise InvalidSpecError("spec.constraints.sourceArn", "required with granteeServicePrincipal")
 
 
 def is_principal(arn: str) -> bool:

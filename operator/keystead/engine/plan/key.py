@@ -19,6 +19,7 @@ from datetime import datetime
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from keystead.engine.bounds import KEYS_PER_NAMESPACE
 from keystead.engine.plan.common import (
     NOTHING_DEPENDS,
     CrdFacts,
@@ -30,6 +31,7 @@ from keystead.engine.plan.common import (
     Plan,
     adopting,
     adopting_as_new,
+    bound_obstacle,
     ends_with_its_key,
     gone_obstacle,
     integrity_obstacle,
@@ -44,6 +46,7 @@ from keystead.errors import InvalidSpecError
 from keystead.resources import names
 from keystead.resources.kms_key import KmsKey, KmsKeySpec
 from keystead.resources.reasons import Reason
+from keystead.resources.rules_key import AWS_PREFIX
 from keystead.resources.vocabulary import DeletionPolicy, KeySpec, KeyState, Protection
 
 
@@ -54,6 +57,8 @@ class KeyFacts:
     protection   what the store can do with the spec; None: unsupported
     dependants   what is bound to the key
     window_over  the end of the waiting window was seen twice, as destruction asks (reconciler/windows.py)
+    policy_fault what is wrong with the key's policy (reconciler/keypolicy.py), "" where nothing is
+    keys         how many keys the namespace has, and may have
     """
 
     key: KmsKey | None
@@ -66,6 +71,8 @@ class KeyFacts:
     protection: Protection | None = None
     dependants: Dependants = NOTHING_DEPENDS
     window_over: bool = False
+    policy_fault: str = ""
+    keys: tuple[int, int] = (0, KEYS_PER_NAMESPACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +145,15 @@ def plan_key(facts: KeyFacts) -> KeyPlan:
     if facts.record.state is KeyState.DESTROYED:
         return _plan_birth(facts, facts.key)
     try:
-        return _plan_bound(facts, facts.key, facts.record)
+        return _with_fault(_plan_bound(facts, facts.key, facts.record), facts)
     except InvalidSpecError as error:
         obstacle = Obstacle(Reason.INVALID_SPEC, str(error))
         return KeyPlan(_despite(facts, facts.key, obstacle), obstacle)
+
+
+def _with_fault(plan: KeyPlan, facts: KeyFacts) -> KeyPlan:
+    """A policy that cannot be used stops nothing else: the key is disabled, held or ended all the same, under the policy that it has."""
+    return KeyPlan(plan.step, Obstacle(Reason.INVALID_SPEC, facts.policy_fault)) if facts.policy_fault else plan
 
 
 def _plan_bound(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> KeyPlan:
@@ -217,6 +229,11 @@ def _plan_absent(facts: KeyFacts) -> KeyPlan:
 def _plan_birth(facts: KeyFacts, key: KmsKey) -> KeyPlan:
     if facts.protection is None:
         return KeyPlan(obstacle=unsupported(key.spec.key_spec))
+    if facts.policy_fault:
+        return KeyPlan(obstacle=Obstacle(Reason.INVALID_SPEC, facts.policy_fault))
+    full = bound_obstacle(*facts.keys, "keys of the namespace")
+    if full is not None and not key.metadata.name.startswith(AWS_PREFIX):
+        return KeyPlan(obstacle=full)
     try:
         return KeyPlan(CreateKey(settings_of(key.spec, None), facts.protection, aside=facts.record is not None))
     except InvalidSpecError as error:
@@ -310,7 +327,8 @@ def _identity_differs(spec: KmsKeySpec, record: KeyRecord) -> Obstacle | None:
 
 def _wanted(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> KeyRecord:
     """The record as spec, annotations and the world want it."""
-    settings = settings_of(key.spec, record)
+    spec = replace(key.spec, policy=UNSET) if facts.policy_fault else key.spec
+    settings = settings_of(spec, record)
     changed = replace(
         record,
         description=settings.description,

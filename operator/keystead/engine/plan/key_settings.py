@@ -102,6 +102,68 @@ def default_policy(account: str) -> dict[str, object]:
     return {"Version": "2012-10-17", "Id": "key-default-1", "Statement": [statement]}
 
 
+_ADMINISTRATION: Final = (
+    "CancelKeyDeletion",
+    "CreateAlias",
+    "CreateGrant",
+    "DeleteAlias",
+    "DescribeKey",
+    "DisableKey",
+    "DisableKeyRotation",
+    "EnableKey",
+    "EnableKeyRotation",
+    "GetKeyLastUsage",
+    "GetKeyPolicy",
+    "GetKeyRotationStatus",
+    "ListGrants",
+    "ListKeyPolicies",
+    "ListKeyRotations",
+    "ListResourceTags",
+    "PutKeyPolicy",
+    "RetireGrant",
+    "RevokeGrant",
+    "RotateKeyOnDemand",
+    "ScheduleKeyDeletion",
+    "TagResource",
+    "UntagResource",
+    "UpdateAlias",
+    "UpdateKeyDescription",
+)
+
+
+def strict_policy(account: str) -> dict[str, object]:
+    """The policy at birth under `policies.namespaceDefaultPolicy: strict`: RBAC administers the key, and gives nobody its use.
+
+    Use is for whom a statement names or a grant is made to; the namespace's own data keys are no exception.
+    """
+    statement = {
+        "Sid": "Administration by the account",
+        "Effect": "Allow",
+        "Principal": {"AWS": root_arn(account)},
+        "Action": [f"kms:{name}" for name in _ADMINISTRATION],
+        "Resource": "*",
+    }
+    return {"Version": "2012-10-17", "Id": "key-strict-1", "Statement": [statement]}
+
+
+def shown_policy(spec: KmsKeySpec, policy: bytes | UnsetType, account: str) -> dict[str, object] | UnsetType:
+    """The policy that a key is served by, where its spec does not say the same: status.policy. UNSET where it does.
+
+    policy: the record's.
+    """
+    if spec.policy is not UNSET:
+        try:
+            said = without_default(policy_bytes(spec.policy), account)
+        except InvalidSpecError:
+            said = None
+    else:
+        said = UNSET
+    if said == policy:
+        return UNSET
+    effective: dict[str, object] = default_policy(account) if policy is UNSET else json.loads(policy)
+    return effective
+
+
 def _rotation(spec: KmsKeySpec, record: KeyRecord | None) -> Rotation | UnsetType:
     had = record.rotation if record else UNSET
     if spec.key_spec is not KeySpec.SYMMETRIC_DEFAULT:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Final
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import key_arn
 from keystead.engine.plan.common import NOTHING_DEPENDS, Dependants, Obstacle, Opened
 from keystead.engine.plan.key_life import deletion_wanted, may_rotate, shown_state
-from keystead.engine.plan.key_settings import default_policy
+from keystead.engine.plan.key_settings import shown_policy
 from keystead.engine.plan.secret import pem
 from keystead.engine.record.key import KeyRecord
 from keystead.engine.rotation import MAX_ON_DEMAND, next_rotation
@@ -25,6 +25,7 @@ from keystead.resources.reasons import Reason
 from keystead.resources.vocabulary import KeySpec, KeyState
 
 _SHOWN_MATERIALS: Final = 16
+_ENDED: Final = "PolicyEnforced"
 
 
 def key_status(
@@ -42,7 +43,12 @@ def key_status(
     said = obstacle or _in_use(key, believed, dependants) or state_of(believed)
     own = [] if believed is None else _own_conditions(key, believed, now)
     base = key.status if believed is None else _view(key, believed, opened, dependants, now)
-    return with_conditions(base, key.status, key.metadata, said, own, now)
+    return with_conditions(base, _without_ended(key.status), key.metadata, said, own, now)
+
+
+def _without_ended(shown: KmsKeyStatus) -> KmsKeyStatus:
+    """The status without a condition that an earlier version set and this one knows nothing of: it would stay for ever."""
+    return replace(shown, conditions=tuple(each for each in shown.conditions if each.type != _ENDED))
 
 
 def _in_use(key: KmsKey, record: KeyRecord | None, dependants: Dependants) -> Obstacle | None:
@@ -65,12 +71,6 @@ def state_of(record: KeyRecord | None) -> Obstacle:
         return Obstacle(
             Reason.PENDING_DELETION, f"use has stopped; the material is destroyed at {record.deletion_date}"
         )
-    if record.policy is not UNSET:
-        return Obstacle(
-            Reason.POLICY_NOT_ENFORCED,
-            "spec.policy is stored, but not enforced yet: the key serves nobody. To use it, set spec.policy to the default policy "
-            f"(leaving it out changes nothing): {json.dumps(default_policy(record.account))}",
-        )
     if record.state is KeyState.DISABLED:
         return Obstacle(Reason.DISABLED, "every cryptographic operation is refused; spec.enabled: true enables the key")
     return Obstacle(Reason.AVAILABLE, "the key can be used")
@@ -78,13 +78,7 @@ def state_of(record: KeyRecord | None) -> Obstacle:
 
 def _own_conditions(key: KmsKey, record: KeyRecord, now: datetime) -> list[Condition]:
     generation = key.metadata.generation
-    enforced = record.policy is UNSET
-    policy = (
-        Obstacle(Reason.AVAILABLE, "the default policy")
-        if enforced
-        else Obstacle(Reason.POLICY_NOT_ENFORCED, "this version enforces the default policy only")
-    )
-    found = [condition(ConditionType.POLICY_ENFORCED, enforced, policy, generation, now)]
+    found: list[Condition] = []
     rotation = _rotation_said(key, record)
     if rotation is not None:
         found.append(condition(ConditionType.ROTATION_SUCCEEDED, rotation.reason is Reason.ROTATED, rotation, generation, now))
@@ -146,6 +140,7 @@ def _view(key: KmsKey, record: KeyRecord, opened: Opened | None, dependants: Dep
         next_rotation_time=UNSET if due is None else due.replace(microsecond=0),
         deletion_time=_time(record.deletion_date),
         dependents=_counts(dependants),
+        policy=shown_policy(key.spec, record.policy, record.account),
     )
 
 
@@ -175,9 +170,7 @@ def _materials(record: KeyRecord) -> tuple[KeyMaterial, ...]:
 
 def key_notices(key: KmsKey, record: KeyRecord | None, obstacle: Obstacle | None) -> list[Notice]:
     """Events for what the record has and the status does not show yet. Emitted before the status is written."""
-    stands = state_of(record) if obstacle is None else None
-    unserved = stands if stands is not None and stands.reason is Reason.POLICY_NOT_ENFORCED else obstacle
-    told = obstacle_notices(key.status, key.metadata.generation, unserved)
+    told = obstacle_notices(key.status, key.metadata.generation, obstacle)
     if record is None or not believes(obstacle) or record.object_uid != key.metadata.uid:
         return told
     if record.state is KeyState.DESTROYED:

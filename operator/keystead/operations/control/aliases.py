@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from keystead.engine.bounds import ALIASES_PER_KEY
 from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import alias_arn, key_id_bytes
 from keystead.engine.keyspec import row
 from keystead.engine.keystate import state_error
+from keystead.engine.managed import MANAGED_ALIAS
 from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import AliasRecord, KeyRecord
 from keystead.errors import (
@@ -24,7 +27,6 @@ from keystead.errors import (
     AlreadyExistsError,
     ConflictError,
     KmsError,
-    LimitExceededError,
     NotFoundError,
     ValidationError,
 )
@@ -41,8 +43,6 @@ from keystead.policy import Action, Caller, CallerKind
 from keystead.policy.evaluate import review_of
 from keystead.resources.vocabulary import KeyState, ObjectKind
 
-PER_KEY: Final = 50
-"""AWS KMS, 'Quotas': aliases of one key."""
 PAGE: Final = 50
 _MAX_NAME: Final = 256
 _PREFIX: Final = "alias/"
@@ -199,11 +199,11 @@ def list_aliases(world: ControlWorld, caller: Caller, request: ListAliasesReques
         if key.account != caller.account:
             raise refusals.foreign(caller, Action.LIST_ALIASES)
         only = key.key_id
-    found = [
-        alias
-        for alias in world.keys.aliases_of(caller.account, world.region)
-        if (only is None or alias.key_id == only) and _is_live(world, alias)
-    ]
+    listed: Sequence[AliasRecord | KeyRecord] = world.keys.aliases_of(caller.account, world.region)
+    managed = world.keys.managed_key(caller.account, world.region)
+    if managed is not None:
+        listed = sorted((*listed, managed), key=_position)
+    found = [alias for alias in listed if (only is None or alias.key_id == only) and _is_live(world, alias)]
     listing = Listing("ListAliases", caller.account, only or "", PAGE)
     part = page(world, listing, found, _position, request.limit, request.marker)
     entries = tuple(_entry(alias) for alias in part.items)
@@ -305,15 +305,15 @@ def _check_same_type(alias: AliasRecord, before: KeyRecord, key: KeyRecord) -> N
 
 def _check_count(world: ControlWorld, key: KeyRecord) -> None:
     held = sum(alias.key_id == key.key_id for alias in world.keys.aliases_of(key.account, world.region))
-    if held >= PER_KEY:
-        raise LimitExceededError(f"The key {arn_of(key)} has {PER_KEY} aliases, which is the limit.")
+    if held >= ALIASES_PER_KEY:
+        raise refusals.too_many("aliases", ALIASES_PER_KEY, arn_of(key))
 
 
 def _exists(key: KeyRecord, name: str) -> AlreadyExistsError:
     return AlreadyExistsError(f"An alias with the name {alias_arn(key.region, key.account, name)} already exists")
 
 
-def _is_live(world: ControlWorld, alias: AliasRecord) -> bool:
+def _is_live(world: ControlWorld, alias: AliasRecord | KeyRecord) -> bool:
     # An alias of a namespace that was made again is not the new tenant's.
     return world.keys.namespace_uid(alias.namespace) == alias.namespace_uid
 
@@ -322,11 +322,18 @@ def _target(alias: AliasRecord) -> Target:
     return Target(ObjectKind.ALIAS, alias.namespace, alias.name, alias.object_uid)
 
 
-def _position(alias: AliasRecord) -> str:
-    return alias.alias_name
+def _position(alias: AliasRecord | KeyRecord) -> str:
+    return MANAGED_ALIAS if isinstance(alias, KeyRecord) else alias.alias_name
 
 
-def _entry(alias: AliasRecord) -> AliasListEntry:
+def _entry(alias: AliasRecord | KeyRecord) -> AliasListEntry:
+    """A key stands for the alias that leads to it by rule: there is no record of that one."""
+    if isinstance(alias, KeyRecord):
+        made = parse_time(alias.created)
+        arn = alias_arn(alias.region, alias.account, MANAGED_ALIAS)
+        return AliasListEntry(
+            alias_name=MANAGED_ALIAS, alias_arn=arn, target_key_id=alias.key_id, creation_date=made, last_updated_date=made
+        )
     return AliasListEntry(
         alias_name=alias.alias_name,
         alias_arn=alias_arn(alias.region, alias.account, alias.alias_name),

@@ -21,8 +21,11 @@ Context = Mapping[str, str] | UnsetType
 def parents_of(
     grants: Sequence[GrantRecord], operations: Sequence[GrantOperation], constraints: GrantConstraints | UnsetType
 ) -> list[GrantRecord]:
-    """The grants that the wanted one would not widen, without the constraints that it was measured by: they allow CreateGrant itself."""
-    return [replace(grant, constraints=UNSET) for grant in grants if covers(grant, operations, constraints)]
+    """The grants that the wanted one would not widen, without the context that it was measured by: they allow CreateGrant itself.
+
+    Their SourceArn stays: it is a constraint on who asks for the grant, too.
+    """
+    return [_without_context(grant) for grant in grants if covers(grant, operations, constraints)]
 
 
 def covers(
@@ -32,6 +35,13 @@ def covers(
     if parent.expires_at is not UNSET or not set(operations) <= set(parent.operations):
         return False
     return isinstance(parent.constraints, UnsetType) or _as_strict(parent.constraints, constraints)
+
+
+def _without_context(grant: GrantRecord) -> GrantRecord:
+    if isinstance(grant.constraints, UnsetType):
+        return grant
+    source = grant.constraints.source_arn
+    return replace(grant, constraints=UNSET if source is UNSET else GrantConstraints(source_arn=source))
 
 
 def _as_strict(parent: GrantConstraints, child: GrantConstraints | UnsetType) -> bool:

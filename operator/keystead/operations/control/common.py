@@ -16,6 +16,7 @@ import hmac
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 
 from keystead.engine.labels import Label, domain_mac
@@ -89,14 +90,19 @@ def target_of(record: KeyRecord) -> Target:
     return Target(ObjectKind.KEY, record.namespace, record.name, record.object_uid if record.bound else "")
 
 
-def set_fields(world: ControlWorld, record: KeyRecord, fields: Mapping[str, Any]) -> SetFields:
-    """A change of fields; for an orphan a KmsKey under the record's own name that says nothing else (RECORDS, Life of a key)."""
+def set_fields(
+    world: ControlWorld, record: KeyRecord, fields: Mapping[str, Any], annotations: Mapping[str, str] = MappingProxyType({})
+) -> SetFields:
+    """A change of fields; for an orphan a KmsKey under the record's own name that says nothing else (RECORDS, Life of a key).
+
+    annotations: of the KmsKey that an orphan gets
+    """
     if record.bound:
         return SetFields(target_of(record), fields)
     named = world.keys.key_named(record.namespace, record.name)
     if named is None or named.key_id != record.key_id:
         raise refusals.orphan(arn_of(record))  # set aside: its name is another key's
-    manifest = key_manifest(record, {}, bare=True)
+    manifest = key_manifest(record, annotations, bare=True)
     spec = {name: value for name, value in {**manifest["spec"], **fields}.items() if value is not None}
     return SetFields(target_of(record), fields, {**manifest, "spec": spec})
 

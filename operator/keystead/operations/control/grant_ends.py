@@ -7,15 +7,15 @@ grant's operations; besides them who has the right on the key, as the account's 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from keystead.engine.identifiers import key_arn, key_id_bytes
+from keystead.engine.identifiers import key_arn
 from keystead.engine.record import GrantRecord, KeyRecord
+from keystead.engine.record.grant import grantee_of
 from keystead.errors import InvalidGrantIdError, ValidationError
 from keystead.operations import refusals
 from keystead.operations.control.common import admit_key
@@ -27,7 +27,7 @@ from keystead.operations.pipeline import Asked
 from keystead.operations.validate import GRANT_TOKEN, failed
 from keystead.operations.world import ControlWorld
 from keystead.operations.writes import DeleteObject, Target
-from keystead.policy import Action, Caller
+from keystead.policy import Action, Caller, CallerKind
 from keystead.resources.vocabulary import GrantOperation, ObjectKind
 
 _ID_MAX: Final = 128
@@ -84,7 +84,7 @@ def retire_grant(world: ControlWorld, caller: Caller, request: RetireGrantReques
         key_id,
         Asked(
             request,
-            usable=lambda grants: _as_it_retires(grants, grant_id, caller),
+            usable=lambda _: _as_it_retires(world.keys.grant(grant_id), caller),
             grant=world.keys.grant(grant_id),
         ),
     )
@@ -106,7 +106,7 @@ def _named(world: ControlWorld, caller: Caller, request: RetireGrantRequest) -> 
         if request.key_id is None or request.grant_id is None:
             raise ValidationError("You must specify a GrantToken, or both KeyId and GrantId.")
         check_grant_id(request.grant_id)
-        yield from _await_grant(world, caller, request.grant_id)
+        yield from _await_grant(world, caller, request.grant_id, named=True)
         return request.grant_id, request.key_id
     if request.key_id is not None or request.grant_id is not None:
         raise ValidationError("You must specify a GrantToken, or both KeyId and GrantId, but not all of them.")
@@ -126,32 +126,46 @@ def _of_token(world: ControlWorld, caller: Caller, token: str) -> Running[tuple[
     return grant.grant_id, key_arn(grant.region, grant.account, grant.key_id)
 
 
-def _await_grant(world: ControlWorld, caller: Caller, grant_id: str) -> Running[None]:
-    if world.keys.grant(grant_id) is None and _ID.match(grant_id):
-        yield Await(lambda: world.keys.grant(grant_id) is not None, caller.principal)
+def _await_grant(world: ControlWorld, caller: Caller, grant_id: str, *, named: bool = False) -> Running[None]:
+    """named: by its id alone, which shows nothing: what does not concern the caller is waited for like one that does not exist."""
+
+    def is_there() -> bool:
+        grant = world.keys.grant(grant_id)
+        return grant is not None and (not named or _concerns(grant, caller))
+
+    if not is_there() and _ID.match(grant_id):
+        yield Await(is_there, caller.principal)
 
 
-def _as_it_retires(grants: Sequence[GrantRecord], grant_id: str, caller: Caller) -> list[GrantRecord]:
-    """The one grant that is to end, as what it says about that: its retiring principal may do it, whoever the grantee, however late."""
-    mine = [grant for grant in grants if grant.grant_id == grant_id]
-    return [_to_retire(grant, caller) if grant.retiring_principal == caller.principal else grant for grant in mine]
+def _concerns(grant: GrantRecord, caller: Caller) -> bool:
+    named = (grant.retiring_principal, grant.retiring_service_principal, grantee_of(grant))
+    return grant.account == caller.account or caller.principal in named
+
+
+def _as_it_retires(grant: GrantRecord | None, caller: Caller) -> list[GrantRecord]:
+    """The one grant that is to end, as what it says about that: who is named to retire it may do it, whoever the grantee, however late."""
+    if grant is None:
+        return []
+    retiring = grant.retiring_service_principal if caller.kind is CallerKind.SERVICE else grant.retiring_principal
+    return [_to_retire(grant, caller) if retiring == caller.principal else grant]
 
 
 def _to_retire(grant: GrantRecord, caller: Caller) -> GrantRecord:
+    service = caller.kind is CallerKind.SERVICE
     return replace(
         grant,
-        grantee_principal=caller.principal,
-        grantee_service_principal=UNSET,
+        grantee_principal=UNSET if service else caller.principal,
+        grantee_service_principal=caller.principal if service else UNSET,
         operations=[GrantOperation.RETIRE_GRANT],
         expires_at=UNSET,
     )
 
 
 def _grant_of(world: ControlWorld, key: KeyRecord, grant_id: str) -> GrantRecord:
-    for grant in world.keys.grants_of(key_id_bytes(key.key_id)):
-        if grant.grant_id == grant_id and is_of_key(grant, key):
-            return grant
-    raise InvalidGrantIdError(f"Grant {grant_id} of this key is not found.")
+    grant = world.keys.grant(grant_id)
+    if grant is None or not is_of_key(grant, key):
+        raise InvalidGrantIdError(f"Grant {grant_id} of this key is not found.")
+    return grant
 
 
 def _end(world: ControlWorld, grant: GrantRecord, dry_run: bool) -> Running[None]:

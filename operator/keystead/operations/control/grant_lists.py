@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
@@ -17,11 +17,11 @@ from keystead.operations import refusals
 from keystead.operations.control.common import Listing, Page, admit_key, check_paging, page
 from keystead.operations.control.grant_ends import check_grant_id
 from keystead.operations.control.grants import GrantConstraints, is_of_key, principal_of
-from keystead.operations.effects import Running
+from keystead.operations.effects import Home, Running
 from keystead.operations.faults import operation
 from keystead.operations.pipeline import admit_keyless
 from keystead.operations.world import ControlWorld
-from keystead.policy import Action, Caller
+from keystead.policy import Action, Caller, CallerKind
 from keystead.resources.vocabulary import GrantOperation
 
 Value = TypeVar("Value")
@@ -104,28 +104,42 @@ def list_grants(world: ControlWorld, caller: Caller, request: ListGrantsRequest)
 def list_retirable_grants(
     world: ControlWorld, caller: Caller, request: ListRetirableGrantsRequest
 ) -> Running[ListGrantsResponse]:
-    """AWS ListRetirableGrants: by the principal itself, or by who has the right in its account. Of the caller's account only."""
+    """AWS ListRetirableGrants: by the principal itself, or by who has the right in its account. Keys of other accounts are among them:
+    "This can include grants on KMS keys owned by other Amazon Web Services accounts".
+    """
     check_paging(request.limit, request.marker)
     if (request.retiring_principal is None) == (request.retiring_service_principal is None):
         raise ValidationError("You must specify either RetiringPrincipal or RetiringServicePrincipal, but not both.")
-    if request.retiring_principal is None:
-        # "This filter is only usable by callers in a service principal", and no caller here is one.
-        raise refusals.keyless(caller, Action.LIST_RETIRABLE_GRANTS)
-    principal = principal_of(request.retiring_principal)
-    if principal.split(":")[4] != caller.account:
-        raise refusals.keyless(caller, Action.LIST_RETIRABLE_GRANTS)
+    principal = _retiring(caller, request)
     if principal != caller.principal or caller.only_grant is not None:
         yield from admit_keyless(world, caller, Action.LIST_RETIRABLE_GRANTS)
-    found = [grant for grant in world.keys.grants_retirable_by(principal) if _is_here(world, caller, grant)]
+    claimed = world.keys.has_account(caller.namespace, caller.account)
+    named = [grant for grant in world.keys.grants_retirable_by(principal) if grant.region == world.region]
+    found = yield from _live(world, [grant for grant in named if claimed or grant.account == caller.account])
     listing = Listing("ListRetirableGrants", caller.account, principal, PAGE)
     return _answer(_page(world, listing, found, request.limit, request.marker))
 
 
-def _is_here(world: ControlWorld, caller: Caller, grant: GrantRecord) -> bool:
-    """Of the caller's account and region, and of its namespace as it lives now."""
-    if grant.account != caller.account or grant.region != world.region:
-        return False
-    return world.keys.namespace_uid(grant.namespace) == grant.namespace_uid
+def _retiring(caller: Caller, request: ListRetirableGrantsRequest) -> str:
+    """Who retires the grants that are asked for: a principal of the caller's account, or the service that asks itself."""
+    if request.retiring_principal is not None:
+        principal = principal_of(request.retiring_principal)
+        if principal.split(":")[4] == caller.account:
+            return principal
+    # "This filter is only usable by callers in a service principal".
+    elif caller.kind is CallerKind.SERVICE and request.retiring_service_principal == caller.principal:
+        return caller.principal
+    raise refusals.keyless(caller, Action.LIST_RETIRABLE_GRANTS)
+
+
+def _live(world: ControlWorld, found: Sequence[GrantRecord]) -> Running[list[GrantRecord]]:
+    """Those whose namespace still is the one that made them; each one is asked about once."""
+    uids: dict[str, str | None] = {}
+    for grant in found:
+        if grant.namespace not in uids:
+            known = world.keys.namespace_uid(grant.namespace)
+            uids[grant.namespace] = (yield Home(grant.namespace)) if known is None else known
+    return [grant for grant in found if uids[grant.namespace] == grant.namespace_uid]
 
 
 def _page(

@@ -14,10 +14,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
+from keystead.engine.bounds import GRANTS_PER_KEY
 from keystead.engine.identifiers import canonical_principal, key_id_bytes
-from keystead.engine.plan.grant_terms import GrantTerms, check_terms, is_principal, terms_of
+from keystead.engine.plan.grant_terms import SERVICES, GrantTerms, check_terms, is_principal, terms_of
 from keystead.engine.record import GrantRecord, KeyRecord
-from keystead.errors import InvalidArnError, InvalidSpecError, LimitExceededError, ValidationError
+from keystead.errors import InvalidArnError, InvalidSpecError, ValidationError
 from keystead.operations import refusals
 from keystead.operations.control.child_grants import parents_of
 from keystead.operations.control.common import create_name, object_name
@@ -37,8 +38,6 @@ from keystead.resources.model import KeyRef, to_wire
 from keystead.resources.rules_grant import CONTEXT_KEY_MAX
 from keystead.resources.vocabulary import GrantOperation, ObjectKind
 
-PER_KEY: Final = 50_000
-"""AWS KMS, 'Quotas': grants of one key."""
 _PAIRS: Final = 8
 _VALUE_MAX: Final = 384
 _WORDS: Final = frozenset(GrantOperation)
@@ -144,8 +143,8 @@ def _check_key(world: ControlWorld, caller: Caller, key: KeyRecord, terms: Grant
 
 
 def _check_count(world: ControlWorld, key: KeyRecord, name: str) -> None:
-    if _made(world, key, name) is None and len(world.keys.grants_of(key_id_bytes(key.key_id))) >= PER_KEY:
-        raise LimitExceededError(f"The key {arn_of(key)} has {PER_KEY} grants, which is the limit.")
+    if _made(world, key, name) is None and len(world.keys.grants_of(key_id_bytes(key.key_id))) >= GRANTS_PER_KEY:
+        raise refusals.too_many("grants", GRANTS_PER_KEY, arn_of(key))
 
 
 def _object_name(world: ControlWorld, caller: Caller, key: KeyRecord, terms: GrantTerms) -> str:
@@ -185,6 +184,12 @@ def _check_parties(request: CreateGrantRequest) -> None:
         raise ValidationError("You must specify either GranteePrincipal or GranteeServicePrincipal, but not both.")
     if request.retiring_principal is not None and request.retiring_service_principal is not None:
         raise ValidationError("You can specify either RetiringPrincipal or RetiringServicePrincipal, but not both.")
+    for member, service in (
+        ("granteeServicePrincipal", request.grantee_service_principal),
+        ("retiringServicePrincipal", request.retiring_service_principal),
+    ):
+        if service is not None and service not in SERVICES:
+            raise ValidationError(f"{member}: there is no service principal {service} here.")
     if request.grantee_service_principal is None:
         return
     if request.constraints is None or request.constraints.source_arn is None:

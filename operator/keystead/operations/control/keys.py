@@ -9,6 +9,7 @@ from typing import Any, Final
 from keystead.engine.identifiers import key_arn
 from keystead.engine.record import KeyRecord
 from keystead.errors import UnsupportedOperationError, ValidationError
+from keystead.operations import refusals
 from keystead.operations.control.common import (
     Listing,
     admit_change,
@@ -18,9 +19,9 @@ from keystead.operations.control.common import (
     page,
     set_fields,
 )
-from keystead.operations.control.policies import check_lockout, parse_policy
+from keystead.operations.control.policies import bypass_of, check_lockout, parse_policy
 from keystead.operations.control.tags import Tag, check_lengths, tag_map
-from keystead.operations.describe import KeyMetadata, metadata_of
+from keystead.operations.describe import KeyManager, KeyMetadata, manager_of, metadata_of
 from keystead.operations.effects import Change, Probe, Running
 from keystead.operations.faults import operation
 from keystead.operations.pipeline import admit_keyless, arn_of
@@ -28,6 +29,7 @@ from keystead.operations.validate import failed
 from keystead.operations.world import ControlWorld
 from keystead.operations.writes import CreateObject
 from keystead.policy import Action, Caller, compile_policy
+from keystead.policy.compiled import Policy
 from keystead.resources.vocabulary import USAGES, KeySpec, KeyUsage, ObjectKind, Origin
 
 _DESCRIPTION: Final = 8192
@@ -113,7 +115,10 @@ def create_key(world: ControlWorld, caller: Caller, request: CreateKeyRequest) -
         found = world.keys.key_named(caller.namespace, name)
         return found if found is not None and found.bound and _is_callers(world, caller, found) else None
 
-    record: KeyRecord = yield Change(CreateObject(ObjectKind.KEY, caller.namespace, name, spec), done)
+    if done() is None:
+        _check_count(world, caller)
+    annotations = {} if request.policy is None else bypass_of(_compiled(world, caller, request.policy), caller.account)
+    record: KeyRecord = yield Change(CreateObject(ObjectKind.KEY, caller.namespace, name, spec, annotations), done)
     return CreateKeyResponse(key_metadata=metadata_of(record))
 
 
@@ -160,6 +165,14 @@ def _is_callers(world: ControlWorld, caller: Caller, record: KeyRecord) -> bool:
     return record.account == caller.account and record.namespace == caller.namespace and record.namespace_uid == live
 
 
+def _check_count(world: ControlWorld, caller: Caller) -> None:
+    """All of the account's keys count, whatever their state, as the operator counts them; Keystead's own do not."""
+    keys = world.keys.keys_of(caller.account, world.region)
+    most = world.keys_per_namespace
+    if len(keys) >= most and sum(manager_of(record) is KeyManager.CUSTOMER for record in keys) >= most:
+        raise refusals.too_many("keys", most, f"The account {caller.account}")
+
+
 def _check_description(text: str) -> None:
     if len(text) > _DESCRIPTION:
         raise failed("description", f"have length less than or equal to {_DESCRIPTION}", text)
@@ -176,14 +189,18 @@ def _spec_of(world: ControlWorld, caller: Caller, request: CreateKeyRequest) -> 
         spec["tags"] = [{"key": key, "value": value} for key, value in tag_map(request.tags).items()]
     if request.policy is not None:
         spec["policy"] = parse_policy(request.policy)
-        # The key has no id yet: a Resource that covers it is one that covers any key of the account.
-        compiled = compile_policy(request.policy, key_arn(world.region, caller.account, _SOME_KEY))
+        compiled = _compiled(world, caller, request.policy)
         if not request.bypass_policy_lockout_safety_check:
             check_lockout(compiled, caller, caller.account)
     # At the end: the first answer for a spec takes a probe of the token.
     if (yield Probe(key_spec)) is None:
         raise UnsupportedOperationError(f"The key store cannot do keys of KeySpec {key_spec.value}.")
     return spec
+
+
+def _compiled(world: ControlWorld, caller: Caller, policy: str) -> Policy:
+    """The key has no id yet: a Resource that covers it is one that covers any key of the account."""
+    return compile_policy(policy, key_arn(world.region, caller.account, _SOME_KEY))
 
 
 def _refuse_elsewhere(request: CreateKeyRequest) -> None:

@@ -21,14 +21,18 @@ from keystead.operations.control.common import (
     current,
     page,
     set_fields,
+    target_of,
 )
 from keystead.operations.effects import Change, Running
 from keystead.operations.faults import operation
 from keystead.operations.pipeline import Asked, arn_of, question_of
 from keystead.operations.validate import failed
 from keystead.operations.world import ControlWorld
+from keystead.operations.writes import Annotate
 from keystead.policy import Action, Caller, Question, compile_policy, locks_out
 from keystead.policy.compiled import Policy
+from keystead.policy.lockout import closes
+from keystead.resources import names
 
 _DEFAULT: Final = "default"
 # As in the schema of spec.policy; IAM knows Version, Id and Statement.
@@ -112,7 +116,10 @@ def put_key_policy(world: ControlWorld, caller: Caller, request: PutKeyPolicyReq
         now = current(world, record)
         return now if now is not None and now.policy == wanted else None
 
-    yield Change(set_fields(world, record, {"policy": policy}), done, narrows=True)
+    annotations = bypass_of(compiled, record.account)
+    if annotations and record.bound:
+        yield Change(Annotate(target_of(record), annotations), lambda: record)
+    yield Change(set_fields(world, record, {"policy": policy}, annotations), done, narrows=True)
     return PutKeyPolicyResponse()
 
 
@@ -132,6 +139,14 @@ def check_lockout(policy: Policy, caller: Caller, account: str, question: Questi
     """MalformedPolicyDocumentException where the caller could not put the next policy. AWS's text."""
     if locks_out(policy, caller, account, question):
         raise MalformedPolicyDocumentError("The new key policy will not allow you to update the key policy in the future.")
+
+
+def bypass_of(policy: Policy, account: str) -> Mapping[str, str]:
+    """Annotations of the object that is to have this policy: the operator asks who could replace it, too, and knows no caller.
+
+    Empty where somebody of the account could: then the operator has no question.
+    """
+    return {names.BYPASS_LOCKOUT_CHECK: "true"} if closes(policy, account) else {}
 
 
 def policy_of(record: KeyRecord) -> str:

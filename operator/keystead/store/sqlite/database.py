@@ -8,6 +8,7 @@
     gone        a row for each object and record that was deleted, with the rv of the deletion: what other processes learn it from
     events      as core/v1 Events, once each
     uses        a key's last cryptographic use (uses.py); no rv: nothing is decided by it
+    calls       counts of calls by month, namespace, key and price class; likewise
 
 `rv` counts every write of objects and records in one sequence, in the order of the commits (one writer at a time, whatever the process).
 
@@ -63,6 +64,8 @@ CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, uid TEXT, reason 
     UNIQUE (uid, reason, once));
 CREATE TABLE IF NOT EXISTS uses (key TEXT PRIMARY KEY, operation TEXT NOT NULL, time TEXT NOT NULL, event TEXT NOT NULL,
     request TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS calls (month TEXT, ns TEXT, key TEXT, price TEXT, calls INTEGER NOT NULL,
+    PRIMARY KEY (month, ns, key, price)) WITHOUT ROWID;
 INSERT OR IGNORE INTO facts VALUES ('rv', 0), ('floor', 0), ('transition', 0);
 """
 Result = TypeVar("Result")

@@ -11,6 +11,7 @@ from keystead.engine.plan.common import CrdFacts, NamespaceFacts
 from keystead.errors import ConflictError
 from keystead.reconciler.ports import EventType, Kind, ObjectRef
 from keystead.store.sqlite import lifecycle
+from keystead.store.sqlite.admission import admitted
 from keystead.store.sqlite.database import Database, Transaction, View
 from keystead.store.sqlite.lifecycle import Object, whole_object
 
@@ -53,6 +54,15 @@ class SqliteObjects:
             if (old["metadata"]["uid"], old["metadata"]["resourceVersion"]) != (uid, resource_version):
                 raise ConflictError(f"{ref}: it changed meanwhile")
             lifecycle.set_finalizers(transaction, ref, old, finalizers)
+
+        await self._database.write(work)
+
+    async def create(self, ref: ObjectRef, body: dict[str, Any]) -> None:
+        """Make the object. ConflictError where there is one of its name."""
+        made = admitted(body)
+
+        def work(transaction: Transaction) -> None:
+            lifecycle.make(transaction, ref, made)
 
         await self._database.write(work)
 

@@ -52,5 +52,5 @@ def _empty(transaction: Transaction) -> None:
     transaction.execute("INSERT INTO gone SELECT ?, '', '', name, '' FROM records WHERE name != ?", rv, _INSTALL)
     transaction.execute("DELETE FROM records WHERE name != ?", _INSTALL)
     transaction.execute("DELETE FROM facts WHERE name = ?", SINCE)
-    for table in ("objects", "owners", "namespaces", "events", "uses"):
+    for table in ("objects", "owners", "namespaces", "events", "uses", "calls"):
         transaction.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own

@@ -69,7 +69,8 @@ def _carry_out(transaction: Transaction, write: Write) -> None:
 def _create(transaction: Transaction, write: CreateObject) -> None:
     ref = ObjectRef(write.kind, write.namespace, write.name)
     labels = {names.CREATED_BY: names.CREATED_BY_API}
-    made = _new(transaction, ref, {"labels": labels}, write.spec)
+    metadata = {"labels": labels, **({"annotations": dict(write.annotations)} if write.annotations else {})}
+    made = _new(transaction, ref, metadata, write.spec)
     found = lifecycle.find(transaction, ref)
     if found is None:
         _own(transaction, lifecycle.make(transaction, ref, made)["metadata"]["uid"], write.spec, API)

@@ -1,0 +1,146 @@
+"""Asks every replica for the records of a key (route /audit), and puts the answers in the order of time.
+
+The token is one of the TokenRequest API, for ten minutes, with the audience `keystead`: made with the rights of the person who asks. It is
+sent over TLS only, and stands in no message. All pages of a replica come over one connection: behind a load balancer another replica would
+answer the next one, and refuse its marker.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from keystead.app.kms.view import Unread, View
+from keystead.cli.kms_audit import AuditAnswer, AuditAsk, ReplicaTold
+from keystead.engine.clock import format_time
+from keystead.errors import ForbiddenError, InvalidSpecError, NotFoundError, RefusedError, StoreUnavailableError
+from keystead.policy.bearer import AUDIENCE
+
+PATH: Final = "/audit"
+_SECONDS: Final = 30.0
+_TOKEN_SECONDS: Final = 600
+_PAGE: Final = 1000
+_TRIES: Final = 5
+_BUSY: Final = 429
+
+
+async def token_for(view: View, namespace: str, name: str) -> str:
+    """A token of a ServiceAccount with our audience."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+    body = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"audiences": [AUDIENCE], "expirationSeconds": _TOKEN_SECONDS},
+    }
+    try:
+        made = await view.post(path, body, f"create serviceaccounts/token of {name} in {namespace}")
+    except NotFoundError:
+        raise NotFoundError(f"there is no ServiceAccount {name} in {namespace}") from None
+    if isinstance(made, Unread):
+        raise ForbiddenError(f"{made}; hint: ask for that right, or give --token-file")
+    return str(made["status"]["token"])
+
+
+def read_token(path: Path) -> str:
+    """From a file."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise InvalidSpecError("--token-file", f"{path} cannot be read") from None
+
+
+def read_all(ask: AuditAsk, token: str) -> AuditAnswer:
+    """From all replicas, each record once. Blocks."""
+    found: dict[str, Mapping[str, Any]] = {}
+    replicas: list[ReplicaTold] = []
+    more = False
+    for endpoint in ask.endpoints:
+        count = 0
+        told = ReplicaTold(endpoint, "", "")
+        for page in _pages(endpoint, ask, token):
+            told = ReplicaTold(endpoint, str(page.get("replica") or ""), str(page.get("from") or ""))
+            for record in page["records"]:
+                found[str(record.get("eventID", len(found)))] = record
+            count += len(page["records"])
+            if count >= ask.limit and page.get("nextMarker"):
+                more = True
+                break
+        replicas.append(told)
+    ordered = sorted(found.values(), key=lambda record: str(record.get("eventTime", "")))
+    return AuditAnswer(ordered[: ask.limit], replicas, more or len(ordered) > ask.limit)
+
+
+def _pages(endpoint: str, ask: AuditAsk, token: str) -> Iterator[Mapping[str, Any]]:
+    connection = _connect(endpoint, ask.ca_file)
+    query = {"key": ask.key, "limit": str(min(_PAGE, ask.limit)), **_since(ask.since)}
+    try:
+        while True:
+            page = _page(connection, endpoint, query, token)
+            yield page
+            if not page.get("nextMarker"):
+                return
+            query["marker"] = page["nextMarker"]
+    finally:
+        connection.close()
+
+
+def _since(moment: datetime | None) -> dict[str, str]:
+    return {} if moment is None else {"since": format_time(moment)}
+
+
+def _connect(endpoint: str, ca_file: Path | None) -> http.client.HTTPSConnection:
+    parts = urlsplit(endpoint)
+    try:
+        if parts.scheme != "https" or not parts.hostname:
+            raise InvalidSpecError("--endpoint", f"{endpoint!r}: give https://HOST:PORT; a token is sent over TLS only")
+        trust = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=_SECONDS, context=trust)
+    except ssl.SSLError:
+        raise InvalidSpecError("--ca-file", f"{ca_file} has no certificate in PEM") from None
+    except ValueError:
+        raise InvalidSpecError("--endpoint", f"{endpoint!r} is no URL") from None
+
+
+def _page(connection: http.client.HTTPSConnection, endpoint: str, query: Mapping[str, str], token: str) -> Mapping[str, Any]:
+    for left in reversed(range(_TRIES)):
+        status, body = _get(connection, endpoint, query, token)
+        if status != _BUSY or not left:
+            break
+        time.sleep(1.0)  # two read already; each of them has five seconds at most
+    if status == http.HTTPStatus.OK:
+        page: Mapping[str, Any] = body
+        return page
+    said = str(body.get("message") or f"status {status}")
+    match status:
+        case 401 | 403:
+            raise ForbiddenError(f"{endpoint}: {said}; hint: kubectl create role NAME --verb=audit --resource=kmskeys.kms.keystead.io")
+        case 404:
+            raise NotFoundError(f"{endpoint} tells no records; hint: it keeps no files of them (values audit), or is no Keystead server")
+        case 400:
+            raise RefusedError(f"{endpoint}: {said}")
+    raise StoreUnavailableError(f"{endpoint}: {said}")
+
+
+def _get(connection: http.client.HTTPSConnection, endpoint: str, query: Mapping[str, str], token: str) -> tuple[int, dict[str, Any]]:
+    try:
+        connection.request("GET", f"{PATH}?{urlencode(query)}", headers={"Authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        data = response.read()
+    except ssl.SSLCertVerificationError:
+        raise StoreUnavailableError(f"{endpoint}: its certificate is not trusted; hint: --ca-file FILE") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise StoreUnavailableError(f"{endpoint}: no answer ({type(error).__name__})") from None
+    except ValueError:  # http.client, of a header that is none: its words have the token
+        raise InvalidSpecError("--token-file", "it holds no token") from None
+    try:
+        body = json.loads(data)
+    except ValueError:
+        body = {}
+    return response.status, body if isinstance(body, dict) else {}

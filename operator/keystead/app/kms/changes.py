@@ -1,0 +1,255 @@
+"""What would change an answer, as commands and statements to copy; and what stands against a key's use although it is allowed. Pure.
+
+Called by why.py and whocan.py. Nothing here is carried out. What may never enter: a command that gives more than the one right that was
+asked about, unless it says so (the ClusterRoles of the chart do).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from shlex import quote
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+
+from keystead.app.kms.keys import Grants, Target
+from keystead.app.kms.people import UNKNOWN_ACCOUNT
+from keystead.app.kms.rights import Settled
+from keystead.cli.kms_services import Verdict
+from keystead.engine.identifiers import RECORDS_NAMESPACE
+from keystead.engine.keystate import state_error
+from keystead.engine.plan.key_settings import default_policy
+from keystead.operations.rules import RULES
+from keystead.policy.actions import ABROAD, ACTIONS, BY_GRANT_ONLY, KEYLESS, Action
+from keystead.policy.caller import Caller, CallerKind
+from keystead.policy.documents import Effect
+from keystead.policy.explain import MAKES_GRANTS, Explanation, Standing
+from keystead.policy.question import Question
+from keystead.resources.names import API_VERSION, GROUP
+from keystead.resources.vocabulary import KeyState
+
+_A = Action
+USE: Final = frozenset(
+    {
+        _A.ENCRYPT,
+        _A.DECRYPT,
+        _A.RE_ENCRYPT_FROM,
+        _A.RE_ENCRYPT_TO,
+        _A.GENERATE_DATA_KEY,
+        _A.GENERATE_DATA_KEY_WITHOUT_PLAINTEXT,
+        _A.GENERATE_DATA_KEY_PAIR,
+        _A.GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT,
+        _A.SIGN,
+        _A.VERIFY,
+        _A.GENERATE_MAC,
+        _A.VERIFY_MAC,
+        _A.DERIVE_SHARED_SECRET,
+        _A.GENERATE_RANDOM,
+        _A.GET_PUBLIC_KEY,
+        _A.DESCRIBE_KEY,
+    }
+)
+"""What the chart's ClusterRole keystead-key-user gives."""
+ADMINISTER: Final = frozenset(set(Action) - USE - {_A.RETIRE_GRANT})
+"""What keystead-key-admin gives; RetireGrant is no verb of any role: grants give it."""
+BY_OBJECT: Final = frozenset(
+    {
+        _A.PUT_KEY_POLICY,
+        _A.ENABLE_KEY,
+        _A.DISABLE_KEY,
+        _A.TAG_RESOURCE,
+        _A.UNTAG_RESOURCE,
+        _A.UPDATE_KEY_DESCRIPTION,
+        _A.ENABLE_KEY_ROTATION,
+        _A.DISABLE_KEY_ROTATION,
+        _A.ROTATE_KEY_ON_DEMAND,
+        _A.SCHEDULE_KEY_DELETION,
+        _A.CANCEL_KEY_DELETION,
+        _A.CREATE_GRANT,
+        _A.REVOKE_GRANT,
+        _A.CREATE_ALIAS,
+        _A.UPDATE_ALIAS,
+        _A.DELETE_ALIAS,
+        _A.GENERATE_DATA_KEY_WITHOUT_PLAINTEXT,
+        _A.GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT,
+    }
+)
+"""What can be had by writing an object, where the admission policies ask the author for the verb (RECORDS, Rights)."""
+_MOST: Final = 2_000
+"""Characters of a policy that is still written out in a command."""
+_OPTIONS: Final = {
+    "kms:ViaService": "--via-service NAME|none",
+    "kms:GrantIsForAWSResource": "--via-service NAME|none",
+    "kms:EncryptionContext": "--encryption-context KEY=VALUE|none",
+    "kms:EncryptionContextKeys": "--encryption-context KEY=VALUE|none",
+    "kms:EncryptionAlgorithm": "--algorithm NAME",
+    "kms:SigningAlgorithm": "--algorithm NAME",
+    "kms:MacAlgorithm": "--algorithm NAME",
+    "kms:KeyAgreementAlgorithm": "--algorithm NAME",
+    "kms:RequestAlias": "KEY as alias/NAME, or its id",
+    "aws:SourceIp": "--source-ip ADDRESS|none",
+    "aws:SecureTransport": "--secure or --insecure",
+}
+
+
+def changes(
+    question: Question | None,
+    explained: Explanation | None,
+    told: Settled,
+    target: Target | None,
+    grants: Grants,
+    verdict: Verdict,
+    caller: Caller | None = None,
+    action: Action | None = None,
+) -> tuple[str, ...]:
+    """What to do for another answer. question and explained None: an action without a key, of `caller`."""
+    if question is None or explained is None or target is None:
+        assert caller is not None and action is not None
+        return tuple(_rbac(caller, action, caller.namespace, "")) if verdict is Verdict.DENIED and caller.account else ()
+    if verdict is Verdict.UNDECIDED:
+        return tuple(dict.fromkeys(filter(None, map(say, explained.needs))))
+    if verdict is Verdict.ALLOWED:
+        return tuple(_against(told, target, grants))
+    return tuple(dict.fromkeys(_towards(question, explained, told, target)))
+
+
+def say(need: str) -> str:
+    """How to say a fact that was not said."""
+    if need == MAKES_GRANTS:
+        return "it hangs on what the new grant gives: within the caller's own, it is allowed"
+    if need.startswith("kms:EncryptionContext:"):
+        return f"say {_OPTIONS['kms:EncryptionContext']}"
+    if need.startswith("aws:ResourceTag/"):
+        return "the key's tags are not in its spec: its record may have some"
+    return f"say {_OPTIONS.get(need, f'--fact {need}=VALUE')}"
+
+
+def _against(told: Settled, target: Target, grants: Grants) -> Iterator[str]:
+    if told.decided_by == "grant":
+        name = grants.objects.get(told.name, "NAME")
+        yield f"to take it away: kubectl delete kmsgrant {name} -n {target.record.namespace}"
+    elif told.decided_by == "rbac" and told.ruling is not None:
+        for held in told.ruling.rules:
+            kind, _, rest = held.binding.partition(" ")
+            name, _, namespace = rest.partition(" in ")
+            where = f" -n {namespace}" if namespace else ""
+            yield f"to take it away: kubectl delete {kind.lower()} {name}{where} (it may give others more), or take the subject out of it"
+    elif told.decided_by == "statement":
+        yield f'to take it away: take statement "{told.name}" out of spec.policy, or add a Deny: kubectl edit {target.place}'
+
+
+def _towards(question: Question, explained: Explanation, told: Settled, target: Target) -> Iterator[str]:
+    caller, action, key = question.caller, question.action, question.key
+    foreign = caller.account != key.account
+    if told.explicit:
+        yield f'take statement "{told.name}" out of spec.policy, or narrow it; no Allow outranks a Deny: kubectl edit {target.place}'
+    elif told.decided_by == "policy-unreadable":
+        yield f"give the key a policy that can be read: kubectl edit {target.place}"
+    elif foreign and action not in ABROAD and caller.kind is not CallerKind.SERVICE:
+        yield f"nothing: {action.value} cannot be done from another account; a ServiceAccount of {key.namespace} can be given it"
+    elif told.ruling is not None:
+        review = told.ruling.asked.split(" ")[1].split("/")[0]
+        name = "" if review != "kmskeys" else target.arn if foreign else key.name
+        yield from _rbac(caller, action, caller.namespace if foreign else key.namespace, name, review)
+    elif caller.account == UNKNOWN_ACCOUNT:
+        yield f"its account must be named in the key's policy, or in a grant: it is in the ARN of any key of {caller.namespace}"
+    else:
+        yield from _by_policy(question, explained, target)
+        if foreign and caller.kind is not CallerKind.SERVICE:
+            yield "and, on the caller's side: " + next(_rbac(caller, action, caller.namespace, target.arn))
+
+
+def _by_policy(question: Question, explained: Explanation, target: Target) -> Iterator[str]:
+    caller, action = question.caller, question.action
+    for note in (*explained.statements, *explained.grants):
+        if note.standing is Standing.CONDITION and note.effect is Effect.ALLOW:
+            yield f'"{note.name}" would allow it, but {note.words}'
+    if action not in BY_GRANT_ONLY:
+        allow: dict[str, object] = {
+            "Sid": f"Allow{action.value}",
+            "Effect": "Allow",
+            "Principal": {"Service" if caller.kind is CallerKind.SERVICE else "AWS": caller.principal},
+            "Action": f"kms:{action.value}",
+            "Resource": "*",
+        }
+        yield f"allow it in the key's policy: {_patch(target, allow)}"
+    if ACTIONS[action].grantable is not None:
+        yield f"or grant it: kubectl apply -f - <<< {quote(json.dumps(_grant(caller, action, target)))}"
+
+
+def _patch(target: Target, statement: dict[str, object]) -> str:
+    """The policy that the key has, and this statement: one value, which is replaced whole."""
+    shown = target.key.status.policy if target.key.status.policy is not UNSET else target.key.spec.policy
+    policy = default_policy(target.record.account) if isinstance(shown, UnsetType) else dict(shown)
+    had = policy["Statement"]
+    policy["Statement"] = [*(had if isinstance(had, list) else [had]), statement]
+    patch = json.dumps({"spec": {"policy": policy}})
+    if len(patch) > _MOST:
+        return f"kubectl edit {target.place}, and add to spec.policy.Statement: {json.dumps(statement)}"
+    return f"kubectl patch {target.place} --type=merge -p {quote(patch)}"
+
+
+def _grant(caller: Caller, action: Action, target: Target) -> dict[str, object]:
+    local = caller.kind is CallerKind.SERVICE_ACCOUNT and caller.namespace == target.record.namespace
+    grantee: dict[str, object] = {"granteePrincipal": caller.principal}
+    if local:
+        grantee = {"serviceAccountRef": {"name": caller.name}}
+    if caller.kind is CallerKind.SERVICE:
+        grantee = {"granteeServicePrincipal": caller.principal}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "KmsGrant",
+        "metadata": {"name": f"{caller.name}-{ACTIONS[action].verb}"[:63].replace(":", "-"), "namespace": target.record.namespace},
+        "spec": {"keyRef": {"name": target.record.name}, **grantee, "operations": [action.value]},
+    }
+
+
+def _rbac(caller: Caller, action: Action, namespace: str, name: str, resource: str = "kmskeys") -> Iterator[str]:
+    """A Role for the one right; then the chart's ClusterRole that has it among others. name: a key's, or an ARN abroad."""
+    verb = ACTIONS[action].verb
+    subject = f"--serviceaccount={caller.namespace}:{caller.name}"
+    if caller.kind is CallerKind.USER:
+        subject = f"--user={caller.name}"
+    made = f"{caller.name}-{verb}".replace(":", "-").replace("@", "-")
+    only = f" --resource-name={name}" if name else ""
+    yield (
+        f"kubectl create role {made} -n {namespace} --verb={verb} --resource={resource}.{GROUP}{only} && "
+        f"kubectl create rolebinding {made} -n {namespace} --role={made} {subject}"
+    )
+    role = "keystead-key-user" if action in USE else "keystead-key-admin"
+    if action in USE | ADMINISTER and namespace != RECORDS_NAMESPACE and not name.startswith("arn:"):
+        yield (
+            f"or, with the other rights of {role} on all keys of {namespace}: "
+            f"kubectl create rolebinding {caller.name}-{role} -n {namespace} --clusterrole={role} {subject}"
+        )
+
+
+def obstacles_of(action: Action, target: Target) -> tuple[str, ...]:
+    """What the key refuses to everybody who is allowed."""
+    if action in KEYLESS:
+        return ()
+    record, status = target.record, target.key.status
+    rule = RULES[action]
+    found = []
+    if record.state is KeyState.DESTROYED:
+        return ("the key is destroyed: its material is gone, and nothing brings it back",)
+    error = state_error(rule.operation, record.state, target.arn)
+    if error is not None:
+        fix = _UNDO.get(record.state, "").format(place=target.place)
+        ready = next((said for said in status.conditions if said.type == "Ready"), None)
+        if ready is not None and ready.reason == "Held":
+            fix = f"keystead records hold {record.namespace} {record.name} --release"
+        words = f"the key is {record.state.value}: {error.code}"
+        found.append(f"{words}; hint: {fix}" if fix else words)
+    if rule.usage is not None and rule.usage is not record.usage:
+        wanted = f"{rule.operation} needs a key for {rule.usage.value}"
+        found.append(f"{wanted}, and this one is for {record.usage.value}: InvalidKeyUsageException")
+    return tuple(found)
+
+
+_UNDO: Final = {
+    KeyState.DISABLED: 'kubectl patch {place} --type=merge -p \'{{"spec":{{"enabled":true}}}}\'',
+    KeyState.PENDING_DELETION: 'kubectl patch {place} --type=merge -p \'{{"spec":{{"scheduledDeletion":null}}}}\'',
+}
+

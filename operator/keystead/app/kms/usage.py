@@ -1,0 +1,185 @@
+"""`kubectl kms usage`: the counts of all replicas, added; the keys as their objects show them; and both priced (operations/prices.py).
+
+With the person's own rights: list on configmaps in the release's namespace, and on kmskeys where they are to be seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from msgspec import UNSET
+
+from keystead.app.kms.view import Body, Unread, View
+from keystead.cli.kms_usage import CallUsage, KeyUsage, PricesRead, Total, UsageAnswer, UsageAsk
+from keystead.engine.clock import format_time
+from keystead.engine.managed import MANAGED_PREFIX, is_own
+from keystead.errors import ForbiddenError, InvalidSpecError
+from keystead.operations.counts import OTHER, Counts, Row, added
+from keystead.operations.prices import PRICES, PriceClass, bounds_of, free_share, key_cost, month_of, requests_cost
+from keystead.reconciler.ports import Kind
+from keystead.resources.kms_key import KmsKey, parse_key
+from keystead.resources.vocabulary import KeyState
+from keystead.store.uses import PREFIX, counts_in, selector
+
+_SHOWN: Final = 16
+"""Versions that an object shows at most."""
+_WINDOW: Final = 30
+_CLASSES: Final = frozenset(each.value for each in PriceClass)
+_ENDS: Final = frozenset({KeyState.PENDING_DELETION, KeyState.DESTROYED})
+
+
+async def usage(view: View, namespace: str, ask: UsageAsk) -> UsageAnswer:
+    """A month of a namespace, or of all."""
+    now = view.kube.clock.now()
+    month = ask.month or month_of(now)
+    begin, end = bounds_of(month)
+    if begin > now:
+        raise InvalidSpecError("--month", f"{month} is not yet; it is {month_of(now)}")
+    place = "" if ask.everywhere else namespace
+    maps = await _maps(view, ask.release_namespace)
+    table = {row: calls for row, calls in added(counts_in(body) or {} for body in maps).items() if row.month == month}
+    bodies = await _keys(view, place)
+    keys = tuple(_key_rows(bodies, place, table, month, min(now, end)))
+    calls = tuple(_call_rows(table, place, _names(bodies)))
+    since = min((str(_data(body)["countsSince"]) for body in maps if _data(body).get("countsSince")), default="")
+    return UsageAnswer(
+        month=month,
+        namespace=place,
+        until=format_time(min(now, end)),
+        since=since,
+        keys=keys,
+        calls=calls,
+        estimate=_estimate(keys, calls),
+        prices=PricesRead(source=PRICES.source, read=PRICES.read.isoformat(), region=PRICES.region, currency=PRICES.currency),
+        notes=tuple(_notes(maps, calls, since, begin)),
+        unread=tuple(f"you may not {what}" for what in view.unread),
+    )
+
+
+async def _maps(view: View, release: str) -> list[Body]:
+    path = f"/api/v1/namespaces/{release}/configmaps"
+    found = await view.items(path, f"list configmaps in {release}", {"labelSelector": selector()})
+    if isinstance(found, Unread):
+        raise ForbiddenError(f"the counts are in ConfigMaps: {found}; hint: --release-namespace, or ask an administrator for that right")
+    return [body for body in found if body["metadata"]["name"].startswith(PREFIX)]
+
+
+async def _keys(view: View, place: str) -> Sequence[Body]:
+    """Of all namespaces where that is allowed: a caller of this one may have used a key of another."""
+    found = await view.objects(Kind.KEY)
+    if isinstance(found, Unread) and place:
+        found = await view.objects(Kind.KEY, place)
+    return () if isinstance(found, Unread) else found
+
+
+def _names(bodies: Iterable[Body]) -> dict[str, str]:
+    rows = ((body, (body.get("status") or {}).get("keyId")) for body in bodies)
+    return {key_id: f"{body['metadata']['namespace']}/{body['metadata']['name']}" for body, key_id in rows if key_id}
+
+
+def _key_rows(bodies: Iterable[Body], place: str, table: Counts, month: str, until: datetime) -> Iterator[KeyUsage]:
+    used: Counter[str] = Counter()
+    for row, number in table.items():
+        used[row.key_id] += number
+    for body in bodies:
+        meta = body["metadata"]
+        if place not in ("", meta["namespace"]):
+            continue
+        key = parse_key(body)
+        made = _made(key)
+        if not made or made[0] >= until:
+            continue
+        status = key.status
+        free = _free(meta["namespace"], meta["name"])
+        cost = Decimal(0) if free else key_cost(made, _ended(key, until), month)
+        more = status.key_materials is not UNSET and len(status.key_materials) == _SHOWN
+        yield KeyUsage(
+            namespace=meta["namespace"],
+            name=meta["name"],
+            key_id=str(status.key_id),
+            spec=key.spec.key_spec.value,
+            state=status.key_state.value if status.key_state is not UNSET else "",
+            versions=len(made),
+            calls=used[str(status.key_id)],
+            cost=_amount(cost),
+            note=free or (f"{_SHOWN} versions or more" if more else ""),
+        )
+
+
+def _free(namespace: str, name: str) -> str:
+    if is_own(namespace):
+        return "free at AWS: an AWS owned key"
+    return "free at AWS: an AWS managed key" if name.startswith(MANAGED_PREFIX) else ""
+
+
+def _made(key: KmsKey) -> list[datetime]:
+    """When its materials were made, oldest first. Empty: there is no key yet."""
+    status = key.status
+    if status.key_id is UNSET or status.creation_time is UNSET:
+        return []
+    shown = () if status.key_materials is UNSET else status.key_materials
+    times = sorted(each.creation_time for each in shown if each.creation_time is not UNSET)
+    return [status.creation_time, *times[1:]]
+
+
+def _ended(key: KmsKey, until: datetime) -> datetime:
+    """From when on AWS takes nothing: its deletion was scheduled."""
+    status = key.status
+    if status.key_state is UNSET or status.key_state not in _ENDS or status.deletion_time is UNSET:
+        return until
+    scheduled, days = key.spec.scheduled_deletion, _WINDOW
+    if scheduled is not UNSET and scheduled.pending_window_in_days is not UNSET:
+        days = scheduled.pending_window_in_days
+    begun: datetime = status.deletion_time - timedelta(days=days)
+    return min(until, begun)
+
+
+def _call_rows(table: Counts, place: str, names: Mapping[str, str]) -> Iterator[CallUsage]:
+    shown: dict[Row, int] = {}
+    for row, calls in table.items():
+        if place in ("", row.namespace):
+            key = row.key_id if row.key_id in ("", OTHER) else names.get(row.key_id, row.key_id)
+            shown[row._replace(key_id=key)] = calls
+    for row in sorted(shown):
+        cost = requests_cost(_priced(row.price, shown[row]))
+        yield CallUsage(namespace=row.namespace, key=row.key_id, price_class=row.price, calls=shown[row], cost=_amount(cost))
+
+
+def _estimate(keys: Iterable[KeyUsage], calls: Iterable[CallUsage]) -> Total:
+    sums: Counter[PriceClass] = Counter()
+    for each in calls:
+        sums.update(_priced(each.price_class, each.calls))
+    storage = sum((Decimal(key.cost) for key in keys), Decimal(0))
+    requests, free = requests_cost(sums), free_share(sums)
+    total = storage + requests - free
+    return Total(keys=_amount(storage), requests=_amount(requests), free_tier=_amount(free), total=_amount(total))
+
+
+def _priced(price: str, calls: int) -> dict[PriceClass, int]:
+    """A class of a later version has no price here."""
+    return {PriceClass(price): calls} if price in _CLASSES else {}
+
+
+def _amount(value: Decimal) -> str:
+    return str(value.quantize(Decimal("0.0001")))
+
+
+def _notes(maps: Sequence[Body], calls: Sequence[CallUsage], since: str, begin: datetime) -> Iterator[str]:
+    if not since or since > format_time(begin):
+        yield f"counting began within the month: {since or 'no server has written yet'}"
+    old = [body["metadata"]["name"] for body in maps if counts_in(body) is None]
+    if old:
+        yield f"without counts, written by an earlier version: {', '.join(old)}"
+    if any(each.key == OTHER for each in calls):
+        yield f"{OTHER}: keys without room for rows of their own, and months before the last"
+    if any(each.price_class == PriceClass.REFUSED for each in calls):
+        yield "refused calls are in no amount: AWS does not say whether it bills them"
+    yield "an estimate: keys whose objects are gone are not in it; one free tier for all that is shown; no taxes, discounts or support"
+
+
+def _data(body: Body) -> Body:
+    return body.get("data") or {}

@@ -1,0 +1,220 @@
+"""`kubectl kms who-can`: everybody whom the policy, the grants and RBAC give an action with a key.
+
+Three sources, each with its own rows: the Allow statements, the grants, and, where the policy leaves it to the account, the bindings of the
+key's namespace and of the cluster. Each row is put to the evaluator as a question of its own, so that a Deny or a condition is seen. What
+may not be read is named: the list is then not whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from keystead.app.kms.changes import BY_OBJECT, obstacles_of
+from keystead.app.kms.keys import find
+from keystead.app.kms.people import SERVICE_ACCOUNT, UNKNOWN_ACCOUNT, Accounts
+from keystead.app.kms.view import View
+from keystead.app.kms.why import Inquiry
+from keystead.cli.kms_services import Considered, Holder, May, Question, WhoCanAnswer
+from keystead.engine.identifiers import RECORDS_NAMESPACE
+from keystead.engine.record.grant import grantee_of
+from keystead.errors import InvalidSpecError
+from keystead.policy.actions import ACTIONS, KEYLESS, Action
+from keystead.policy.caller import Caller, caller_of, root_caller, service_account_caller, service_caller, user_caller
+from keystead.policy.documents import Effect
+from keystead.policy.explain import Explanation, Standing, document_of, whom
+from keystead.policy.question import Answer, Decision, NeedReview
+from keystead.policy.rbac import Holding, Right, Subject, holdings
+from keystead.policy.review import RESOURCE
+from keystead.policy.supposed import action_named
+from keystead.resources.names import GROUP
+
+_FOR_DATA_KEYS: Final = frozenset({Action.GENERATE_DATA_KEY_WITHOUT_PLAINTEXT, Action.GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT})
+_ANYBODY: Final = "*"
+"""A ServiceAccount whom no policy can name: stands for all whom none names."""
+_EVERY: Final = ("system:serviceaccounts", "system:authenticated")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Somebody to ask about. held: RBAC gives it already, so that a review is answered yes."""
+
+    who: str
+    caller: Caller
+    through: str
+    wildcard: str = ""
+    note: str = ""
+    held: bool = False
+
+
+async def who_can(view: View, namespace: str, question: Question) -> WhoCanAnswer:
+    """The whole answer."""
+    action = action_named(question.action)
+    if action in KEYLESS:
+        raise InvalidSpecError("ACTION", f"{action.value} is about no key; hint: kubectl auth can-i --list")
+    target = await find(view, namespace, question.key)
+    inquiry = Inquiry(view, target, action, question)
+    await inquiry.gather()
+    listing = Listing(inquiry, Accounts(view, target))
+    holders = [holder async for holder in listing.holders()]
+    record = target.record
+    return WhoCanAnswer(
+        action=f"kms:{action.value}",
+        key=f"{record.namespace}/{record.name}",
+        key_arn=target.arn,
+        holders=tuple(_sorted(holders)),
+        denies=tuple(listing.denies()),
+        obstacles=obstacles_of(action, target),
+        notes=target.notes,
+        unread=tuple(f"you may not {what}" for what in view.unread),
+    )
+
+
+class Listing:
+    """The rows of one answer."""
+
+    def __init__(self, inquiry: Inquiry, accounts: Accounts) -> None:
+        self._inquiry = inquiry
+        self._accounts = accounts
+        self._key = inquiry.target.record
+        root = root_caller(self._key.account, self._key.namespace)
+        self._question, self._of_root = inquiry.about(root)
+        self._statements = document_of(self._question).statements
+
+    async def holders(self) -> AsyncIterator[Holder]:
+        """Each principal and what gives it the action."""
+        people = await self._accounts.of(RECORDS_NAMESPACE)
+        for row in (*self._named(people), *self._granted(people)):
+            yield await self._asked(row)
+        if self._leaves():
+            async for holder in self._bound(people):
+                yield holder
+
+    def denies(self) -> Iterator[Considered]:
+        """The Deny statements about the action, whoever they reach."""
+        for statement, note in zip(self._statements, self._of_root.statements, strict=False):
+            if statement.effect is Effect.DENY and self._inquiry.action in statement.actions:
+                yield Considered(note.name, note.effect.value, note.standing.value, f"denies it to {whom(statement)}")
+
+    def _leaves(self) -> bool:
+        """Whether a statement leaves the action to the key's account, as far as can be said."""
+        standings = (Standing.LEAVES, Standing.DEPENDS)
+        notes, best = self._of_root.statements, self._of_root.best
+        if not notes:  # a policy that cannot be read: the default one answers, for what can mend it
+            return isinstance(best, Decision) and best.allowed
+        return any(note.effect is Effect.ALLOW and note.standing in standings for note in notes)
+
+    def _named(self, people: str) -> Iterator[_Row]:
+        for statement in self._statements:
+            if statement.effect is Effect.DENY or self._inquiry.action not in statement.actions:
+                continue
+            through = f'statement "{statement.label}"'
+            about = statement.principals
+            if about.everybody:
+                note = "of other accounts those whom their own RBAC lets"
+                yield _Row("everybody", self._anybody(), through, "every principal", note)
+            for account in sorted(about.accounts):
+                yield self._of_account(account, through)
+            for name in sorted(about.names):
+                yield _Row(name, self._caller(name, people), through)
+            for account, group in sorted(about.groups):
+                caller = user_caller(account, RECORDS_NAMESPACE, _ANYBODY, groups=(group,))
+                yield _Row(f"group {group}", caller, through, note="people, not ServiceAccounts")
+
+    def _of_account(self, account: str, through: str) -> _Row:
+        if account == self._key.account:
+            made = self._inquiry.action in _FOR_DATA_KEYS
+            note = "KmsDataKeys of the namespace are judged as it" if made else "its ServiceAccounts stand in this list by RBAC"
+            return _Row(f"account {account} (root)", root_caller(account, self._key.namespace), through, note=note)
+        caller = service_account_caller(account, f"account {account}", _ANYBODY)
+        return _Row(f"account {account}", caller, through, note="whom its own RBAC lets, for the key's ARN")
+
+    def _granted(self, people: str) -> Iterator[_Row]:
+        operation = ACTIONS[self._inquiry.action].grantable
+        for grant in self._inquiry.grants.records:
+            if operation is None or operation not in grant.operations:
+                continue
+            name = grantee_of(grant)
+            through = f"KmsGrant {self._inquiry.grants.objects[grant.grant_id]}"
+            yield _Row(name, self._caller(name, people), through, note=f"grant {grant.grant_id[:8]}")
+
+    def _caller(self, name: str, people: str) -> Caller:
+        """The caller that a principal is. A foreign account's namespace is not looked for: its side is its own."""
+        if not name.startswith("arn:"):
+            return service_caller(people, RECORDS_NAMESPACE, name)
+        account = name.split(":")[4]
+        own = account == self._key.account
+        return caller_of(name, self._key.namespace if own else f"account {account}")
+
+    def _anybody(self) -> Caller:
+        return service_account_caller(self._key.account, self._key.namespace, _ANYBODY)
+
+    async def _asked(self, row: _Row) -> Holder:
+        _, explained = self._inquiry.about(row.caller, row.caller.account != UNKNOWN_ACCOUNT)
+        may, why = self._may(explained, row)
+        note = "; ".join(filter(None, (row.note, why)))
+        return Holder(who=row.who, may=may, through=row.through, wildcard=row.wildcard, note=note)
+
+    def _may(self, explained: Explanation, row: _Row) -> tuple[May, str]:
+        worst, best = (_allows(answer, row.held) for answer in (explained.worst, explained.best))
+        if worst:
+            return May.YES, ""
+        if best is False:
+            decision = explained.best
+            return May.NO, decision.reason if isinstance(decision, Decision) and decision.explicit else ""
+        if explained.needs:
+            return May.DEPENDS, f"on {', '.join(explained.needs)}"
+        return May.DEPENDS, "on RBAC of its own account, for the key's ARN"
+
+    async def _bound(self, people: str) -> AsyncIterator[Holder]:
+        action, key = self._inquiry.action, self._key
+        read = await self._inquiry.rights.bindings(key.namespace)
+        right = Right(ACTIONS[action].verb, GROUP, RESOURCE, key.namespace, key.name)
+        for held in holdings(read.bindings, read.roles, right):
+            for subject in held.subjects:
+                yield await self._by_rbac(held, subject, people)
+
+    async def _by_rbac(self, held: Holding, subject: Subject, people: str) -> Holder:
+        through = f"{held.binding} of {held.role}"
+        wild = ", ".join(held.wild)
+        row = await self._row_of(subject, people, through, wild)
+        holder = await self._asked(row)
+        if holder.may is not May.YES and self._inquiry.action in BY_OBJECT:
+            note = "by writing the object, if RBAC lets them: admission asks for this verb"
+            return Holder(who=holder.who, may=May.KUBECTL, through=through, wildcard=wild, note=note)
+        return holder
+
+    async def _row_of(self, subject: Subject, people: str, through: str, wild: str) -> _Row:
+        key = self._key
+        if subject.kind == "User" and subject.name.startswith(SERVICE_ACCOUNT):
+            namespace, _, name = subject.name.removeprefix(SERVICE_ACCOUNT).partition(":")
+            subject = Subject("ServiceAccount", name, namespace)
+        if subject.kind == "ServiceAccount":
+            account = await self._accounts.of(subject.namespace)
+            own = subject.namespace == key.namespace
+            caller = service_account_caller(account, subject.namespace, subject.name)
+            note = "" if own else "a binding here does not reach ServiceAccounts of other namespaces"
+            return _Row(f"ServiceAccount {subject.namespace}/{subject.name}", caller, through, wild, note, held=own)
+        if subject.kind == "Group" and subject.name in (*_EVERY, f"system:serviceaccounts:{key.namespace}"):
+            note = f"every ServiceAccount of {key.namespace}"
+            return _Row(f"group {subject.name}", self._anybody(), through, wild, note, held=True)
+        if subject.kind == "Group":
+            caller = user_caller(people, RECORDS_NAMESPACE, _ANYBODY, groups=(subject.name,))
+            return _Row(f"group {subject.name}", caller, through, wild, _PEOPLE)
+        return _Row(f"user {subject.name}", user_caller(people, RECORDS_NAMESPACE, subject.name), through, wild, _PEOPLE)
+
+
+_PEOPLE: Final = "RBAC alone does not let people use a key of a namespace: its policy must name user/ or group/"
+
+
+def _allows(answer: Answer, held: bool) -> bool | None:
+    """None: it hangs on a review that RBAC's bindings here do not answer."""
+    if isinstance(answer, NeedReview):
+        return True if held else None
+    return answer.allowed
+
+
+def _sorted(holders: list[Holder]) -> list[Holder]:
+    order = list(May)
+    return sorted(dict.fromkeys(holders), key=lambda holder: (order.index(holder.may), holder.who, holder.through))

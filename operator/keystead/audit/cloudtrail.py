@@ -1,0 +1,334 @@
+"""From an event to the text of its record, in CloudTrail's shape. Pure, and fast: it runs once a call (docs/performance.md).
+
+    call(event)      one record; of a call that another account's key was used in, one more for that account
+    service(event)   what Keystead did by itself
+
+What of requests and answers is written: table.py. Of the headers only User-Agent, Host and X-Keystead-Justification are looked at.
+
+A record belongs to an account (recipientAccountId): what it says, that account's people may read. Of a refused call with another
+account's key they must not learn whether that key exists, let alone why its policy refused: that stands under `operatorOnly`, which only
+readers of the whole trail are shown (audit/reading).
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from keystead.audit.identity import facts_of, identity_of
+from keystead.audit.table import TABLE, members_of
+from keystead.engine.clock import format_time
+from keystead.engine.identifiers import alias_arn, key_arn
+from keystead.engine.record import KeyRecord
+from keystead.operations.trail import Actor, CallEvent, ServiceEvent, TlsFacts
+from keystead.operations.world import Judged
+from keystead.policy import Action, Decision
+from keystead.policy.caller import user_id
+from keystead.resources.vocabulary import KeySpec
+
+VERSION: Final = "1.11"
+KMS: Final = "kms.amazonaws.com"
+JUSTIFICATION: Final = b"x-keystead-justification"
+_JUSTIFICATION_MAX: Final = 256
+_AGENT_MAX: Final = 512
+_MESSAGE_MAX: Final = 1024
+# CloudTrail leaves out requestParameters of more than 100 KB too. A policy has 32 KB at most.
+_PARAMETERS_MAX: Final = 100 * 1024
+_TOO_LARGE: Final = {"omitted": "larger than 100 KiB"}
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_ALIAS: Final = re.compile(r"alias/[a-zA-Z0-9:/_-]{1,250}\Z")
+_KEPT: Final = 10_000
+_encode: Final = msgspec.json.Encoder().encode
+_PARAMETERS: Final = {operation: members_of(row) for operation, row in TABLE.items()}
+_NULL: Final = Raw(b"null")
+
+
+class _Record(msgspec.Struct):
+    """Names as CloudTrail has them, in its order."""
+
+    keysteadType: str
+    eventVersion: str
+    userIdentity: Raw
+    eventTime: str
+    eventSource: str
+    eventName: str
+    awsRegion: str
+    sourceIPAddress: str
+    userAgent: str
+    errorCode: str | UnsetType
+    errorMessage: str | UnsetType
+    requestParameters: Raw
+    responseElements: dict[str, Any] | None
+    additionalEventData: dict[str, Any]
+    requestID: str | UnsetType
+    eventID: str
+    readOnly: bool
+    resources: list[Raw]
+    eventType: str
+    managementEvent: bool
+    recipientAccountId: str
+    eventCategory: str
+    sharedEventID: str | UnsetType = UNSET
+    serviceEventDetails: dict[str, Any] | UnsetType = UNSET
+    tlsDetails: Raw | UnsetType = UNSET
+    operatorOnly: dict[str, Any] | UnsetType = UNSET
+
+
+class _Known:
+    """What is the same in all records of an actor."""
+
+    __slots__ = ("actor", "facts", "identity")
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.identity = Raw(_encode(identity_of(actor)))
+        self.facts = facts_of(actor)
+
+
+# By id(): the value keeps the object, so the number cannot be another's. A look-up by value would hash fifteen texts.
+_known: dict[int, _Known] = {}
+_decisions: dict[int, tuple[Decision, Action, Raw]] = {}
+
+
+def _known_of(actor: Actor) -> _Known:
+    known = _known.get(id(actor))
+    if known is None:
+        if len(_known) >= _KEPT:
+            _known.clear()
+        known = _known[id(actor)] = _Known(actor)
+    return known
+
+
+def call(event: CallEvent) -> tuple[bytes, ...]:
+    """The caller's record, and one for each other account whose key was used with its consent."""
+    account = event.actor.caller.account
+    trail = event.trail
+    for judged in trail:
+        if judged.key is not None and judged.key.account != account:
+            return _across(event, account)
+    return (_encoded(_record(event, trail)),)
+
+
+def _across(event: CallEvent, account: str) -> tuple[bytes, ...]:
+    allowed = all(judged.decision.allowed is True for judged in event.trail)
+    if not allowed:
+        record = _record(event, [judged for judged in event.trail if judged.key is None or judged.key.account == account])
+        record.operatorOnly = {
+            "resources": _resources(event, event.trail),
+            "decisions": [_decided(judged) for judged in event.trail],
+        }
+        return (_encoded(record),)
+    shared = _derived(event.event_id, "shared")
+    mine = _record(event, event.trail)
+    mine.sharedEventID = shared
+    owners = sorted({judged.key.account for judged in event.trail if judged.key is not None} - {account})
+    return (_encoded(mine), *(_encoded(_owners(event, owner, shared)) for owner in owners))
+
+
+def _owners(event: CallEvent, owner: str, shared: str) -> _Record:
+    """For the account of the key: who came from abroad, and nothing of what else that account has."""
+    theirs = [judged for judged in event.trail if judged.key is not None and judged.key.account == owner]
+    record, caller = _record(event, theirs), event.actor.caller
+    record.userIdentity = Raw(
+        _encode({"type": "AWSAccount", "principalId": user_id(caller), "arn": caller.arn, "accountId": caller.account})
+    )
+    for private in ("serviceAccountUid", "podName", "podUid"):
+        record.additionalEventData.pop(private, None)
+    assert theirs[0].key is not None
+    record.additionalEventData["namespace"] = theirs[0].key.namespace
+    record.eventID, record.sharedEventID, record.recipientAccountId = _derived(event.event_id, owner), shared, owner
+    return record
+
+
+def _derived(event_id: str, what: str) -> str:
+    """Another id of the same event: the same each time, so that nothing random is needed here."""
+    return str(uuid.UUID(bytes=sha256(f"{event_id}\0{what}".encode()).digest()[:16], version=4))
+
+
+def _record(event: CallEvent, trail: Sequence[Judged]) -> _Record:
+    operation, caller, headers, response = event.operation, event.actor.caller, event.headers, event.response
+    row, known = TABLE.get(operation), _known_of(event.actor)
+    data = dict(known.facts)
+    first: KeyRecord | None = None
+    if trail:
+        first = trail[0].key
+        data["decision"] = _decided(trail[-1])
+        if len(trail) > 1:
+            data["decisions"] = [_decided(judged) for judged in trail]
+    if response is not None:
+        _materials(data, operation, response, first)
+    why = headers.get(JUSTIFICATION)
+    if why is not None:
+        data["justification"] = _said(why, _JUSTIFICATION_MAX)
+    answer = None
+    if row is not None and response is not None:
+        answer = row.answer(response, "" if first is None else key_arn(first.region, first.account, first.key_id))
+    return _Record(
+        "call",
+        VERSION,
+        known.identity,
+        _second(int(event.time.timestamp())),
+        KMS,
+        operation,
+        event.region,
+        event.source_ip,
+        _said(headers.get(b"user-agent", b""), _AGENT_MAX),
+        event.code or UNSET,
+        event.message[:_MESSAGE_MAX] if event.code else UNSET,
+        _NULL if row is None or event.request is None else _parameters(operation, event.request),
+        answer,
+        data,
+        event.request_id,
+        event.event_id,
+        row is not None and row.read_only,
+        _resources(event, trail),
+        "AwsApiCall",
+        True,
+        caller.account,
+        "Management",
+        UNSET,
+        UNSET,
+        UNSET if event.tls is None else _tls(event.tls, headers.get(b"host", b"")),
+    )
+
+
+def _encoded(record: _Record) -> bytes:
+    try:
+        return _encode(record)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON escapes can say and UTF-8 cannot
+        return _encode(_whole(msgspec.structs.asdict(record)))
+
+
+def _parameters(operation: str, request: object) -> Raw:
+    members = _PARAMETERS[operation](request)
+    try:
+        text = _encode(members)
+    except UnicodeEncodeError:
+        text = _encode(_whole(members))
+    return Raw(text if len(text) <= _PARAMETERS_MAX else _encode(_TOO_LARGE))
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The same with lone surrogates written out."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case Mapping():
+            return {_whole(key): _whole(item) for key, item in value.items() if item is not UNSET}
+        case list() | tuple():
+            return [_whole(item) for item in value]
+    return value
+
+
+def _materials(data: dict[str, Any], operation: str, response: Any, key: KeyRecord | None) -> None:  # noqa: ANN401
+    """additionalEventData.keyMaterialId: what the answer says; Encrypt's says nothing, and it used the current one."""
+    found = getattr(response, "key_material_id", None)
+    if found is None and operation == "Encrypt" and key is not None and key.spec is KeySpec.SYMMETRIC_DEFAULT:
+        found = key.versions[key.current - 1].material_id
+    if found is not None:
+        data["keyMaterialId"] = found
+    elif operation == "ReEncrypt":
+        sides = (("sourceKeyMaterialId", response.source_key_material_id), ("keyMaterialId", response.destination_key_material_id))
+        data.update({name: material for name, material in sides if material is not None})
+
+
+def _decided(judged: Judged) -> Raw:
+    """The same for many calls: statements and answers of RBAC have one Decision each."""
+    decision, action = judged.decision, judged.action
+    known = _decisions.get(id(decision))
+    if known is not None and known[1] is action:
+        return known[2]
+    told: dict[str, Any] = {"action": f"kms:{action.value}", "allowed": decision.allowed is True, "by": decision.by.ground}
+    if decision.by.name:
+        told["name"] = decision.by.name
+    if decision.explicit:
+        told["explicit"] = True
+    told["reason"] = decision.reason
+    if len(_decisions) >= _KEPT:
+        _decisions.clear()
+    made = Raw(_encode(told))
+    _decisions[id(decision)] = decision, action, made
+    return made
+
+
+def _resources(event: CallEvent, trail: Sequence[Judged]) -> list[Raw]:
+    found = [_key_resource(judged.key.region, judged.key.account, judged.key.key_id) for judged in trail if judged.key is not None]
+    if len(found) > 1 and event.operation != "ReEncrypt":  # AWS: two, also where it is one key
+        found = list({bytes(each): each for each in found}.values())
+    request = event.request
+    alias = getattr(request, "alias_name", None)
+    if isinstance(alias, str) and _ALIAS.match(alias):
+        account = event.actor.caller.account
+        found.append(Raw(_resource(alias_arn(event.region, account, alias), account, "AWS::KMS::Alias")))
+    elif event.operation == "CreateKey" and event.response is not None:
+        made = event.response.key_metadata  # type: ignore[attr-defined]  # CreateKeyResponse
+        found.append(Raw(_resource(made.arn, made.aws_account_id, "AWS::KMS::Key")))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _key_resource(region: str, account: str, key_id: str) -> Raw:
+    return Raw(_resource(key_arn(region, account, key_id), account, "AWS::KMS::Key"))
+
+
+def _resource(arn: str, account: str, kind: str) -> bytes:
+    return _encode({"ARN": arn, "accountId": account, "type": kind})
+
+
+@lru_cache(maxsize=16)
+def _second(moment: int) -> str:
+    return format_time(datetime.fromtimestamp(moment, UTC))
+
+
+@lru_cache(maxsize=4096)
+def _tls(tls: TlsFacts, host: bytes) -> Raw:
+    """keyExchange is left out: Python's ssl does not tell it."""
+    return Raw(
+        _encode({"tlsVersion": tls.version, "cipherSuite": tls.cipher, "clientProvidedHostHeader": _said(host, _JUSTIFICATION_MAX)})
+    )
+
+
+@lru_cache(maxsize=4096)
+def _said(value: bytes, most: int) -> str:
+    """A header's text, bounded, without what would move a terminal's cursor."""
+    return _CONTROL.sub(" ", value[: 4 * most].decode("utf-8", "replace")).strip()[:most]
+
+
+def service(event: ServiceEvent) -> bytes:
+    """eventType AwsServiceEvent."""
+    resources = [Raw(_resource(event.key_arn, event.account, "AWS::KMS::Key"))] if event.key_arn else []
+    record = _Record(
+        "service",
+        VERSION,
+        Raw(_encode({"accountId": event.account, "invokedBy": event.service})),
+        format_time(event.time),
+        KMS,
+        event.name,
+        event.region,
+        event.service,
+        event.service,
+        event.code or UNSET,
+        event.message[:_MESSAGE_MAX] if event.code else UNSET,
+        _NULL,
+        None,
+        {"namespace": event.namespace},
+        UNSET,
+        event.event_id,
+        False,
+        resources,
+        "AwsServiceEvent",
+        True,
+        event.account,
+        "Management",
+        UNSET,
+        dict(event.details) if event.details else UNSET,
+    )
+    return _encoded(record)

@@ -1,0 +1,189 @@
+"""The folder of the files of one replica: what chains lie in it, which files are closed, what retention takes. Blocking: for threads.
+
+Several processes may have their chains in one folder, and each of them tidies it: what one took, another one does not find. Closed is a
+file that is not the newest of its chain, or that nobody holds locked (its process is gone).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from keystead.audit.lines import FILE, Place, place_of
+from keystead.audit.ports import Removed
+from keystead.audit.sinks import sync_folder
+
+MAX_LINE: Final = 1 << 20
+_TAIL: Final = MAX_LINE + 1
+_BLOCK: Final = 1 << 20
+# Chains that a `start` names: the newest ones.
+_NAMED: Final = 1000
+_STALE_SECONDS: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One file of a chain."""
+
+    path: Path
+    chain: str
+    number: int
+    size: int
+    changed: float
+
+    @property
+    def zipped(self) -> bool:
+        """Whether it is compressed."""
+        return self.path.suffix == ".gz"
+
+
+def files_in(folder: Path) -> list[Found]:
+    """All files of all chains, the oldest first. A folder that is not there has none."""
+    found = []
+    with suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            match = FILE.match(path.name)
+            if match is not None:
+                with suppress(FileNotFoundError):  # another process tidies too
+                    facts = path.stat()
+                    found.append(Found(path, match["chain"], int(match["n"]), facts.st_size, facts.st_mtime))
+    return sorted(found, key=lambda file: (file.changed, file.chain, file.number))
+
+
+def previous_chains(folder: Path) -> list[dict[str, Any]]:
+    """For the `start` line: id, lastSeq, lastHash, ended of every chain that is there, the newest _NAMED of them."""
+    chains: dict[str, list[Found]] = {}
+    for file in files_in(folder):
+        chains.setdefault(file.chain, []).append(file)
+    told = []
+    for chain, files in list(chains.items())[-_NAMED:]:
+        last = _last_of(files)
+        if last is not None:
+            told.append({"id": chain, "lastSeq": last.seq, "lastHash": last.hash, "ended": last.kind == "end"})
+    return told
+
+
+def _last_of(files: list[Found]) -> Place | None:
+    """The last whole line of a chain. A process that was killed may have left a newest file without any."""
+    for file in sorted(files, key=lambda each: -each.number):
+        with suppress(FileNotFoundError):
+            place = last_place(file.path)
+            if place is not None:
+                return place
+    return None
+
+
+def last_place(path: Path) -> Place | None:
+    """Of the last whole line of a file."""
+    with open_file(path) as file:
+        if path.suffix != ".gz":
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * _TAIL))
+        tail = b""
+        while block := file.read(_BLOCK):
+            tail = (tail + block)[-2 * _TAIL :]
+    whole = tail[: tail.rfind(b"\n") + 1].splitlines()
+    return place_of(whole[-1]) if whole else None
+
+
+def first_place(path: Path) -> Place | None:
+    """Of the first line of a file."""
+    with open_file(path) as file:
+        line = file.readline(_TAIL)
+    return place_of(line[:-1]) if line.endswith(b"\n") else None
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """To read it, uncompressed."""
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]  # GzipFile
+
+
+class FolderKeeper:
+    """`ports.Keeper` of a folder. own: the chain of this process; `retain_bytes`: of all files together, compressed ones as they are."""
+
+    def __init__(self, folder: Path, own: str, retain_bytes: int, wall: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._own = own
+        self._retain = retain_bytes
+        self._wall = wall
+
+    def tidy(self) -> Sequence[Removed]:
+        """Compress the closed files of the own chain; then: what must go, the oldest first."""
+        files = files_in(self._folder)
+        newest = max((file.number for file in files if file.chain == self._own), default=0)
+        for file in files:
+            if file.chain == self._own and file.number < newest and not file.zipped:
+                compress(file.path)
+        self._drop_parts()
+        return list(self._doomed())
+
+    def _doomed(self) -> Iterator[Removed]:
+        files = files_in(self._folder)
+        newest: dict[str, int] = {}
+        for file in files:
+            newest[file.chain] = max(file.number, newest.get(file.chain, 0))
+        over = sum(file.size for file in files) - self._retain
+        for file in files:
+            if over <= 0:
+                return
+            if file.number == newest[file.chain] and (file.chain == self._own or _is_held(file.path)):
+                continue
+            first, last = first_place(file.path), last_place(file.path)
+            over -= file.size
+            if first is None or last is None:  # nothing whole is in it: nothing is lost with it
+                file.path.unlink(missing_ok=True)
+                continue
+            yield Removed(file.path.name.removesuffix(".gz"), first.seq, last.seq, last.hash)
+
+    def remove(self, removed: Removed) -> None:
+        """Both forms: who compressed it may have been stopped in between."""
+        for name in (removed.name, f"{removed.name}.gz"):
+            (self._folder / name).unlink(missing_ok=True)
+        sync_folder(self._folder)
+
+    def _drop_parts(self) -> None:
+        """What a process left that was killed while it compressed."""
+        for path in self._folder.glob(".audit-*.part"):
+            with suppress(FileNotFoundError):
+                if self._wall() - path.stat().st_mtime > _STALE_SECONDS:
+                    path.unlink()
+
+
+def compress(path: Path) -> None:
+    """In the place of the file, its compressed form. OSError: it stays as it is."""
+    part, done = path.with_name(f".{path.name}.gz.part"), path.with_name(f"{path.name}.gz")
+    try:
+        new = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with path.open("rb") as source, os.fdopen(new, "wb") as raw:
+            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as out:
+                shutil.copyfileobj(source, out, _BLOCK)
+            raw.flush()
+            os.fsync(raw.fileno())
+        changed = path.stat().st_mtime
+        os.utime(part, (changed, changed))  # retention goes by age
+        part.rename(done)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+    path.unlink(missing_ok=True)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process writes it."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_UN)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

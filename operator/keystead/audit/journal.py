@@ -1,0 +1,347 @@
+"""The journal of one process: takes events, chains their records, and tells when they are durable. Implements `trail.Audit`.
+
+    sync       the answer waits until every sink has acknowledged the record (operations of table.DURABLE, and what Keystead does by itself)
+    buffered   the answer does not wait; what is not acknowledged when the process is killed is lost: at most `buffer_seconds` and one
+               write of records, or `buffer_bytes` of them
+
+One batch is written at a time; what comes meanwhile is the next one, so that one fdatasync serves many calls. Lines are chained when a
+batch is cut, once: a batch that fails is brought again as it was, and the chain has no hole.
+
+Fails closed. A sink that fails, or has not acknowledged for `stall_seconds`, stops everything: waiting calls are refused, nothing is begun.
+The records that were taken are kept, and tried again; when they are through, it goes on, with a `gap` line that says what happened.
+
+Nothing here blocks the event loop: sinks work in threads of their own. What may never enter: a request (cloudtrail.py turns it into text).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from keystead.audit import cloudtrail
+from keystead.audit.flush import Lane
+from keystead.audit.keeping import Keeping
+from keystead.audit.lines import ALGORITHM, Chain, bare
+from keystead.audit.ports import Keeper, NoSigner, Observer, Removed, Signature, Signer, Sink, Unobserved
+from keystead.audit.table import DURABLE
+from keystead.engine.clock import format_time
+from keystead.errors import AuditUnavailableError
+from keystead.operations.trail import CallEvent, ServiceEvent
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Seconds and bytes.
+
+    sync                whether the operations of the table wait for their records; else all are buffered
+    buffer_seconds      a buffered record is written after this long at the latest, or when `buffer_bytes` wait
+    stall_seconds       a sink that has not acknowledged for so long is away: below 1 s, so that no caller waits longer for the refusal
+    retry_seconds       until a batch that failed is brought again
+    checkpoint_seconds  after the first record since the last checkpoint
+    sign_seconds        what a signature may hold the lines up; one that takes longer is left out
+    most_waiting        bytes of records that wait; beyond, it stops, and beyond twice as much a record is lost
+    close_seconds       what the last lines may take
+    """
+
+    sync: bool = True
+    buffer_seconds: float = 0.2
+    buffer_bytes: int = 256 * 1024
+    stall_seconds: float = 0.8
+    retry_seconds: float = 0.2
+    checkpoint_seconds: float = 10.0
+    sign_seconds: float = 0.2
+    most_waiting: int = 16 * 1024 * 1024
+    close_seconds: float = 3.0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What is written together. `hurried`: loop time of the first record that somebody waits for; None: nobody waits."""
+
+    records: list[bytes] = field(default_factory=list)
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    size: int = 0
+    buffered: int = 0
+    durable: int = 0
+    hurried: float | None = None
+
+
+_STARTING: Final = "it is starting"
+
+
+class Journal:
+    """`run()` keeps it going; `close()` ends the chain. `stopped`, `reason`: whether records cannot be kept now, and why."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        sinks: Sequence[Sink],
+        start: dict[str, Any],
+        now: Callable[[], datetime],
+        *,
+        rules: Rules | None = None,
+        signer: Signer | None = None,
+        keepers: Sequence[Keeper] = (),
+        observer: Observer | None = None,
+    ) -> None:
+        self.stopped = True
+        self.reason: str | None = _STARTING
+        self.chain = chain
+        self._lanes = [(sink, Lane(sink.name)) for sink in sinks]
+        self._now = now
+        self._rules = rules or Rules()
+        self._signer = signer or NoSigner()
+        self._keepers = keepers
+        self._observer = observer or Unobserved()
+        self._next = _Batch()
+        self._under_way: _Batch | None = None
+        self._some, self._urgent = asyncio.Event(), asyncio.Event()
+        self._closing = False
+        self._unsigned: asyncio.TimerHandle | None = None
+        self._checkpoint_due = False
+        self._lost = 0
+        self._since = now()
+        self._started = asyncio.Event()
+        self._note(bare("start", {"time": format_time(self._since), **start}))
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of records that are not acknowledged."""
+        return self._next.size + (0 if self._under_way is None else self._under_way.size)
+
+    def call(self, event: CallEvent) -> Awaitable[None] | None:
+        """As trail.Audit."""
+        durable = self._rules.sync and event.operation in DURABLE
+        try:
+            records = cloudtrail.call(event)
+        except Exception as error:  # noqa: BLE001 - what cannot be written down is not answered
+            raise _unfit(event.operation, error) from None
+        return self._take(records, durable)
+
+    def service(self, event: ServiceEvent) -> Awaitable[None] | None:
+        """As trail.Audit. In mode sync it is always waited for."""
+        try:
+            record = cloudtrail.service(event)
+        except Exception as error:  # noqa: BLE001 - what cannot be written down is not answered
+            raise _unfit(event.name, error) from None
+        return self._take((record,), self._rules.sync)
+
+    def _take(self, records: Sequence[bytes], durable: bool) -> Awaitable[None] | None:
+        batch = self._next
+        size = sum(map(len, records))
+        if self.stopped or batch.size > self._rules.most_waiting:
+            self._take_late(records, size)
+            raise AuditUnavailableError
+        batch.records.extend(records)
+        batch.size += size
+        if not self._some.is_set():
+            self._some.set()
+        if not durable:
+            batch.buffered += len(records)
+            if batch.size >= self._rules.buffer_bytes:
+                self._urgent.set()
+            return None
+        batch.durable += len(records)
+        loop = asyncio.get_running_loop()
+        if batch.hurried is None:
+            batch.hurried = loop.time()
+            self._urgent.set()
+        waiter: asyncio.Future[None] = loop.create_future()
+        batch.waiters.append(waiter)
+        return waiter
+
+    def _take_late(self, records: Sequence[bytes], size: int) -> None:
+        """It was done, and will not be answered: its record is kept all the same, as long as there is room."""
+        if not self.stopped:
+            self._stop(f"more than {self._rules.most_waiting} bytes of records wait")
+        batch = self._next
+        if batch.size > 2 * self._rules.most_waiting:
+            self._lost += len(records)
+            return
+        batch.records.extend(records)
+        batch.size += size
+        batch.buffered += len(records)
+        self._some.set()
+
+    def _note(self, record: bytes) -> None:
+        """A line of our own."""
+        self._next.records.append(record)
+        self._next.size += len(record)
+        self._some.set()
+        self._urgent.set()
+
+    async def run(self) -> None:
+        """Write, for ever, or until `close`."""
+        tidying = [asyncio.create_task(Keeping(keeper, self._removed).run()) for keeper in self._keepers]
+        try:
+            while not self._closing or self._next.records:
+                await self._something()
+                batch, self._next = self._next, _Batch()
+                self._some.clear()
+                self._urgent.clear()
+                if batch.records or self._checkpoint_due:
+                    await self._write(batch)
+            await self._write(await self._last())
+        except Exception as error:
+            self._stop(f"a defect, {type(error).__name__}")
+            raise
+        finally:
+            if self._unsigned is not None:
+                self._unsigned.cancel()
+            for task in tidying:
+                task.cancel()
+            await asyncio.gather(*tidying, return_exceptions=True)
+
+    async def started(self) -> None:
+        """The first line is kept."""
+        await self._started.wait()
+
+    async def close(self, running: asyncio.Task[None]) -> None:
+        """End the chain: `running` is the task of `run`. What is not kept in `close_seconds` stays without an end, as after a crash."""
+        self._closing = True
+        self._some.set()
+        self._urgent.set()
+        done, _ = await asyncio.wait({running}, timeout=self._rules.close_seconds)
+        if not done:
+            log.error("audit: the last records were not kept: %s", self.reason or "a sink is slow")
+            running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        for sink, lane in self._lanes:
+            if done:
+                await lane.submit(sink.close)
+            lane.close()
+        self._stop("it has ended", quietly=True)
+
+    async def _something(self) -> None:
+        """Until there is a batch to write: at once where somebody waits, else after `buffer_seconds`."""
+        await self._some.wait()
+        if not self._urgent.is_set():
+            try:
+                async with asyncio.timeout(self._rules.buffer_seconds):
+                    await self._urgent.wait()
+            except TimeoutError:
+                pass
+
+    async def _write(self, batch: _Batch) -> None:
+        """Chain it, bring it to all sinks, until they have it; then tell."""
+        self._under_way = batch
+        if self._checkpoint_due:
+            record = await self._signed("checkpoint")
+            self._checkpoint_due = False
+            if record is not None:
+                batch.records.insert(0, record)
+        if not batch.records:
+            self._under_way = None
+            return
+        data = b"".join(map(self.chain.link, batch.records))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        late = (began if batch.hurried is None else batch.hurried) + self._rules.stall_seconds
+        watch = loop.call_at(late, self._stop, "a sink has not acknowledged in time")
+        try:
+            await asyncio.gather(*(self._until_kept(sink, lane, data) for sink, lane in self._lanes))
+        finally:
+            watch.cancel()
+        self._under_way = None
+        self._observer.flushed(loop.time() - began)
+        self._kept(batch)
+
+    async def _until_kept(self, sink: Sink, lane: Lane, data: bytes) -> None:
+        while True:
+            try:
+                await lane.submit(lambda: sink.write(data))
+            except OSError as error:
+                self._stop(f"{sink.name}: {error.strerror or type(error).__name__}")
+                await asyncio.sleep(self._rules.retry_seconds)
+            else:
+                return
+
+    def _kept(self, batch: _Batch) -> None:
+        for durability, number in (("sync", batch.durable), ("buffered", batch.buffered)):
+            if number:
+                self._observer.recorded(durability, number)
+        if (batch.durable or batch.buffered) and self._unsigned is None and not self._closing:
+            self._unsigned = asyncio.get_running_loop().call_later(self._rules.checkpoint_seconds, self._want_checkpoint)
+        if self.stopped:
+            self._go_on()
+        for waiter in batch.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _go_on(self) -> None:
+        """All sinks have all that was taken until they failed, but for what came meanwhile."""
+        if self.reason is not _STARTING:
+            now = self._now()
+            log.warning("audit: records are kept again")
+            told = {"reason": self.reason, "lost": self._lost, "from": format_time(self._since), "to": format_time(now)}
+            self._note(bare("gap", {"time": format_time(now), **told}))
+            self._lost = 0
+        self.stopped, self.reason = False, None
+        self._started.set()
+
+    def _stop(self, reason: str, *, quietly: bool = False) -> None:
+        """Nothing is taken any more, and who waits is refused."""
+        if self.reason is None or self.reason is _STARTING:
+            self._since = self._now()
+            if not quietly:
+                log.error("audit: no record can be kept, so nothing is answered: %s", reason)
+            self.stopped, self.reason = True, reason
+        for batch in (self._next, self._under_way):
+            if batch is not None:
+                for waiter in batch.waiters:
+                    if not waiter.done():
+                        waiter.set_exception(AuditUnavailableError())
+                        waiter.exception()  # whoever waited may be gone: that is no news for the log
+                batch.waiters.clear()
+
+    def _want_checkpoint(self) -> None:
+        self._unsigned, self._checkpoint_due = None, True
+        self._some.set()
+        self._urgent.set()
+
+    async def _signed(self, kind: str) -> bytes | None:
+        """A line that vouches for all before it; None where nobody signs. Nothing can be chained meanwhile: it is not waited for long."""
+        try:
+            async with asyncio.timeout(self._rules.sign_seconds):
+                signed = await self._signer.sign(self.chain.digest())
+        except Exception as error:  # noqa: BLE001 - whatever it is: no signature, but the records go on
+            log.warning("audit: no checkpoint was signed: %s", type(error).__name__)
+            return None
+        if signed is None:
+            return None
+        return bare(kind, {"time": format_time(self._now()), **_signature(signed)})
+
+    async def _last(self) -> _Batch:
+        """The end of the chain, signed where that can be: nobody else can write it then."""
+        batch = _Batch()
+        end = await self._signed("end") or bare("end", {"time": format_time(self._now())})
+        batch.records.append(end)
+        return batch
+
+    async def _removed(self, removed: Removed) -> None:
+        """On record before it goes."""
+        loop = asyncio.get_running_loop()
+        members = {"name": removed.name, "firstSeq": removed.first_seq, "lastSeq": removed.last_seq}
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._note(bare("removed", {"time": format_time(self._now()), **members, "lastHash": removed.last_hash}))
+        self._next.waiters.append(waiter)
+        await waiter
+
+
+def _signature(signed: Signature) -> dict[str, str]:
+    """The members of a signed line."""
+    text = base64.b64encode(signed.signature).decode()
+    return {"keyArn": signed.key_arn, "keyMaterialId": signed.material_id, "algorithm": ALGORITHM, "signature": text}
+
+
+def _unfit(name: str, error: Exception) -> AuditUnavailableError:
+    """A defect of ours: what cannot be written down is not answered. Its words may quote the request."""
+    log.error("audit: %s cannot be written down: %s", name, type(error).__name__)
+    return AuditUnavailableError()

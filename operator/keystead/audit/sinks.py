@@ -1,0 +1,155 @@
+"""Sinks: a folder of files, and standard output. Each is called by one thread, and may block there. Port: ports.Sink.
+
+    FileSink     durable: fdatasync of the file, and fsync of the folder where a file is new
+    StdoutSink   durable: the kernel has taken it from us. What the reader does with it, and when, is the reader's
+
+Files are 0600 in a folder of 0700. The live file of a process is locked (flock): whoever tidies the folder leaves it alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+from pathlib import Path
+from typing import Final
+
+from keystead.audit.lines import file_name
+
+FOLDER_MODE: Final = 0o700
+_FILE_MODE: Final = 0o600
+
+
+class FileSink:
+    """One chain's files in a folder. `file_bytes`: a new file is begun rather than that one becomes larger than this."""
+
+    name = "file"
+
+    def __init__(self, folder: Path, chain: str, file_bytes: int) -> None:
+        self._folder = folder
+        self._chain = chain
+        self._most = file_bytes
+        self._number = 0
+        self._file: int | None = None
+        self._size = 0
+        self._torn = False
+
+    def write(self, data: bytes) -> None:
+        """Appended, and on the disk. After a fault the file is cut back to what was acknowledged before anything else is written:
+        a failed fdatasync may have dropped pages, so that only writing them again makes them durable.
+        """
+        if self._file is not None and self._size and self._size + len(data) > self._most:
+            self._turn()
+        file = self._open() if self._file is None else self._file
+        if self._torn:
+            os.ftruncate(file, self._size)
+        self._torn = True
+        _write_all(file, data)
+        os.fdatasync(file)
+        self._torn = False
+        self._size += len(data)
+
+    def _open(self) -> int:
+        self._folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        path = self._folder / file_name(self._chain, self._number)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            sync_folder(self._folder)
+        except OSError:
+            os.close(file)
+            raise
+        self._file, self._size, self._torn = file, 0, True  # what is in it already is none that was acknowledged
+        return file
+
+    def _turn(self) -> None:
+        """The next file. The old one is whole: it is cut back first where it is torn."""
+        assert self._file is not None
+        if self._torn:
+            os.ftruncate(self._file, self._size)
+            os.fdatasync(self._file)
+        os.close(self._file)
+        self._file, self._number = None, self._number + 1
+
+    def close(self) -> None:
+        """The last file stays as it is: the next process reads its end."""
+        if self._file is not None:
+            if self._torn:
+                os.ftruncate(self._file, self._size)
+            os.close(self._file)
+            self._file = None
+
+
+class StdoutSink:
+    """Whole lines into a descriptor. `lock`: a file that all processes that share the pipe know; None: there is no other.
+
+    A write of more than PIPE_BUF is not atomic, so each takes the lock. A reader that stops reading stops them all.
+    """
+
+    name = "stdout"
+
+    def __init__(self, descriptor: int = 1, lock: Path | None = None) -> None:
+        self._out = descriptor
+        self._lock_path = lock
+        self._lock: int | None = None
+        self._done = 0
+        self._broken = False
+
+    def write(self, data: bytes) -> None:
+        """Every line, whole. A line that a fault has cut is written again from its beginning, on a line of its own."""
+        lock = self._locked()
+        try:
+            head = b"\n" if self._broken else b""
+            rest = memoryview(head + data[self._done :])
+            written = 0
+            try:
+                while written < len(rest):
+                    written += self._some(rest[written:])
+            except OSError:
+                self._stumbled(data, max(written - len(head), 0), written > 0 or self._broken)
+                raise
+            self._done, self._broken = 0, False
+        finally:
+            if lock is not None:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+
+    def _stumbled(self, data: bytes, written: int, begun: bool) -> None:
+        done = data.rfind(b"\n", 0, self._done + written) + 1
+        self._broken = begun and self._done + written > done
+        self._done = done
+
+    def _some(self, rest: memoryview) -> int:
+        try:
+            return os.write(self._out, rest)
+        except BlockingIOError:  # somebody who shares it made it so
+            select.select([], [self._out], [])
+            return 0
+
+    def _locked(self) -> int | None:
+        if self._lock_path is None:
+            return None
+        if self._lock is None:
+            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        return self._lock
+
+    def close(self) -> None:
+        """The descriptor is not ours."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def sync_folder(folder: Path) -> None:
+    """A name in a folder is as durable as its file."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]

@@ -1,0 +1,142 @@
+"""`kubectl kms audit <key>`: the records about one's own key, from every replica that is asked. What is asked of a replica is its route
+/audit, as a ServiceAccount that holds the verb `audit` on the key; app/kms/audit.py does it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import click
+
+from keystead.cli.audit import read_moment, show_records
+from keystead.cli.kms import place_options
+from keystead.cli.kms_services import Place
+from keystead.cli.output import Format, say
+
+_FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditAsk:
+    """Whose records, from where. service_account: a token is made for it; else token_file has one."""
+
+    key: str
+    since: datetime | None
+    limit: int
+    endpoints: tuple[str, ...]
+    ca_file: Path | None
+    service_account: str
+    token_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaTold:
+    """One replica that answered. reaches_back: from when it has records, "" where it has none."""
+
+    endpoint: str
+    replica: str
+    reaches_back: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditAnswer:
+    """records: in the order of time, each once. more: there are more than the limit."""
+
+    records: Sequence[Mapping[str, Any]]
+    replicas: Sequence[ReplicaTold]
+    more: bool
+
+
+class KmsAuditServices(Protocol):
+    """Implemented by app/kms/services.py."""
+
+    def audit(self, place: Place, ask: AuditAsk) -> AuditAnswer: ...
+
+
+@click.command("audit")
+@click.argument("key")
+@click.option("--since", metavar="TIME", default="7d", show_default=True, help="From then on: a time, a date, or how long ago.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=10_000, show_default=True, help="Records at most.")
+@click.option("--as-serviceaccount", "service_account", metavar="NAME", default="", help="Read as this one: you may make its token.")
+@click.option("--token-file", type=_FILE, metavar="FILE", help="Its token with the audience keystead, instead.")
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    metavar="URL",
+    envvar="AWS_ENDPOINT_URL_KMS",
+    help="https://HOST:PORT of a replica, again for each: every replica has records of its own. Default: $AWS_ENDPOINT_URL_KMS.",
+)
+@click.option("--ca-file", type=_FILE, metavar="FILE", help="PEM of the authority of its certificate.", envvar="AWS_CA_BUNDLE")
+@place_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice([Format.TABLE.value, Format.JSON.value]),
+    default="table",
+    show_default=True,
+    help="How to write the result.",
+)
+@click.pass_obj
+def audit_command(
+    services: KmsAuditServices,
+    /,
+    *,
+    key: str,
+    since: str,
+    limit: int,
+    service_account: str,
+    token_file: Path | None,
+    endpoints: tuple[str, ...],
+    ca_file: Path | None,
+    place: Place,
+    output: str,
+) -> None:
+    """Who used KEY, and who was refused: the records that its account has of it. Needs the verb audit on the key.
+
+    KEY is the name of a KmsKey in the ServiceAccount's namespace, a key id or an ARN. The read itself is recorded.
+    """
+    if bool(service_account) == (token_file is not None):
+        raise click.UsageError("say --as-serviceaccount NAME, or --token-file FILE")
+    if not endpoints:
+        raise click.UsageError("say --endpoint https://HOST:PORT, once for each replica")
+    ask = AuditAsk(
+        key=key,
+        since=read_moment("--since", since, datetime.now(UTC)),
+        limit=limit,
+        endpoints=endpoints,
+        ca_file=ca_file,
+        service_account=service_account,
+        token_file=token_file,
+    )
+    answer = services.audit(place, ask)
+    if output == Format.JSON.value:
+        told = [{"endpoint": item.endpoint, "replica": item.replica, "from": item.reaches_back} for item in answer.replicas]
+        click.echo(json.dumps({"records": list(answer.records), "replicas": told}, indent=2, ensure_ascii=False))
+    else:
+        show_records(((_row(record), b"") for record in answer.records), output)
+    for item in answer.replicas:
+        say(f"{item.replica} ({item.endpoint}): records from {item.reaches_back or 'nothing yet'}")
+    if answer.more:
+        say(f"hint: there are more than {limit} records; give --limit, or a later --since")
+    if len(answer.replicas) == 1:
+        say("hint: other replicas have records of their own; give --endpoint for each")
+
+
+def _row(record: Mapping[str, Any]) -> dict[str, str]:
+    who, more = record.get("userIdentity") or {}, record.get("additionalEventData") or {}
+    issuer = (who.get("sessionContext") or {}).get("sessionIssuer") or {}
+    context = (record.get("requestParameters") or {}).get("encryptionContext") or {}
+    return {
+        "time": str(record.get("eventTime", "")),
+        "action": str(record.get("eventName", "")),
+        "principal": str(issuer.get("arn") or who.get("arn") or who.get("invokedBy") or ""),
+        "result": str(record.get("errorCode", "ok")),
+        "reason": str((more.get("decision") or {}).get("reason", "")),
+        "context": ",".join(f"{name}={value}" for name, value in context.items()),
+    }

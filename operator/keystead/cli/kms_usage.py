@@ -1,0 +1,185 @@
+"""`kubectl kms usage`: keys, versions and calls of a month, and what the same would cost at AWS. Reads the usage ConfigMaps and KmsKeys
+with the rights of the person who runs it; app/kms/usage.py does it. Every amount is an estimate, and said to be one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import click
+
+from keystead.cli.kms import place_options
+from keystead.cli.kms_services import Place
+from keystead.cli.kms_show import plain
+from keystead.cli.output import Format, show_rows
+
+_MONTH: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageAsk:
+    """month "": this one. everywhere: of all namespaces. release_namespace: where Keystead itself is."""
+
+    month: str
+    everywhere: bool
+    release_namespace: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUsage:
+    """One key, in the namespace that pays for its storage. calls: answered ones, of all callers. cost: storage only."""
+
+    namespace: str
+    name: str
+    key_id: str
+    spec: str
+    state: str
+    versions: int
+    calls: int
+    cost: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallUsage:
+    """Calls of a namespace. key: NAMESPACE/NAME, a key id where its object is not seen, `other`, or "" where a call needs none."""
+
+    namespace: str
+    key: str
+    price_class: str
+    calls: int
+    cost: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """Amounts. free_tier is taken off requests."""
+
+    keys: str
+    requests: str
+    free_tier: str
+    total: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricesRead:
+    """Which table the amounts are of."""
+
+    source: str
+    read: str
+    region: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageAnswer:
+    """A month. namespace "": all. until: amounts of keys are up to then, and counts up to a minute before; since: counts began then."""
+
+    month: str
+    namespace: str
+    until: str
+    since: str
+    keys: tuple[KeyUsage, ...]
+    calls: tuple[CallUsage, ...]
+    estimate: Total
+    prices: PricesRead
+    notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+class KmsUsageServices(Protocol):
+    """Implemented by app/kms/services.py."""
+
+    def usage(self, place: Place, ask: UsageAsk) -> UsageAnswer: ...
+
+
+@click.command("usage")
+@click.option("--month", metavar="YYYY-MM", default="", help="Default: this month, by UTC.")
+@click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Of all namespaces.")
+@click.option("--release-namespace", metavar="NAME", default="keystead-system", show_default=True, help="Where Keystead is installed.")
+@place_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice([Format.TABLE.value, Format.JSON.value]),
+    default=Format.TABLE.value,
+    show_default=True,
+    help="How to write the result.",
+)
+@click.pass_obj
+def usage_command(
+    services: KmsUsageServices, /, *, month: str, everywhere: bool, release_namespace: str, place: Place, output: str
+) -> None:
+    """Keys, versions and calls of a month by namespace, key and AWS price class; and an estimate of the same at AWS.
+
+    A call counts for the namespace of its caller, who pays for it at AWS, whosever key it used; a key for its own namespace.
+    """
+    if month and not _MONTH.match(month):
+        raise click.UsageError(f"--month: {month} is not YYYY-MM")
+    if everywhere and place.namespace:
+        raise click.UsageError("-A goes without -n")
+    ask = UsageAsk(month=month, everywhere=everywhere, release_namespace=release_namespace)
+    show_usage(services.usage(place, ask), Format(output))
+
+
+def show_usage(answer: UsageAnswer, output: Format) -> None:
+    """Keys, calls, the sum, and what the sum is made by."""
+    if output is Format.JSON:
+        click.echo(json.dumps(plain(answer), indent=2, ensure_ascii=False))
+        return
+    where = f"namespace {answer.namespace}" if answer.namespace else "all namespaces"
+    click.echo(f"{answer.month}, {where}, until {answer.until}; calls counted since {answer.since or 'never'}")
+    currency = answer.prices.currency
+    _block(
+        [
+            {
+                "namespace": key.namespace,
+                "key": key.name,
+                "spec": key.spec,
+                "state": key.state,
+                "versions": str(key.versions),
+                "calls": str(key.calls),
+                f"storage {currency}": key.cost,
+                "note": key.note,
+            }
+            for key in answer.keys
+        ],
+        "no keys that you may see",
+    )
+    calls = [replace(each, key=each.key or "-") for each in answer.calls]
+    _block(
+        [
+            {
+                "caller": each.namespace or "(others)",
+                "key": each.key,
+                "class": each.price_class,
+                "calls": str(each.calls),
+                f"requests {currency}": each.cost,
+            }
+            for each in calls
+        ],
+        "no calls",
+    )
+    total = answer.estimate
+    click.echo(
+        f"\nestimate of the same at AWS: keys {total.keys} + requests {total.requests} - free tier {total.free_tier} = "
+        f"{total.total} {currency}"
+    )
+    prices = answer.prices
+    click.echo(f'prices: "{prices.source}", {prices.region}, read {prices.read}')
+    for word, texts in (("note", answer.notes), ("unread", answer.unread)):
+        for text in texts:
+            click.echo(f"{word}: {text}")
+
+
+def _block(rows: Sequence[dict[str, str]], nothing: str) -> None:
+    click.echo()
+    if not rows:
+        click.echo(nothing)
+        return
+    show_rows([{name: value for name, value in row.items() if name != "note" or any(each["note"] for each in rows)} for row in rows],
+              Format.TABLE)  # fmt: skip

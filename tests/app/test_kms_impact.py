@@ -1,0 +1,194 @@
+"""`kubectl kms impact` and `who-can` over a cluster in memory. On a real API server: tests/serving/test_kubectl_kms_impact.py."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.app.kms_cluster import FakeKube, account, rule
+from tests.audit_reading.chains import AChain, a_call
+from tests.builders import ACCOUNT, NAMESPACE, OTHER_ACCOUNT, OTHER_NAMESPACE, REGION, a_key_id
+
+from keystead.app.kms.callers import AuditFolders, NoCallers
+from keystead.app.kms.impact import impact, uses
+from keystead.app.kms.whocan import who_can
+from keystead.cli.kms_services import CallerUse, Holder, ImpactAnswer, KnownCallers, May, Question, Unknown
+
+KEY_ID = a_key_id(1, "app", NAMESPACE)
+ARN = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{KEY_ID}"
+ROOT = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "kms:*", "Resource": "*"}
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    made = FakeKube()
+    made.key()
+    made.key("other")
+    return made
+
+
+def shown(kube: FakeKube, callers: Any = None) -> ImpactAnswer:
+    return asyncio.run(impact(kube.view(), NAMESPACE, "app", callers or NoCallers()))
+
+
+def data_key(kube: FakeKube, name: str, namespace: str = NAMESPACE, arn: str = "", **spec: Any) -> None:
+    target = {"secretName": f"{name}-secret"}
+    kube.put("KmsDataKey", name, namespace, spec={"target": target, **spec}, status={"keyArn": arn} if arn else {})
+
+
+def test_data_keys_are_found_by_every_way_that_leads_to_the_key(kube: FakeKube) -> None:
+    status = {"targetKeyId": KEY_ID}
+    kube.put("KmsAlias", "ours", spec={"aliasName": "alias/ours", "keyRef": {"name": "app"}}, status=status)
+    kube.put("KmsAlias", "moved", spec={"aliasName": "alias/moved", "keyRef": {"name": "app"}}, status={"targetKeyId": a_key_id(2)})
+    data_key(kube, "by-name", keyRef={"name": "app"})
+    data_key(kube, "by-alias", aliasRef={"name": "ours"})
+    data_key(kube, "abroad", OTHER_NAMESPACE, keyRef={"name": "app", "namespace": NAMESPACE})
+    data_key(kube, "by-record", OTHER_NAMESPACE, ARN, aliasRef={"name": "theirs"})
+    data_key(kube, "not-ours", keyRef={"name": "other"})
+    data_key(kube, "homonym", OTHER_NAMESPACE, keyRef={"name": "app"})
+    data_key(kube, "managed")
+    told = shown(kube)
+    assert {item.name for item in told.dependants} == {"ours", "by-name", "by-alias", "abroad", "by-record"}
+
+
+def test_the_managed_key_has_the_data_keys_without_a_reference(kube: FakeKube) -> None:
+    kube.key("aws-keystead")
+    data_key(kube, "managed")
+    told = asyncio.run(impact(kube.view(), NAMESPACE, "alias/aws/keystead", NoCallers()))
+    assert [item.name for item in told.dependants] == ["managed"]
+
+
+KEY = {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "s4", "key": "k"}}}
+SPEC = {
+    "volumes": [
+        {"name": "a", "secret": {"secretName": "s1"}},
+        {"name": "b", "projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": "s2"}}]}},
+        {"name": "c", "emptyDir": {}},
+    ],
+    "initContainers": [{"name": "init", "envFrom": [{"secretRef": {"name": "s3"}}, {"configMapRef": {"name": "c"}}]}],
+    "containers": [{"name": "app", "env": [KEY, {"name": "PLAIN", "value": "s5"}]}],
+}
+
+
+def test_every_way_to_have_a_secret_is_seen() -> None:
+    assert list(uses(SPEC)) == [
+        ("s1", "volume a"),
+        ("s2", "projected volume b"),
+        ("s3", "envFrom of init"),
+        ("s4", "env KEY of app"),
+    ]
+
+
+def test_pods_are_told_with_who_made_them(kube: FakeKube) -> None:
+    data_key(kube, "app", keyRef={"name": "app"})
+    spec = {"volumes": [{"name": "key", "secret": {"secretName": "app-secret"}}]}
+    owned = {"controller": True, "kind": "ReplicaSet", "name": "web-1"}
+    kube.put("ReplicaSet", "web-1", metadata={"ownerReferences": [{"controller": True, "kind": "Deployment", "name": "web"}]})
+    kube.put("Pod", "web-1-x", spec=spec, metadata={"ownerReferences": [owned]})
+    kube.put("Pod", "alone", spec=spec)
+    kube.put("Pod", "unconcerned", spec={"volumes": [{"name": "key", "secret": {"secretName": "another"}}]})
+    kube.put("Pod", "elsewhere", OTHER_NAMESPACE, spec=spec)
+    kube.put("CronJob", "nightly", spec={"jobTemplate": {"spec": {"template": {"spec": spec}}}})
+    told = {(mount.kind, mount.name): mount.owner for mount in shown(kube).mounts}
+    assert told == {("Pod", "web-1-x"): "Deployment web", ("Pod", "alone"): "", ("CronJob", "nightly"): ""}
+
+
+def test_what_the_operator_counts_and_nobody_sees_is_said(kube: FakeKube) -> None:
+    kube.key()["status"]["dependents"] = {"aliases": 0, "grants": 2, "dataKeys": 3}
+    data_key(kube, "here", keyRef={"name": "app"})
+    kube.forbidden |= {"v1alpha1/kmsdatakeys", "kmsgrants"}
+    told = shown(kube)
+    assert told.hidden == {"KmsGrant": 2, "KmsDataKey": 2}
+    assert set(told.unread) == {"you may not list kmsgrants in team-a", "you may not list kmsdatakeys in all namespaces"}
+
+
+def test_callers_come_from_the_audit_trail_as_far_as_it_reaches(kube: FakeKube, tmp_path: Path) -> None:
+    records = [a_call(0, key=KEY_ID), a_call(1, key=KEY_ID, action="Decrypt"), a_call(2, key=KEY_ID, action="Decrypt")]
+    denied = a_call(3, key=KEY_ID, principal="stranger", code="AccessDeniedException")
+    old = a_call(4, key=KEY_ID, principal="ancient", time="2026-01-01T00:00:00Z")
+    chain = AChain("a").start()
+    for record in (*records, denied, old, a_call(5)):
+        chain.add(record)
+    chain.end().write(tmp_path)
+    told = shown(kube, AuditFolders([tmp_path])).callers
+    assert isinstance(told, KnownCallers)
+    app, stranger = (f"arn:aws:iam::{ACCOUNT}:role/{name}" for name in ("app", "stranger"))
+    assert told.uses == (
+        CallerUse(app, {"Decrypt": 2, "Encrypt": 1}, "2026-11-26T08:00:02Z"),
+        CallerUse(stranger, {}, "2026-11-26T08:00:03Z", 1),
+    )
+    assert told.reaches_back
+
+
+def test_without_a_trail_callers_are_unknown_and_not_none(kube: FakeKube, tmp_path: Path) -> None:
+    assert shown(kube).callers == Unknown("not known: give --audit-log DIR")
+    assert isinstance(shown(kube, AuditFolders([tmp_path])).callers, Unknown)
+
+
+def holders(kube: FakeKube, action: str = "decrypt") -> dict[str, Holder]:
+    told = asyncio.run(who_can(kube.view(), NAMESPACE, Question(action=action, key="app")))
+    return {holder.who: holder for holder in told.holders}
+
+
+def test_wildcards_of_a_rule_are_marked(kube: FakeKube) -> None:
+    kube.bind("all", rule("*", group="*", resource="*"), account("boss"), namespace="")
+    kube.bind("one", rule("decrypt"), account("app"))
+    told = holders(kube)
+    assert told["ServiceAccount team-a/boss"].wildcard == "all verbs, all resources, all API groups"
+    assert told["ServiceAccount team-a/app"].wildcard == ""
+
+
+@pytest.mark.parametrize(
+    ("subject", "who", "may"),
+    [
+        (account("app"), "ServiceAccount team-a/app", May.YES),
+        ({"kind": "User", "name": "system:serviceaccount:team-a:app"}, "ServiceAccount team-a/app", May.YES),
+        ({"kind": "Group", "name": "system:serviceaccounts"}, "group system:serviceaccounts", May.YES),
+        ({"kind": "Group", "name": "system:serviceaccounts:team-a"}, "group system:serviceaccounts:team-a", May.YES),
+        (account("far", OTHER_NAMESPACE), "ServiceAccount team-b/far", May.NO),
+        ({"kind": "Group", "name": "ops"}, "group ops", May.NO),
+        ({"kind": "User", "name": "jane"}, "user jane", May.NO),
+    ],
+)
+def test_a_subject_may_what_the_endpoint_would_let_it(kube: FakeKube, subject: dict[str, str], who: str, may: May) -> None:
+    kube.key("theirs", OTHER_NAMESPACE, OTHER_ACCOUNT)
+    kube.bind("users", rule("decrypt"), subject)
+    assert holders(kube)[who].may is may
+
+
+def test_people_administer_by_writing_objects(kube: FakeKube) -> None:
+    kube.bind("admins", rule("putkeypolicy", "decrypt"), {"kind": "Group", "name": "ops"})
+    assert holders(kube, "put-key-policy")["group ops"].may is May.KUBECTL
+    assert holders(kube)["group ops"].may is May.NO
+
+
+def test_a_policy_that_leaves_nothing_to_the_account_makes_bindings_worthless(kube: FakeKube) -> None:
+    only = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/named"}, "Action": "kms:*", "Resource": "*"}
+    kube.key(policy={"Version": "2012-10-17", "Statement": [only]})
+    kube.bind("users", rule("decrypt"), account("app"))
+    assert {who: holder.may for who, holder in holders(kube).items()} == {f"arn:aws:iam::{ACCOUNT}:role/named": May.YES}
+
+
+def test_everybody_is_marked_and_a_condition_makes_it_depend(kube: FakeKube) -> None:
+    via = {"StringEquals": {"kms:ViaService": "datakeys.kms.keystead.io"}}
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*", "Condition": via}
+    kube.key(policy={"Version": "2012-10-17", "Statement": [ROOT, everybody]})
+    told = holders(kube)["everybody"]
+    assert (told.may, told.wildcard) == (May.DEPENDS, "every principal")
+    assert "kms:ViaService" in told.note
+
+
+def test_another_account_hangs_on_its_own_side(kube: FakeKube) -> None:
+    far = f"arn:aws:iam::{OTHER_ACCOUNT}:role/far"
+    named = {"Effect": "Allow", "Principal": {"AWS": [far, OTHER_ACCOUNT]}, "Action": "kms:Decrypt", "Resource": "*"}
+    kube.key(policy={"Version": "2012-10-17", "Statement": [ROOT, named]})
+    told = holders(kube)
+    assert (told[far].may, told[f"account {OTHER_ACCOUNT}"].may) == (May.DEPENDS, May.DEPENDS)
+
+
+def test_a_list_that_is_not_whole_says_so(kube: FakeKube) -> None:
+    kube.forbidden |= {"clusterrolebindings", "kmsgrants"}
+    told = asyncio.run(who_can(kube.view(), NAMESPACE, Question(action="decrypt", key="app")))
+    assert {"you may not list clusterrolebindings", "you may not list kmsgrants in team-a"} <= set(told.unread)

@@ -1,0 +1,338 @@
+"""The journal: what waits, what does not, what stops it, and that the chain has no hole whatever happened."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from tests.audit.events import a_call, a_service_event
+from tests.audit.sinks import CHAIN, RULES, MemorySink, a_journal, kinds, read_chain
+
+from keystead.audit.journal import Journal
+from keystead.audit.lines import chain_id, checkpoint_digest
+from keystead.audit.ports import Removed
+from keystead.errors import AuditUnavailableError
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@asynccontextmanager
+async def running(journal: Journal) -> AsyncIterator[Journal]:
+    """From the first line to the last."""
+    task = asyncio.create_task(journal.run())
+    await asyncio.wait_for(journal.started(), 5)
+    try:
+        yield journal
+    finally:
+        await journal.close(task)
+
+
+async def until(condition: Any, seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def recorded(taken: Awaitable[None] | None) -> None:
+    assert taken is not None
+    await asyncio.wait_for(taken, 5)
+
+
+def stall(**changes: Any) -> Any:
+    return {"rules": type(RULES)(**{name: getattr(RULES, name) for name in RULES.__slots__} | changes)}
+
+
+async def test_a_chain_begins_with_start_and_ends_with_end():
+    sink = MemorySink()
+    async with running(a_journal(sink)) as journal:
+        await recorded(journal.call(a_call("Decrypt")))
+        assert journal.call(a_call("Encrypt")) is None
+    assert kinds(sink.lines) == ["start", "call", "call", "end"]
+    assert sink.lines[0]["replica"] == "tests"
+    assert sink.closed
+
+
+async def test_a_durable_record_is_waited_for_until_every_sink_has_it():
+    first, second = MemorySink(), MemorySink()
+    async with running(a_journal(first, second)) as journal:
+        second.open.clear()
+        waiting = asyncio.ensure_future(journal.call(a_call("Decrypt")))
+        await until(lambda: b"Decrypt" in first.data)
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        second.open.set()
+        await waiting
+        assert b"Decrypt" in second.data
+
+
+async def test_what_comes_while_a_write_is_under_way_is_one_write():
+    sink = MemorySink()
+    async with running(a_journal(sink)) as journal:
+        sink.open.clear()
+        first = journal.call(a_call("Decrypt"))
+        before = sink.writes
+        await until(lambda: sink.writes == before + 1)
+        more = [journal.call(a_call("Sign")) for _ in range(200)]
+        sink.open.set()
+        for taken in (first, *more):
+            await recorded(taken)
+        assert sink.writes == before + 2
+
+
+async def test_in_mode_buffered_nothing_is_waited_for():
+    sink = MemorySink()
+    async with running(a_journal(sink, **stall(sync=False))) as journal:
+        assert journal.call(a_call("Decrypt")) is None
+        assert journal.service(a_service_event()) is None
+        await until(lambda: b"RotateKey" in sink.data)
+
+
+async def test_a_buffered_record_is_written_when_its_time_is_over_or_enough_wait():
+    sink = MemorySink()
+    async with running(a_journal(sink, **stall(buffer_seconds=30.0, buffer_bytes=15_000))) as journal:
+        for _ in range(5):
+            journal.call(a_call("Encrypt"))
+        await asyncio.sleep(0.05)
+        assert kinds(sink.lines) == ["start"]
+        for _ in range(5):
+            journal.call(a_call("Encrypt"))
+        await until(lambda: len(sink.lines) == 11)
+
+
+@pytest.mark.parametrize("sync", [True, False])
+async def test_a_sink_that_fails_stops_everything_at_once_and_heals(sync):
+    sink = MemorySink()
+    async with running(a_journal(sink, **stall(sync=sync))) as journal:
+        sink.error = FULL
+        taken = journal.call(a_call("Decrypt"))
+        if taken is not None:
+            with pytest.raises(AuditUnavailableError):
+                await taken
+        await until(lambda: journal.stopped)
+        assert journal.reason == "memory: No space left on device"
+        with pytest.raises(AuditUnavailableError):
+            journal.call(a_call("Encrypt"))
+        sink.error = None
+        await until(lambda: not journal.stopped)
+        taken = journal.call(a_call("Sign"))
+        if taken is not None:
+            await taken
+    found = sink.lines
+    assert sorted(record["eventName"] for record in found if record["keysteadType"] == "call") == ["Decrypt", "Encrypt", "Sign"]
+    (gap,) = [record for record in found if record["keysteadType"] == "gap"]
+    assert (gap["reason"], gap["lost"]) == ("memory: No space left on device", 0)
+
+
+async def test_a_sink_that_does_not_answer_refuses_who_waits_within_a_second():
+    sink = MemorySink()
+    async with running(a_journal(sink, **stall(stall_seconds=0.8))) as journal:
+        sink.open.clear()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        waiting = [asyncio.ensure_future(journal.call(a_call("Decrypt"))) for _ in range(3)]
+        await asyncio.sleep(0.3)
+        waiting.append(asyncio.ensure_future(journal.call(a_call("Sign"))))
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [AuditUnavailableError] * 4
+        assert loop.time() - began < 1.0
+        assert journal.stopped
+        sink.open.set()
+        await until(lambda: not journal.stopped)
+    assert kinds(sink.lines).count("call") == 4
+
+
+async def test_a_buffered_record_stops_it_too_when_it_is_not_acknowledged():
+    sink = MemorySink()
+    async with running(a_journal(sink)) as journal:
+        sink.open.clear()
+        assert journal.call(a_call("Encrypt")) is None
+        await until(lambda: journal.stopped, 1.0)
+        sink.open.set()
+        await until(lambda: not journal.stopped)
+
+
+async def test_records_that_wait_are_bounded_and_what_is_lost_is_counted():
+    sink = MemorySink()
+    async with running(a_journal(sink, **stall(most_waiting=50_000))) as journal:
+        sink.open.clear()
+        refused = 0
+        for _ in range(500):
+            try:
+                journal.call(a_call("Encrypt"))
+            except AuditUnavailableError:
+                refused += 1
+            if _ == 3:
+                await until(lambda: sink.writes == 2)
+        assert journal.waiting < 120_000
+        assert refused > 400
+        sink.open.set()
+        await until(lambda: not journal.stopped)
+        await recorded(journal.call(a_call("Sign")))
+    found = sink.lines
+    gap = next(record for record in found if record["keysteadType"] == "gap")
+    assert gap["lost"] > 0
+    assert gap["lost"] + kinds(found).count("call") == 501
+
+
+async def test_a_caller_that_goes_away_takes_nobody_with_it():
+    sink = MemorySink()
+    async with running(a_journal(sink)) as journal:
+        sink.open.clear()
+        gone = asyncio.ensure_future(journal.call(a_call("Decrypt")))
+        stays = asyncio.ensure_future(journal.call(a_call("Decrypt")))
+        gone.cancel()
+        sink.open.set()
+        await asyncio.wait_for(stays, 5)
+
+
+async def test_nothing_is_taken_before_the_first_line_is_kept():
+    sink = MemorySink()
+    sink.open.clear()
+    journal = a_journal(sink)
+    task = asyncio.create_task(journal.run())
+    assert journal.stopped
+    with pytest.raises(AuditUnavailableError):
+        journal.call(a_call("Decrypt"))
+    sink.open.set()
+    await asyncio.wait_for(journal.started(), 5)
+    await journal.close(task)
+    assert "gap" not in kinds(sink.lines)
+
+
+async def test_what_cannot_be_written_down_is_refused_and_says_nothing_of_it(caplog):
+    sink = MemorySink()
+    async with running(a_journal(sink)) as journal:
+        with pytest.raises(AuditUnavailableError):
+            journal.call(a_call("Decrypt", request="no request, a secret"))
+        assert "secret" not in caplog.text
+        assert "Decrypt cannot be written down" in caplog.text
+
+
+async def test_a_sink_that_never_answers_does_not_keep_the_process_from_ending():
+    sink = MemorySink()
+    journal = a_journal(sink, **stall(close_seconds=0.1))
+    task = asyncio.create_task(journal.run())
+    await asyncio.wait_for(journal.started(), 5)
+    sink.open.clear()
+    journal.call(a_call("Encrypt"))
+    await asyncio.wait_for(journal.close(task), 2)
+    assert kinds(sink.lines) == ["start"]
+    sink.open.set()
+
+
+@dataclass(frozen=True)
+class Signed:
+    """`ports.Signature`."""
+
+    signature: bytes
+    key_arn: str = "arn:aws:kms:::key/audit"
+    material_id: str = "ab" * 32
+
+
+class Hand:
+    """`ports.Signer`: what it was given, signed with a mark. `error`, `key`: what becomes of it."""
+
+    def __init__(self) -> None:
+        self.signed: list[bytes] = []
+        self.error: Exception | None = None
+        self.wait = 0.0
+        self.key = True
+
+    async def sign(self, digest: bytes) -> Signed | None:
+        await asyncio.sleep(self.wait)
+        if self.error is not None:
+            raise self.error
+        self.signed.append(digest)
+        return Signed(b"signed " + digest) if self.key else None
+
+
+def signed_places(data: bytes) -> list[tuple[int, bytes]]:
+    """(seq, digest) of every line that is signed, by the format's own words."""
+    found = []
+    for record in read_chain(data):
+        if "signature" in record:
+            place = record["chain"]
+            text = b"keystead/v1/audit-checkpoint\0" + place["id"].encode() + b"\0"
+            found.append((place["seq"], sha256(text + place["seq"].to_bytes(8, "big") + bytes.fromhex(place["prev"])).digest()))
+    return found
+
+
+async def test_checkpoints_are_signed_in_their_place_and_so_is_the_end():
+    sink, hand = MemorySink(), Hand()
+    async with running(a_journal(sink, signer=hand, **stall(checkpoint_seconds=0.03))) as journal:
+        for _ in range(2):
+            await recorded(journal.call(a_call("Decrypt")))
+            count = kinds(sink.lines).count("checkpoint")
+            await until(lambda count=count: kinds(sink.lines).count("checkpoint") > count)
+        await asyncio.sleep(0.1)  # nothing new: no checkpoint
+    assert kinds(sink.lines) == ["start", "call", "checkpoint", "call", "checkpoint", "end"]
+    places = signed_places(sink.data)
+    assert [seq for seq, _ in places] == [2, 4, 5]
+    assert [digest for _, digest in places] == hand.signed
+    assert sink.lines[2]["algorithm"] == "ECDSA_SHA_256"
+    assert sink.lines[2]["keyArn"] == "arn:aws:kms:::key/audit"
+
+
+@pytest.mark.parametrize("fault", ["raises", "has no key", "is slow"])
+async def test_a_signer_that_cannot_sign_never_stops_the_records(fault):
+    sink, hand = MemorySink(), Hand()
+    hand.error = ValueError("token away") if fault == "raises" else None
+    hand.key = fault != "has no key"
+    hand.wait = 30.0 if fault == "is slow" else 0.0
+    async with running(a_journal(sink, signer=hand, **stall(checkpoint_seconds=0.02, sign_seconds=0.05))) as journal:
+        for _ in range(4):
+            await recorded(journal.call(a_call("Decrypt")))
+            await asyncio.sleep(0.03)
+        assert not journal.stopped
+    assert kinds(sink.lines) == ["start", *["call"] * 4, "end"]
+
+
+class Keeper:
+    """`ports.Keeper` that wants one file gone, once."""
+
+    def __init__(self, sink: MemorySink) -> None:
+        self.sink = sink
+        self.doomed = [Removed("audit-old-20261126T070000Z-00000000-000000.jsonl", 0, 41, "ab" * 32)]
+        self.on_record: list[bool] = []
+
+    def tidy(self) -> list[Removed]:
+        return [self.doomed.pop()] if self.doomed else []
+
+    def remove(self, removed: Removed) -> None:
+        self.on_record.append(removed.name.encode() in self.sink.data)
+
+
+async def test_a_file_goes_only_when_it_is_on_record(monkeypatch):
+    monkeypatch.setattr("keystead.audit.keeping._EVERY", 0.01)
+    sink = MemorySink()
+    keeper = Keeper(sink)
+    async with running(a_journal(sink, keepers=[keeper])):
+        await until(lambda: keeper.on_record)
+    assert keeper.on_record == [True]
+    removed = next(record for record in sink.lines if record["keysteadType"] == "removed")
+    assert (removed["firstSeq"], removed["lastSeq"], removed["lastHash"]) == (0, 41, "ab" * 32)
+
+
+def test_a_chain_is_named_by_replica_start_and_chance():
+    when = a_call().time
+    assert chain_id("keystead-server-0", when, b"\1\2\3\4") == "keystead-server-0-20261126T080000Z-01020304"
+    assert chain_id("../a b/\n", when, b"\1\2\3\4") == "a-b-20261126T080000Z-01020304"
+    assert chain_id("", when, b"\1\2\3\4") == "keystead-20261126T080000Z-01020304"
+
+
+def test_a_signature_fits_one_place_only():
+    places = [(CHAIN, 7, "ab" * 32), (CHAIN, 8, "ab" * 32), (CHAIN, 7, "ac" * 32), ("x", 7, "ab" * 32)]
+    assert len({checkpoint_digest(*place) for place in places}) == 4
+
+
+def test_a_line_ends_with_its_place():
+    journal = a_journal()
+    line = journal.chain.link(b'{"keysteadType":"start"}')
+    assert json.loads(line) == {"keysteadType": "start", "chain": {"id": CHAIN, "seq": 0, "prev": "0" * 64}}

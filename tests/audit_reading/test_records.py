@@ -1,0 +1,210 @@
+"""Search and summary: which records are found, in which order, and what is counted."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from tests.audit_reading.chains import ACCOUNT, BEGIN, KEY_ID, OTHER, AChain, a_call, arn_of, at
+
+from keystead.audit.reading.plot import bars, svg
+from keystead.audit.reading.records import Query, records_in
+from keystead.audit.reading.search import search
+from keystead.audit.reading.summary import KnownKey, callers, known_keys, summarise
+from keystead.errors import InvalidSpecError
+
+KEY_2 = "22222222-12ab-34cd-56ef-1234567890ab"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/app"
+
+
+def folder_of(tmp_path: Path, *records: dict[str, Any], per_file: int = 3) -> Path:
+    """One chain of these records."""
+    chain = AChain("a").start()
+    for record in records:
+        chain.add(record)
+    chain.checkpoint().end().write(tmp_path, per_file, packed=True)
+    return tmp_path
+
+
+def ids(folder: Path, **query: Any) -> list[str]:
+    """Event ids of what is found."""
+    return [record.event_id.removeprefix("event-") for record, _ in records_in([folder], Query(**query))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return folder_of(
+        tmp_path,
+        a_call(0),
+        a_call(1, action="Decrypt", principal="web", namespace="team-b"),
+        a_call(2, key=KEY_2, context={"table": "orders", "row": "7"}),
+        a_call(3, code="AccessDeniedException", reason="no statement allows it", principal="web"),
+        a_call(4, code="NotFoundException"),
+        a_call(5, time=at(86_400)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, "0 1 2 3 4 5"),
+        ({"keys": [KEY_ID]}, "0 1 3 4 5"),
+        ({"keys": [arn_of(KEY_2)]}, "2"),
+        ({"keys": [KEY_2[:4] + "*"]}, "2"),
+        ({"keys": ["alias/2222"]}, "2"),
+        ({"keys": [KEY_2, KEY_ID]}, "0 1 2 3 4 5"),
+        ({"principals": [ROLE]}, "0 2 4 5"),
+        ({"principals": ["web"]}, "1 3"),
+        ({"principals": ["team-b/web"]}, "1"),
+        ({"principals": [f"arn:aws:sts::{ACCOUNT}:assumed-role/web/*"]}, "1 3"),
+        ({"actions": ["Decrypt"]}, "1"),
+        ({"actions": ["*crypt"]}, "0 1 2 3 4 5"),
+        ({"namespaces": ["team-b"]}, "1"),
+        ({"denied": True}, "3"),
+        ({"context": {"table": "orders"}}, "2"),
+        ({"context": {"table": "orders", "row": "8"}}, ""),
+        ({"since": BEGIN + timedelta(seconds=2)}, "2 3 4 5"),
+        ({"until": BEGIN + timedelta(seconds=2)}, "0 1"),
+        ({"since": BEGIN + timedelta(hours=1)}, "5"),
+        ({"keys": ["x" * 36]}, ""),
+    ],
+)
+def test_a_question_finds_its_records(folder: Path, query: dict[str, Any], expected: str) -> None:
+    assert ids(folder, **query) == expected.split()
+
+
+def test_chains_are_merged_by_time(tmp_path: Path) -> None:
+    for name, numbers in (("a", (0, 3, 6)), ("b", (1, 4, 7)), ("c", (2, 5, 8))):
+        chain = AChain(name).start(time=numbers[0])
+        for number in numbers:
+            chain.add(a_call(number))
+        chain.write(tmp_path, per_file=2)
+    assert ids(tmp_path) == list("012345678")
+
+
+def test_files_before_the_time_asked_for_are_not_read(tmp_path: Path) -> None:
+    chain = AChain("a").start()
+    for number in range(12):
+        chain.add(a_call(number, time=at(number * 3600)))
+    paths = chain.write(tmp_path, per_file=3)
+    paths[0].write_bytes(paths[0].read_bytes().replace(b"Encrypt", b"Unread!"))
+    found = [record.event_name for record, _ in records_in([tmp_path], Query(since=BEGIN + timedelta(hours=9)))]
+    assert found == ["Encrypt"] * 3
+
+
+def test_the_context_of_a_reencrypt_is_found_on_both_sides(tmp_path: Path) -> None:
+    record = a_call(0, action="ReEncrypt")
+    record["requestParameters"] = {"sourceEncryptionContext": {"a": "1"}, "destinationEncryptionContext": {"b": "2"}}
+    folder_of(tmp_path, record)
+    assert ids(tmp_path, context={"a": "1"}) == ids(tmp_path, context={"b": "2"}) == ["0"]
+    assert ids(tmp_path, context={"a": "1", "b": "2"}) == []
+
+
+def test_a_service_is_found_by_its_name(tmp_path: Path) -> None:
+    service = {
+        "keysteadType": "service", "eventTime": at(1), "eventName": "RotateKey", "eventID": "event-9",
+        "userIdentity": {"accountId": ACCOUNT, "invokedBy": "keys.kms.keystead.io"}, "requestParameters": None,
+        "resources": [{"ARN": arn_of(KEY_ID), "accountId": ACCOUNT}], "recipientAccountId": ACCOUNT,
+    }  # fmt: skip
+    folder_of(tmp_path, service)
+    assert ids(tmp_path, principals=["keys.kms.keystead.io"], keys=[KEY_ID]) == ["9"]
+
+
+def test_a_damaged_line_hides_no_other(tmp_path: Path) -> None:
+    path = folder_of(tmp_path, *(a_call(n) for n in range(3)), per_file=100) / "audit-a-000000.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = b"\xff{"
+    path.write_bytes(b"\n".join(lines))
+    assert ids(tmp_path) == ["0", "2"]
+
+
+def test_a_row_says_who_did_what_to_which_key_and_why(folder: Path) -> None:
+    rows = [row for row, _ in search([folder], Query(denied=True), None, None)]
+    assert rows == [
+        {
+            "time": at(3), "action": "Encrypt", "principal": f"arn:aws:iam::{ACCOUNT}:role/web", "key": KEY_ID,
+            "result": "AccessDeniedException", "reason": "no statement allows it",
+        }
+    ]  # fmt: skip
+    assert len(list(search([folder], Query(), 2, None))) == 2
+
+
+def test_the_api_servers_requests_stand_beside_the_call_that_made_them(folder: Path, tmp_path: Path) -> None:
+    def event(audit_id: str, stage: str = "ResponseComplete") -> dict[str, Any]:
+        ref = {"resource": "kmskeys", "namespace": "team-a", "name": "k"}
+        return {"auditID": audit_id, "stage": stage, "verb": "patch", "objectRef": ref, "responseStatus": {"code": 200}}
+
+    log = tmp_path / "api.log"
+    events = [event("request-2"), event("request-2", "RequestReceived"), event("other")]
+    log.write_text("".join(json.dumps(item) + "\n" for item in events) + '{"cut', encoding="utf-8")
+    found = list(search([folder], Query(), None, log))
+    assert [row["apiServer"] for row, _ in found] == ["", "", "patch team-a/kmskeys/k 200", "", "", ""]
+    assert [item["verb"] for item in json.loads(found[2][1])["apiServer"]] == ["patch"]
+    with pytest.raises(InvalidSpecError):
+        list(search([folder], Query(), None, tmp_path / "none"))
+
+
+def test_the_summary_counts_uses_denials_failures_and_days(folder: Path) -> None:
+    told = summarise([folder], Query(), [KnownKey("team-a", "k", KEY_ID), KnownKey("team-a", "idle", "9")]).as_json()
+    assert {(use["key"], use["principal"], use["action"]): use["count"] for use in told["uses"]} == {
+        (KEY_ID, ROLE, "Encrypt"): 2,
+        (KEY_ID, f"arn:aws:iam::{ACCOUNT}:role/web", "Decrypt"): 1,
+        (KEY_2, ROLE, "Encrypt"): 1,
+    }
+    assert [(denied["reason"], denied["count"]) for denied in told["denied"]] == [("no statement allows it", 1)]
+    assert told["failed"] == [{"action": "Encrypt", "error": "NotFoundException", "count": 1}]
+    assert told["days"] == [{"day": "2026-11-26", "calls": 5, "denied": 1}, {"day": "2026-11-27", "calls": 1, "denied": 0}]
+    assert told["neverUsed"] == [{"namespace": "team-a", "name": "idle", "key": "9"}]
+    assert told["recordsReachBackTo"] == at(0)
+
+
+def test_nothing_is_said_of_unused_keys_where_the_keys_are_not_known(folder: Path) -> None:
+    assert "neverUsed" not in summarise([folder], Query(), None).as_json()
+
+
+def test_a_call_from_another_account_counts_once(tmp_path: Path) -> None:
+    mine = a_call(0, caller_account=OTHER, account=ACCOUNT)
+    theirs = a_call(0, caller_account=OTHER, account=ACCOUNT, recipient=ACCOUNT)
+    folder_of(tmp_path, mine, theirs)
+    assert [use["count"] for use in summarise([tmp_path], Query(), None).as_json()["uses"]] == [1]
+    assert callers([tmp_path], KEY_ID, None).rows[0].count == 1
+
+
+def test_a_foreign_key_that_refused_is_counted_for_the_operator_of_the_install(tmp_path: Path) -> None:
+    hidden = {"resources": [{"ARN": arn_of(KEY_2, OTHER)}], "decisions": [{"reason": "the key's policy names nobody abroad"}]}
+    record = a_call(0, code="AccessDeniedException", more={"operatorOnly": hidden, "resources": []})
+    folder_of(tmp_path, record)
+    (denied,) = summarise([tmp_path], Query(), None).as_json()["denied"]
+    assert (denied["key"], denied["reason"]) == (KEY_2, "the key's policy names nobody abroad")
+
+
+def test_callers_of_a_key_are_told_with_their_actions_and_from_when_it_is_known(folder: Path) -> None:
+    told = callers([folder], KEY_ID, BEGIN - timedelta(days=90))
+    assert told.reaches_back == at(0)
+    assert [(row.principal, dict(row.actions), row.denied, row.last) for row in told.rows] == [
+        (ROLE, {"Encrypt": 3}, 0, at(86_400)),
+        (f"arn:aws:iam::{ACCOUNT}:role/web", {"Decrypt": 1}, 1, at(3)),
+    ]
+    assert callers([folder], "none", None).rows == ()
+
+
+def test_keys_are_read_from_what_kubectl_lists() -> None:
+    item = {"metadata": {"namespace": "team-a", "name": "k"}, "status": {"keyId": KEY_ID}}
+    assert known_keys({"items": [item, {"metadata": {"namespace": "team-a", "name": "new"}}]}) == [KnownKey("team-a", "k", KEY_ID)]
+    assert known_keys([]) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 90])
+def test_the_plot_has_a_bar_for_each_day(count: int) -> None:
+    first = datetime(2026, 9, 1)
+    days = [{"day": f"{first + timedelta(days=n):%Y-%m-%d}", "calls": n * 7, "denied": n % 3} for n in range(1, count + 1)]
+    titles = [item.text for item in ElementTree.fromstring(svg(days)).iter("{http://www.w3.org/2000/svg}title")]
+    assert sum("allowed" in (title or "") for title in titles) == count
+    assert sum("denied" in (title or "") for title in titles) == sum(day["denied"] > 0 for day in days)
+    lines = bars(days)
+    assert len(lines) == count
+    assert all("#" in line for line in lines)

@@ -1,0 +1,350 @@
+"""The route /audit on fakes of its ports and a real folder: whose records a tenant sees, and that every refusal is the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from tests.audit_reading.chains import AChain, a_call, arn_of, at
+from tests.builders import (
+    ACCOUNT,
+    NAMESPACE,
+    NAMESPACES,
+    OTHER_ACCOUNT,
+    OTHER_UID,
+    REGION,
+    UID,
+    Records,
+    a_key,
+    another_tenants_key,
+)
+from tests.hsm.fake import FakeHsm
+
+from keystead.audit.reading.tenant import TenantRecords
+from keystead.engine.identifiers import RECORDS_NAMESPACE
+from keystead.errors import AuditUnavailableError, IdentityTokenError, StoreUnavailableError
+from keystead.operations.trail import Actor, CallEvent, ServiceEvent
+from keystead.policy import SubjectAccessReview, service_account_caller
+from keystead.server.auditroute import AuditRoute, Reading
+from keystead.server.message import Asked, Reply
+
+HSM = FakeHsm(b"audit-route")
+KEY = a_key(HSM, name="orders")
+OTHER_KEY = a_key(HSM, n=2, name="users")
+FOREIGN = another_tenants_key(HSM)
+OWN = a_key(HSM, n=5, namespace=RECORDS_NAMESPACE, namespace_uid="uid-r", name="audit-signing")
+NOW = datetime(2026, 11, 26, 8, 0, tzinfo=UTC)
+READER = service_account_caller(ACCOUNT, NAMESPACE, "auditor", uid="sa-1")
+
+
+@dataclass
+class Rbac:
+    """`auditroute.Facts`. allowed: (namespace, name) on which the verb audit is given."""
+
+    allowed: set[tuple[str, str]] = field(default_factory=lambda: {(NAMESPACE, "orders")})
+    uids: dict[str, str] = field(default_factory=lambda: {**NAMESPACES, RECORDS_NAMESPACE: "uid-r"})
+    asked: list[SubjectAccessReview] = field(default_factory=list)
+    away: bool = False
+
+    async def ask(self, review: SubjectAccessReview) -> bool:
+        self.asked.append(review)
+        if self.away:
+            raise StoreUnavailableError("no answer")
+        return review.verb == "audit" and (review.namespace, review.name) in self.allowed
+
+    async def namespace(self, namespace: str) -> str | None:
+        return self.uids.get(namespace)
+
+
+@dataclass
+class Kept:
+    """`trail.Audit`."""
+
+    stopped: bool = False
+    fails: bool = False
+    events: list[ServiceEvent] = field(default_factory=list)
+
+    def call(self, event: CallEvent) -> Awaitable[None] | None:
+        raise AssertionError(event.operation)
+
+    def service(self, event: ServiceEvent) -> Awaitable[None] | None:
+        if self.fails:
+            raise AuditUnavailableError
+        self.events.append(event)
+        return None
+
+
+class House:
+    """A route over a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rbac, self.kept, self.records = Rbac(), Kept(), Records()
+        self.trail: Any = TenantRecords(folder)
+        self.stale: str | None = None
+        self.replica = "server-0"
+        for key in (KEY, OTHER_KEY, FOREIGN, OWN):
+            self.records.add(key)
+
+    async def recognise(self, token: str) -> tuple[Actor, str]:
+        if token != "good":
+            raise IdentityTokenError("nobody's")
+        return Actor(READER, pod_name="pod-1"), UID
+
+    def route(self) -> AuditRoute:
+        return AuditRoute(
+            Reading(
+                recognise=self.recognise,
+                region=REGION,
+                facts=self.rbac,
+                model=self.records,
+                trail=self.trail,
+                audit=self.kept,
+                domain=lambda: HSM.domain,
+                stale=lambda: self.stale,
+                now=lambda: NOW,
+                new_id=lambda: "id-1",
+                replica=self.replica,
+                trail_id="folder",
+            )
+        )
+
+    async def get(self, token: str = "good", secure: bool = True, method: bytes = b"GET", **query: str) -> Reply:
+        headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
+        return await self.route()(Asked(method, b"/audit?" + urlencode(query).encode(), headers, b"", "10.0.0.1", secure))
+
+    async def read(self, **query: str) -> dict[str, Any]:
+        reply = await self.get(**query)
+        assert reply.status == 200, reply.body
+        told: dict[str, Any] = json.loads(reply.body)
+        return told
+
+
+def mine(number: int, **changes: Any) -> dict[str, Any]:
+    """A record about KEY."""
+    return a_call(number, **({"key": KEY.key_id, "account": ACCOUNT, "caller_account": ACCOUNT} | changes))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    chain = AChain("a").start()
+    chain.add(mine(0)).add(a_call(1, key=OTHER_KEY.key_id)).add(mine(2, code="AccessDeniedException"))
+    hidden = {"resources": [{"ARN": arn_of(KEY.key_id)}], "decisions": [{"reason": "secret reason"}]}
+    chain.add(mine(3, caller_account=OTHER_ACCOUNT))  # the caller's own record of its use of our key
+    chain.add(mine(3, caller_account=OTHER_ACCOUNT, recipient=ACCOUNT))
+    chain.add(mine(4, more={"operatorOnly": hidden}))
+    chain.add(a_call(5, key=KEY.key_id, account=ACCOUNT, caller_account=OTHER_ACCOUNT, more={"operatorOnly": hidden, "resources": []}))
+    chain.checkpoint().write(tmp_path, per_file=3, packed=True)
+    return House(tmp_path)
+
+
+def events(told: dict[str, Any]) -> list[str]:
+    return [record["eventID"] for record in told["records"]]
+
+
+@pytest.mark.parametrize("named", ["orders", KEY.key_id, arn_of(KEY.key_id)])
+async def test_a_holder_of_the_verb_reads_the_records_of_its_key_and_no_others(house: House, named: str) -> None:
+    told = await house.read(key=named)
+    assert events(told) == ["event-0", "event-2", "event-3", "event-4"]
+    assert {record["recipientAccountId"] for record in told["records"]} == {ACCOUNT}
+    assert (told["replica"], told["from"], told["nextMarker"]) == ("server-0", at(0), None)
+
+
+async def test_nothing_of_the_chain_and_of_foreign_policies_is_told(house: House) -> None:
+    body = (await house.get(key="orders")).body
+    for word in (b"chain", b"operatorOnly", b"secret reason", b'"seq"', b'"prev"'):
+        assert word not in body
+
+
+async def test_rbac_is_asked_for_the_verb_audit_on_the_key_in_its_own_namespace(house: House) -> None:
+    await house.read(key="orders")
+    (review,) = house.rbac.asked
+    assert (review.verb, review.resource, review.namespace, review.name) == ("audit", "kmskeys", NAMESPACE, "orders")
+    assert (review.user, review.uid) == ("system:serviceaccount:team-a:auditor", "sa-1")
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["users", "none", OTHER_KEY.key_id, FOREIGN.key_id, arn_of(FOREIGN.key_id, OTHER_ACCOUNT), "alias/x", "0" * 36,
+     arn_of(KEY.key_id, OTHER_ACCOUNT), OWN.key_id, arn_of(OWN.key_id), "x" * 1000],
+)  # fmt: skip
+async def test_every_refusal_is_the_same_and_asks_the_api_server_once(house: House, named: str) -> None:
+    house.rbac.allowed.add((RECORDS_NAMESPACE, "audit-signing"))
+    reply = await house.get(key=named)
+    assert reply.status == 403
+    assert reply.body == (await house.get(key="never-made")).body
+    assert len(house.rbac.asked) == 2
+    (first, _) = house.kept.events
+    assert (first.code, first.account, first.key_arn) == ("AccessDeniedException", ACCOUNT, "")
+
+
+async def test_a_right_in_another_namespace_lets_read_there(house: House) -> None:
+    house.rbac.allowed.add(("team-b", FOREIGN.name))
+    assert (await house.read(key=FOREIGN.key_id))["records"] == []
+    house.rbac.uids["team-b"] = "made-again"
+    assert (await house.get(key=FOREIGN.key_id)).status == 403
+    assert FOREIGN.namespace_uid == OTHER_UID
+
+
+async def test_a_key_whose_name_is_another_keys_now_is_not_read_by_the_right_on_that_name(house: House) -> None:
+    old = a_key(HSM, n=7, name="orders")
+    house.records.keys = {bytes(16): KEY, **house.records.keys}
+    house.records.add(old)
+    assert (await house.get(key=old.key_id)).status == 403
+
+
+async def test_the_read_itself_is_recorded_for_the_key_before_it_is_answered(house: House) -> None:
+    await house.read(key="orders")
+    (event,) = house.kept.events
+    assert (event.name, event.key_arn, event.account, event.code) == ("ReadAuditRecords", arn_of(KEY.key_id), ACCOUNT, "")
+    assert event.details == {
+        "principal": READER.principal, "readerNamespace": NAMESPACE, "key": "orders", "replica": "server-0", "records": "4",
+        "podName": "pod-1",
+    }  # fmt: skip
+    house.kept.fails = True
+    assert (await house.get(key="orders")).status == 500
+    assert (await house.get(key="users")).status == 500
+
+
+@pytest.mark.parametrize(("token", "secure", "status"), [("", True, 401), ("bad", True, 401), ("good", False, 401)])
+async def test_only_a_bearer_token_over_tls_is_let_in(house: House, token: str, secure: bool, status: int) -> None:
+    reply = await house.get(token=token, secure=secure, key="orders")
+    assert reply.status == status
+    assert not house.kept.events
+
+
+async def test_pages_follow_each_other_over_files_and_miss_nothing(house: House) -> None:
+    found, marker = [], ""
+    for _ in range(20):
+        told = await house.read(key="orders", limit="1", **({"marker": marker} if marker else {}))
+        found += events(told)
+        marker = told["nextMarker"]
+        if not marker:
+            break
+    assert found == ["event-0", "event-2", "event-3", "event-4"]
+
+
+async def test_a_marker_is_sealed_and_fits_its_own_key_only(house: House) -> None:
+    house.rbac.allowed.add((NAMESPACE, "users"))
+    marker = (await house.read(key="orders", limit="1"))["nextMarker"]
+    for bad in ("x", "AAAA", marker[:-4] + "AAAA", "é"):
+        assert (await house.get(key="orders", marker=bad)).status == 400
+    assert (await house.get(key="users", marker=marker)).status == 400
+    assert (await house.get(key="orders", marker=marker)).status == 200
+    house.replica = "server-1"
+    assert (await house.get(key="orders", marker=marker)).status == 400
+
+
+@pytest.mark.parametrize("query", [{}, {"key": ""}, {"key": "k", "limit": "0"}, {"key": "k", "limit": "1001"}, {"key": "k", "limit": "x"},
+                                   {"key": "k", "since": "yesterday"}, {"key": "k", "other": "1"}, {"key": "k" * 3000}])  # fmt: skip
+async def test_a_bad_query_is_refused_by_its_parameter(house: House, query: dict[str, str]) -> None:
+    assert (await house.get(**query)).status == 400
+
+
+async def test_since_leaves_out_what_was_before(house: House) -> None:
+    assert events(await house.read(key="orders", since=at(3))) == ["event-3", "event-4"]
+
+
+async def test_another_method_is_refused(house: House) -> None:
+    assert (await house.get(method=b"POST", key="orders")).status == 405
+
+
+async def test_nothing_is_read_while_facts_records_or_audit_are_away(house: House) -> None:
+    house.rbac.away = True
+    assert (await house.get(key="orders")).status == 500
+    house.rbac.away, house.stale = False, "no heartbeat"
+    assert (await house.get(key="orders")).status == 500
+    house.stale, house.kept.stopped = None, True
+    assert (await house.get(key="orders")).status == 500
+
+
+async def test_two_read_at_once_and_the_third_is_told_to_wait(house: House) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+    real = house.trail
+
+    class Slow:
+        def page(self, *want: Any) -> Any:
+            begun.release()
+            assert go_on.wait(10)
+            return real.page(*want)
+
+    house.trail = Slow()
+    route = house.route()
+    asked = Asked(b"GET", b"/audit?key=orders", [(b"authorization", b"Bearer good")], b"", "", True)
+    first = [asyncio.create_task(route(asked)) for _ in range(2)]
+    for _ in first:
+        assert await asyncio.to_thread(begun.acquire, timeout=10)
+    assert (await route(asked)).status == 429
+    go_on.set()
+    assert [reply.status for reply in await asyncio.gather(*first)] == [200, 200]
+    assert (await route(asked)).status == 200
+
+
+async def test_the_event_loop_goes_on_while_records_are_read(tmp_path: Path) -> None:
+    chain = AChain("a").start()
+    for number in range(200):
+        chain.add(mine(number, account=OTHER_ACCOUNT, caller_account=OTHER_ACCOUNT, more={"pad": "x" * 500}))
+    (path,) = chain.write(tmp_path)
+    path.write_bytes(path.read_bytes() * 150)  # 30,000 lines that must be looked at, and none of them is for this tenant
+    clock, loop = asyncio.get_running_loop().time, asyncio.get_running_loop()
+    reading = asyncio.create_task(asyncio.to_thread(TenantRecords(tmp_path).page, arn_of(KEY.key_id), ACCOUNT, None, 1000, None))
+    began, last, longest = clock(), clock(), 0.0
+    while not reading.done():
+        await asyncio.sleep(0.001)
+        last, longest = clock(), max(longest, clock() - last)
+    assert (await reading).records == ()
+    assert loop.time() - began > 4 * longest
+
+
+def test_a_page_ends_when_its_time_is_over_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    chain = AChain("a").start()
+    for number in range(400):
+        chain.add(a_call(number, more={"pad": "x" * 2000}))
+    chain.add(mine(900)).write(tmp_path)
+    moments = iter(range(0, 10_000, 3))
+    records = TenantRecords(tmp_path, clock=lambda: float(next(moments)))
+    found: list[bytes] = []
+    place: bytes | None = None
+    for pages in range(1, 50):  # noqa: B007 - counted
+        page = records.page(arn_of(KEY.key_id), ACCOUNT, None, 10, place)
+        found += page.records
+        place = page.place
+        if place is None:
+            break
+    assert len(found) == 1
+    assert pages > 1
+
+
+def test_a_page_has_no_more_bytes_than_its_bound(tmp_path: Path) -> None:
+    chain = AChain("a").start()
+    for number in range(30):
+        chain.add(mine(number, more={"pad": "x" * 400_000}))
+    chain.write(tmp_path, per_file=7, packed=True)
+    records = TenantRecords(tmp_path)
+    sizes, place = [], None
+    while True:
+        page = records.page(arn_of(KEY.key_id), ACCOUNT, None, 1000, place)
+        sizes.append(sum(map(len, page.records)))
+        place = page.place
+        if place is None:
+            break
+    assert max(sizes) < 5_500_000
+    assert sum(sizes) > 30 * 400_000
+
+
+def test_a_page_goes_on_where_retention_took_its_file(tmp_path: Path) -> None:
+    chain = AChain("a").start()
+    for number in range(8):
+        chain.add(mine(number))
+    paths = chain.write(tmp_path, per_file=3)
+    first = TenantRecords(tmp_path).page(arn_of(KEY.key_id), ACCOUNT, None, 1, None)
+    paths[0].unlink()
+    rest = TenantRecords(tmp_path).page(arn_of(KEY.key_id), ACCOUNT, None, 100, first.place)
+    assert [json.loads(text)["eventID"] for text in rest.records] == [f"event-{n}" for n in range(2, 8)]

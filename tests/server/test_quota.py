@@ -1,0 +1,258 @@
+"""Request quotas under a clock of their own: never more than a bucket and its rate give, each account for itself, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keystead.app.frontdoor import SERVED
+from keystead.app.quota import make_quota, read_limits
+from keystead.engine.algorithms import EncryptionAlgorithm, SigningAlgorithm
+from keystead.engine.keyspec import KEY_SPECS, Family
+from keystead.errors import InvalidSpecError, ThrottlingError
+from keystead.policy import root_caller, service_account_caller
+from keystead.policy.caller import Caller, user_caller
+from keystead.resources.vocabulary import DataKeyPairSpec
+from keystead.server.quota import ECC, RSA, SYMMETRIC, TABLE, Buckets, Unlimited, aws_limits, limits_of
+
+SECOND = 1_000_000_000
+ACCOUNTS = ("111122223333", "444455556666")
+CALLER = root_caller(ACCOUNTS[0], "a")
+OTHER = root_caller(ACCOUNTS[1], "b")
+
+
+@dataclass
+class Desk:
+    """Buckets, their clock, and what they told."""
+
+    limits: dict[str, float]
+    how: dict[str, Any] = field(default_factory=dict)
+    now: int = 0
+    told: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.buckets = Buckets(self.limits, lambda: self.now, throttled=self.told.append, **self.how)
+
+    def call(self, operation: str = "CreateKey", caller: Caller = CALLER, region: str = "r", **members: Any) -> bool:
+        """Whether the call is let through."""
+        try:
+            self.buckets.charge(operation, SimpleNamespace(**members), caller, region)
+        except ThrottlingError:
+            return False
+        return True
+
+    def burst(self, most: int = 1000, **how: Any) -> int:
+        """How many are let through at one moment."""
+        return next((n for n in range(most) if not self.call(**how)), most)
+
+
+def test_a_second_s_calls_may_come_at_once_and_the_next_one_when_it_is_due() -> None:
+    desk = Desk({"CreateKey": 5})
+    assert desk.burst() == 5
+    desk.now += SECOND // 5 - 1
+    assert not desk.call()
+    desk.now += 1
+    assert (desk.call(), desk.call()) == (True, False)
+    assert desk.told == ["CreateKey"] * 3
+
+
+def test_a_rest_fills_the_bucket_and_never_more_than_that() -> None:
+    desk = Desk({"CreateKey": 5})
+    desk.burst()
+    desk.now += 1000 * SECOND
+    assert desk.burst() == 5
+
+
+def test_a_refused_call_costs_nothing() -> None:
+    desk = Desk({"CreateKey": 1})
+    desk.call()
+    for _ in range(100):
+        assert not desk.call()
+    desk.now += SECOND
+    assert desk.call()
+
+
+@pytest.mark.parametrize(("rate", "burst", "seconds"), [(1, 1, 1), (0.25, 1, 4), (2.5, 2, 0.4)])
+def test_slow_rates_let_one_call_through_at_a_time(rate: float, burst: int, seconds: float) -> None:
+    desk = Desk({"CreateKey": rate})
+    assert desk.burst() == burst
+    desk.now += int(seconds * SECOND)
+    assert desk.burst() == 1
+
+
+Steps = st.lists(st.one_of(st.integers(0, 3 * SECOND), st.integers(0, SECOND // 50)), min_size=1, max_size=120)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rate=st.floats(0.2, 60), share=st.sampled_from([1.0, 0.5, 1 / 3]), steps=Steps)
+def test_no_window_of_time_holds_more_than_a_bucket_and_its_rate(rate: float, share: float, steps: list[int]) -> None:
+    desk = Desk({"CreateKey": rate}, {"share": share})
+    passed = []
+    for step in steps:
+        desk.now += step
+        passed += [desk.now] * desk.burst(4)
+    rate *= share
+    for first, start in enumerate(passed):
+        for last in range(first, len(passed)):
+            window = (passed[last] - start) / SECOND
+            assert last - first + 1 <= max(int(rate), 1) + rate * window + 1e-6
+
+
+@settings(max_examples=100, deadline=None)
+@given(rate=st.floats(0.5, 50), steps=st.lists(st.integers(0, SECOND), min_size=1, max_size=60))
+def test_who_keeps_to_the_rate_is_never_refused(rate: float, steps: list[int]) -> None:
+    desk = Desk({"CreateKey": rate})
+    for step in steps:
+        desk.now += step + int(SECOND / rate) + 1
+        assert desk.call()
+
+
+@settings(max_examples=50, deadline=None)
+@given(calls=st.lists(st.tuples(st.booleans(), st.integers(0, SECOND // 4)), max_size=80))
+def test_an_account_is_served_as_if_it_were_alone(calls: list[tuple[bool, int]]) -> None:
+    both, alone = Desk({"CreateKey": 5}), Desk({"CreateKey": 5})
+    for other, step in calls:
+        both.now = alone.now = both.now + step
+        if other:
+            both.burst(8, caller=OTHER)
+        else:
+            assert both.call() == alone.call()
+
+
+def test_each_region_and_each_class_counts_for_itself() -> None:
+    desk = Desk({"CreateKey": 1, "CreateAlias": 1})
+    assert desk.call() and desk.call(region="other") and desk.call("CreateAlias")
+    assert not desk.call() and not desk.call(region="other") and not desk.call("CreateAlias")
+
+
+def test_all_of_an_account_share_its_quota_and_people_have_their_own() -> None:
+    """People have one account, the install's own."""
+    desk = Desk({"CreateKey": 2})
+    workloads = [service_account_caller(ACCOUNTS[0], "a", name) for name in ("one", "two", "three")]
+    assert [desk.call(caller=each) for each in workloads] == [True, True, False]
+    people = [user_caller("999988887777", "keystead-records", name) for name in ("ada", "ben")]
+    assert [desk.burst(caller=each) for each in people] == [2, 2]
+
+
+def test_what_has_no_limit_is_not_counted() -> None:
+    desk = Desk({"CreateKey": 1})
+    assert desk.burst(operation="CreateAlias") == 1000
+    assert desk.burst(operation="Encrypt", encryption_algorithm=EncryptionAlgorithm.SYMMETRIC_DEFAULT) == 1000
+    assert len(desk.buckets) == 0
+    assert isinstance(make_quota({}, 4), Unlimited)
+
+
+# -- classes
+
+
+def test_every_operation_of_the_endpoint_is_in_a_class_and_no_other_one() -> None:
+    assert {operation for row in TABLE.values() for operation in row.operations} == set(SERVED)
+
+
+def requests(operation: str) -> Iterator[dict[str, Any]]:
+    """Members of its request that could decide, with every value."""
+    for encryption in EncryptionAlgorithm:
+        for signing in SigningAlgorithm:
+            for pair in DataKeyPairSpec:
+                yield {"encryption_algorithm": encryption, "signing_algorithm": signing, "key_pair_spec": pair,
+                       "source_encryption_algorithm": encryption, "destination_encryption_algorithm": encryption}  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", sorted(SERVED))
+def test_every_request_of_an_operation_is_in_exactly_one_of_its_classes(operation: str) -> None:
+    found: set[str] = set()
+    for members in requests(operation):
+        desk = Desk(dict.fromkeys(TABLE, 1.0))
+        assert desk.call(operation, **members)
+        assert not desk.call(operation, **members)
+        found |= set(desk.told)
+        assert len(desk.told) == 1
+    assert found == {name for name, row in TABLE.items() if operation in row.operations}
+
+
+@pytest.mark.parametrize("spec", sorted(KEY_SPECS))
+def test_the_algorithm_tells_the_type_of_the_key_that_can_do_it(spec: Any) -> None:
+    row = KEY_SPECS[spec]
+    wanted = {Family.SYMMETRIC: SYMMETRIC, Family.RSA: RSA, Family.EC: ECC, Family.EDWARDS: ECC}.get(row.family)
+    for operation, member, algorithms in (
+        ("Encrypt", "encryption_algorithm", row.encryption), ("Sign", "signing_algorithm", row.signing)
+    ):  # fmt: skip
+        for algorithm in algorithms:
+            desk = Desk(dict.fromkeys(TABLE, 1.0))
+            desk.call(operation, **{member: algorithm})
+            desk.call(operation, **{member: algorithm})
+            assert desk.told == [wanted]
+
+
+# -- memory
+
+
+def test_memory_is_bounded_whoever_calls() -> None:
+    desk = Desk({"CreateKey": 1}, {"places": 10})
+    for number in range(1000):
+        desk.call(caller=root_caller(f"{number:012}", "x"))
+        assert len(desk.buckets) <= 20
+
+
+def test_a_bucket_in_use_is_not_forgotten_for_others_and_not_for_its_refusals() -> None:
+    """As long as no more than `places` others come between two of its calls."""
+    desk = Desk({"CreateKey": 1}, {"places": 10})
+    assert desk.call()
+    for number in range(1000):
+        desk.call(caller=root_caller(f"{number:012}", "x"))
+        if number % 8 == 0:
+            assert not desk.call()
+
+
+# -- what is set
+
+
+def test_the_preset_is_the_whole_table() -> None:
+    assert read_limits("aws", "X") == aws_limits() == {name: row.rate for name, row in TABLE.items()}
+    assert read_limits("off", "X") == {}
+
+
+def test_a_custom_preset_changes_what_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "quota.json"
+    file.write_text(json.dumps({"preset": "aws", "limits": {"CreateKey": 20, "ListKeys": None}}))
+    limits = read_limits(str(file), "X")
+    assert limits == {**{name: rate for name, rate in aws_limits().items() if name != "ListKeys"}, "CreateKey": 20.0}
+    assert read_limits('{"limits": {"Cryptographic/symmetric": 0.5}}', "X") == {SYMMETRIC: 0.5}
+    assert limits_of("off", {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("on", "off, aws, JSON or a file"),
+        ("{", "Expecting"),
+        ('{"limit": {}}', "not limit"),
+        ('{"preset": "azure"}', "preset must be off or aws"),
+        ('{"limits": []}', "limits must be an object"),
+        ('{"limits": {"Encrypt": 5}}', "no class of call is named 'Encrypt'"),
+        ('{"limits": {"CreateKey": 0}}', "limits.CreateKey"),
+        ('{"limits": {"CreateKey": -1}}', "limits.CreateKey"),
+        ('{"limits": {"CreateKey": true}}', "limits.CreateKey"),
+        ('{"limits": {"CreateKey": "5"}}', "limits.CreateKey"),
+        ('{"limits": {"CreateKey": 1e7}}', "limits.CreateKey"),
+        ('{"limits": {"CreateKey": NaN}}', "limits.CreateKey"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_by_name(text: str, named: str) -> None:
+    with pytest.raises(InvalidSpecError, match=re.escape(named)) as caught:
+        read_limits(text, "KEYSTEAD_QUOTA")
+    assert "KEYSTEAD_QUOTA" in str(caught.value)
+
+
+def test_the_parts_of_all_processes_are_one_quota() -> None:
+    desks = [Desk({"DescribeKey": 2000}, {"share": 1 / 4}) for _ in range(4)]
+    assert sum(desk.burst(3000, operation="DescribeKey") for desk in desks) == 2000

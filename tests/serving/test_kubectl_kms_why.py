@@ -1,0 +1,226 @@
+"""`kubectl kms why` says of a call what the server decides about that very call, and its advice works."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.serving.desk import GRANT, KEY, Desk, Raw, Worker
+from tests.serving.kubectl import Plugin
+
+pytestmark = pytest.mark.cluster
+HOME, ABROAD = "kms-why", "kms-abroad"
+DENIED = "AccessDeniedException"
+PLAIN = b"hello"
+TLS = ("--secure",)
+HERE = ("--source-ip", "127.0.0.1", "--secure")
+
+
+@dataclass
+class Stage:
+    """Keys with policies, and who calls."""
+
+    desk: Desk
+    plugin: Plugin
+    account: str
+    keys: dict[str, Any] = field(default_factory=dict)
+    people: dict[str, Worker] = field(default_factory=dict)
+    clients: dict[str, Raw] = field(default_factory=dict)
+
+    def key(self, name: str, *statements: dict[str, Any], **spec: Any) -> None:
+        """A key with a policy whose first statement leaves the rest to the account."""
+        root = {"Sid": "Account", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{self.account}:root"}, "Action": "kms:*"}
+        made = [{**statement, "Resource": "*"} for statement in (root, *statements)]
+        policy = {"policy": {"Version": "2012-10-17", "Statement": made}} if statements else {}
+        self.keys[name] = self.desk.apply(KEY, HOME, name, **policy, **spec)
+
+    def role(self, name: str) -> str:
+        worker = self.people[name]
+        return f"arn:aws:iam::{self.account if worker.namespace == HOME else worker.account}:role/{worker.name}"
+
+    def arn(self, key: str) -> str:
+        return str(self.keys[key]["status"]["keyArn"])
+
+    def why(self, who: str, action: str, key: str, *facts: str) -> Any:
+        """The plugin's answer, with its exit code."""
+        worker = self.people[who]
+        asked = (action, key, "--as", f"{worker.namespace}:{worker.name}", "-n", HOME, *facts)
+        done = self.plugin.here("why", *asked, "-o", "json")
+        assert done.code in (0, 1, 2) and done.out, done.err
+        return {**done.json, "code": done.code}
+
+
+def statement(principal: Any, action: str | list[str], effect: str = "Allow", **members: Any) -> dict[str, Any]:
+    return {"Effect": effect, "Principal": {"AWS": principal} if principal != "*" else "*", "Action": action, **members}
+
+
+@pytest.fixture(scope="module")
+def plugin(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Plugin:
+    return Plugin.install(desk.installation.cluster, Path(tmp_path_factory.mktemp("bin")))
+
+
+@pytest.fixture(scope="module")
+def stage(desk: Desk, plugin: Plugin) -> Iterator[Stage]:
+    plain = desk.apply(KEY, HOME, "plain")
+    stage = Stage(desk, plugin, str(plain["status"]["keyArn"]).split(":")[4], {"plain": plain})
+    desk.apply(KEY, ABROAD, "theirs")
+    people = {
+        "rbac": desk.worker(HOME, "rbac", "encrypt", "describekey", "generatedatakey"),
+        "none": desk.worker(HOME, "none"),
+        "named": desk.worker(HOME, "named"),
+        "granted": desk.worker(HOME, "granted"),
+        "far": desk.worker(ABROAD, "far"),
+        "near": desk.worker(ABROAD, "near"),
+        "scoped": desk.worker(HOME, "scoped"),
+    }
+    stage.people.update(people)
+    stage.key("policed", *policed(stage))
+    people["near"].may("encrypt", names=(stage.arn("policed"),), resources=("kmskeys",))
+    people["scoped"].may("encrypt", names=("plain",), resources=("kmskeys",))
+    stage.key("off", enabled=False)
+    desk.apply("KmsAlias", HOME, "why-alias", aliasName="alias/why", keyRef={"name": "policed"})
+    terms = {"encryptionContextSubset": {"team": "blue"}}
+    grantee = {"keyRef": {"name": "plain"}, "serviceAccountRef": {"name": "granted"}}
+    desk.apply(GRANT, HOME, "blue", **grantee, operations=["Encrypt"], constraints=terms)
+    stage.clients.update({name: worker.raw(keep=True) for name, worker in people.items()})
+    yield stage
+    for client in stage.clients.values():
+        client.close()
+
+
+def policed(stage: Stage) -> list[dict[str, Any]]:
+    named, far, near = (stage.role(name) for name in ("named", "far", "near"))
+    context = {"StringEquals": {"kms:EncryptionContext:team": "red"}}
+    away = {"NotIpAddress": {"aws:SourceIp": ["127.0.0.0/8", "::1/128"]}}
+    alias = {"StringEquals": {"kms:RequestAlias": "alias/why"}}
+    return [
+        statement(named, "kms:Encrypt", Sid="Red", Condition=context),
+        statement([far, near], "kms:Encrypt", Sid="Neighbours"),
+        statement(stage.role("rbac"), "kms:GenerateDataKey", "Deny", Sid="NoDataKeys"),
+        statement("*", "kms:DescribeKey", "Deny", Sid="OnlyHere", Condition=away),
+        statement("*", "kms:*", "Deny", Sid="OnlyTls", Condition={"Bool": {"aws:SecureTransport": "false"}}),
+        statement(named, "kms:DescribeKey", Sid="ByAlias", Condition=alias),
+    ]
+
+
+RED, BLUE = ({"EncryptionContext": {"team": colour}} for colour in ("red", "blue"))
+MORE = {"EncryptionContext": {"team": "blue", "a": "b"}}
+SAYS_RED, SAYS_BLUE = (("--encryption-context", f"team={colour}") for colour in ("red", "blue"))
+ENCRYPT, DESCRIBE, GENERATE = ("Encrypt", {"Plaintext": PLAIN}), ("DescribeKey", {}), ("GenerateDataKey", {"KeySpec": "AES_256"})
+# who, operation, key, more of the request, what is said of it, allowed, what decided
+CASES = [
+    ("rbac", ENCRYPT, "plain", {}, (), True, r"RoleBinding rbac-\w+ in kms-why of Role rbac-\w+ \(encrypt and 2 more on "),
+    ("none", ENCRYPT, "plain", {}, ("--encryption-context", "none"), False, "rbac"),
+    ("scoped", ENCRYPT, "plain", {}, (), True, r"\(encrypt on kmskeys/plain\)"),
+    ("scoped", ENCRYPT, "policed", {}, TLS, False, "rbac"),
+    ("rbac", DESCRIBE, "policed", {}, HERE, True, "RoleBinding"),
+    ("rbac", GENERATE, "policed", {}, TLS, False, 'statement "NoDataKeys"'),
+    ("named", ENCRYPT, "policed", RED, (*TLS, *SAYS_RED), True, 'statement "Red"'),
+    ("named", ENCRYPT, "policed", BLUE, (*TLS, *SAYS_BLUE), False, "rbac"),
+    ("named", ENCRYPT, "plain", {}, (), False, "rbac"),
+    ("named", DESCRIBE, "alias/why", {}, HERE, True, 'statement "ByAlias"'),
+    ("named", DESCRIBE, "policed", {}, HERE, False, "rbac"),
+    ("granted", ENCRYPT, "plain", MORE, (*SAYS_BLUE, "--encryption-context", "a=b"), True, "KmsGrant blue"),
+    ("granted", ENCRYPT, "plain", RED, SAYS_RED, False, "rbac"),
+    ("granted", GENERATE, "plain", BLUE, SAYS_BLUE, False, "rbac"),
+    ("far", ENCRYPT, "policed", {}, TLS, False, "rbac"),
+    ("near", ENCRYPT, "policed", {}, TLS, True, r"\(encrypt on kmskeys/arn:aws:kms:"),
+    ("near", DESCRIBE, "policed", {}, HERE, False, "nothing"),
+    ("near", ENCRYPT, "plain", {}, (), False, "nothing"),
+]
+
+
+@pytest.mark.parametrize(("who", "call", "key", "more", "facts", "allowed", "by"), CASES, ids=lambda value: str(value)[:20])
+def test_why_says_what_the_server_decides(
+    stage: Stage, who: str, call: tuple[str, dict[str, Any]], key: str, more: Any, facts: Any, allowed: bool, by: str
+) -> None:
+    operation, members = call
+    named = key if key.startswith("alias/") else stage.arn(key)
+    answer = stage.clients[who].call(operation, KeyId=named, **members, **more)
+    assert (answer.code != DENIED) is allowed, answer.text
+    told = stage.why(who, operation, named if key == "policed" else key, *facts)
+    assert (told["verdict"], told["code"]) == (("allowed", 0) if allowed else ("denied", 1)), told
+    assert re.search(by, told["decidedBy"]), told["decidedBy"]
+
+
+def test_a_disabled_key_is_allowed_and_its_state_refuses(stage: Stage) -> None:
+    answer = stage.clients["rbac"].call("Encrypt", KeyId=stage.arn("off"), Plaintext=PLAIN)
+    told = stage.why("rbac", "encrypt", "off")
+    assert answer.code == "DisabledException"
+    assert told["verdict"] == "allowed" and "DisabledException" in told["obstacles"][0]
+
+
+def test_what_was_not_said_is_named_and_nothing_is_guessed(stage: Stage) -> None:
+    told = stage.why("named", "encrypt", "policed")
+    assert (told["verdict"], told["code"]) == ("undecided", 2)
+    assert told["dependsOn"] == ["kms:EncryptionContext:team", "aws:SecureTransport"]
+    assert told["changes"] == ["say --encryption-context KEY=VALUE|none", "say --secure or --insecure"]
+
+
+def test_every_statement_is_told_with_what_it_came_to(stage: Stage) -> None:
+    told = stage.why("named", "encrypt", "policed", *TLS, *SAYS_BLUE)
+    came = {item["name"]: (item["cameTo"], item["why"]) for item in told["statements"]}
+    assert came["Account" if "Account" in came else "Statement[0]"][0] == "leaves it to the account"
+    assert came["Red"] == ("condition does not hold", 'StringEquals kms:EncryptionContext:team "red" does not hold: the request has "blue"')
+    assert came["Neighbours"][0] == "another principal"
+    assert came["NoDataKeys"] == ("another action", "it is not about kms:Encrypt")
+    assert came["OnlyTls"][0] == "condition does not hold"
+
+
+@pytest.mark.parametrize("advice", [0, 1])
+def test_the_advice_after_a_no_makes_it_a_yes(stage: Stage, advice: int) -> None:
+    name = f"advised-{advice}"
+    stage.people[name] = stage.desk.worker(HOME, name)
+    told = stage.why(name, "generate-mac", "plain")
+    run(stage, told["changes"][advice])
+    assert stage.why(name, "generate-mac", "plain")["verdict"] == "allowed"
+
+
+@pytest.mark.parametrize("advice", [0, 1])
+def test_the_advice_where_no_policy_allows_makes_it_a_yes(stage: Stage, advice: int) -> None:
+    worker = stage.people["outsider"] = stage.people.get("outsider") or stage.desk.worker(ABROAD, "outsider")
+    name = f"closed-{advice}"
+    stage.key(name)
+    *policy, own = stage.why("outsider", "encrypt", stage.arn(name), "--encryption-context", "none")["changes"]
+    for command in (policy[advice], own.removeprefix("and, on the caller's side: ")):
+        run(stage, command)
+    stage.desk.apply(KEY, HOME, name, manager="nobody")
+    told = stage.why("outsider", "encrypt", stage.arn(name), "--encryption-context", "none")
+    assert told["verdict"] == "allowed", told
+    stage.plugin.cluster.kubectl("delete", "role,rolebinding", "outsider-encrypt", "-n", ABROAD)
+    assert worker.namespace == ABROAD
+
+
+def run(stage: Stage, advice: str) -> None:
+    """A line of advice in a shell: what stands behind the last `: ` before kubectl."""
+    cluster = stage.plugin.cluster
+    command = advice[advice.index("kubectl ") :]
+    environment = cluster.environment | {"PATH": f"{cluster.binaries['kubectl'].parent}:/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (command, done.stderr)
+
+
+def test_a_person_learns_about_himself_without_other_rights(stage: Stage) -> None:
+    """A ServiceAccount that may read keys, and not review others."""
+    worker = stage.desk.worker(HOME, "selfish", "get", "list", "encrypt")
+    mine = stage.plugin.of(stage.plugin.cluster.service_account_kubeconfig(HOME, worker.name))
+    done = mine("why", "encrypt", "plain", "-o", "json")
+    told = json.loads(done.out)
+    assert (done.code, told["verdict"], told["who"]) == (0, "allowed", f"ServiceAccount {HOME}/selfish")
+    assert "you may not list rolebindings in kms-why" in told["unread"]
+    other = mine("why", "encrypt", "plain", "--as", "rbac")
+    assert other.code == 2 and other.out.startswith("undecided")
+    assert "you may not create subjectaccessreviews in kms-why" in other.out
+
+
+def test_what_may_not_be_read_is_an_error_and_no_answer(stage: Stage) -> None:
+    worker = stage.desk.worker(HOME, "blind")
+    done = stage.plugin.of(stage.plugin.cluster.service_account_kubeconfig(HOME, worker.name))("why", "encrypt", "plain")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: you may not get kmskeys/plain in kms-why\nhint: ")
