@@ -66,6 +66,7 @@ model: setup  ## regenerate server/kms_model.json from the botocore in the lock
 	@$(PY) -m tests.server.make_model
 reference: setup  ## regenerate docs/reference from the same models and tables
 	@$(PY) -m keystead.resources reference docs/reference
+	@$(PY) -m keystead.operations reference docs/reference
 
 demo: setup binaries  ## the main job, end to end, on a real API server
 	@$(PY) -m examples.demo

@@ -932,6 +932,27 @@ MUTANTS = (
         '"chain",',
         ("tests/audit_reading/test_route.py::test_nothing_of_the_chain_and_of_foreign_policies_is_told",),
     ),
+    Mutant(
+        "Keystead's own keys are found by whoever asks",
+        "operator/keystead/store/model.py",
+        "return isinstance(record, KeyRecord | AliasRecord | GrantRecord) and is_own(record.namespace)",
+        "return False",
+        ("tests/operations/control/test_own_keys.py",),
+    ),
+    Mutant(
+        "a managed key of anybody's making is used",
+        f"{ENGINE}/plan/data_key.py",
+        "if names_no_key(spec) and not serves_data_keys(key):",
+        "if False and names_no_key(spec) and not serves_data_keys(key):",
+        ("tests/plan/test_plan_managed_key.py::test_a_key_that_somebody_else_made_under_the_name_is_not_used",),
+    ),
+    Mutant(
+        "a grant of a manifest opens the managed key to an application",
+        f"{ENGINE}/plan/reference.py",
+        "if is_managed(key) or is_own(key.namespace):",
+        "if False:",
+        ("tests/reconciler/test_managed_key.py::test_no_grant_and_no_alias_of_a_manifest_is_bound_to_it",),
+    ),
 )
 
 

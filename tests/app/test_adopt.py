@@ -248,6 +248,18 @@ def test_a_written_object_carries_the_annotation_and_its_keys_name(hsm: FakeHsm)
     assert all(body is not None and body["spec"]["keyRef"] == {"name": "k"} for body in bodies[1:])
 
 
+def test_keysteads_own_keys_are_left_to_the_operator_and_their_data_keys_name_no_key(hsm: FakeHsm) -> None:
+    managed = a_key(hsm, name="aws-keystead")
+    data_key = a_data_key(managed, name="d")
+    found = catalogue(hsm, managed, data_key)
+    assert decided(found) == {"aws-keystead": Action.LEAVE, "d": Action.WRITE}
+    body = next(decide(found, item, as_new=False, named=False).body for item in found.found if item.kind is Kind.DATA_KEY)
+    assert body is not None
+    assert "keyRef" not in body["spec"]
+    live(found, next(item for item in found.found if item.kind is Kind.KEY))
+    assert decided(found)["aws-keystead"] is Action.ANNOTATE
+
+
 def test_a_grant_that_ends_is_left_to_its_manifest(hsm: FakeHsm) -> None:
     """Written with the end, its object would refuse a manifest that says a ttl."""
     key = a_key(hsm, name="k")

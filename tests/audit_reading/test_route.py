@@ -141,6 +141,7 @@ def house(tmp_path: Path) -> House:
     chain.add(mine(3, caller_account=OTHER_ACCOUNT, recipient=ACCOUNT))
     chain.add(mine(4, more={"operatorOnly": hidden}))
     chain.add(a_call(5, key=KEY.key_id, account=ACCOUNT, caller_account=OTHER_ACCOUNT, more={"operatorOnly": hidden, "resources": []}))
+    chain.add(a_call(6, key=OTHER_KEY.key_id, context={"of": KEY.key_id, "arn": arn_of(KEY.key_id)}))  # speaks of it, is not about it
     chain.checkpoint().write(tmp_path, per_file=3, packed=True)
     return House(tmp_path)
 

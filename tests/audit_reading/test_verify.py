@@ -191,6 +191,8 @@ def test_a_start_that_is_signed_vouches_for_the_tail_of_a_crashed_chain() -> Non
     report = look(crashed, after)
     assert report.verdict is Verdict.WHOLE
     assert next(chain for chain in report.chains if chain.id == "a").signed_to == 4
+    unsigned = next(chain for chain in look(crashed, AChain("b").start(crashed, ended=False)).chains if chain.id == "a")
+    assert (unsigned.verdict, unsigned.signed_to) == (Verdict.UNSIGNED, -1)
 
 
 def test_a_live_chain_may_have_a_young_tail_and_an_ended_one_may_not() -> None:
@@ -286,6 +288,20 @@ def test_a_chain_that_retention_took_whole_is_explained_by_another_chain() -> No
     report = look(later)
     assert report.verdict is Verdict.WHOLE
     assert {chain.id: chain.taken for chain in report.chains} == {"b": [], "g": [(0, 4)]}
+
+
+@pytest.mark.parametrize(("began", "verdict"), [("20261125T080000Z", Verdict.UNSIGNED), ("20261126T080500Z", Verdict.TAMPERED)])
+def test_a_chain_whose_removal_was_told_in_a_file_that_is_gone_is_not_proven(tmp_path: Path, began: str, verdict: Verdict) -> None:
+    """Two processes share a folder. Only what is older than all that retention left can have gone that way."""
+    gone = AChain(f"g-{began}-00000000").start().calls(3).end()
+    idle = AChain("idle").start(gone).checkpoint()
+    busy = AChain("busy").start().removed(gone.id, 0, gone.lines, 0).calls(4, 60)
+    busy.removed("busy", 0, busy.lines[:3], 0).checkpoint()
+    busy.write(tmp_path, per_file=3)[0].unlink()
+    idle.write(tmp_path)
+    report = verify([tmp_path], KEYS)
+    assert report.verdict is verdict
+    assert next(chain for chain in report.chains if chain.id == gone.id).verdict is verdict
 
 
 def test_a_removal_that_only_an_unsigned_record_tells_is_not_whole() -> None:

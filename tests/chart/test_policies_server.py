@@ -87,6 +87,8 @@ def test_the_server_creates_keys_and_orphans_keys_as_the_api_and_the_records_say
     for field, value in (("adoptKeyId", "mrk-0"), ("deletionProtection", True), ("deletionProtection", False), ("suspend", True)):
         check(as_server(people, "POST", path_of("kmskeys", TEAM), made("kmskeys", {field: value})), False, field)
     check(as_server(people, "POST", path_of("kmskeys", TEAM), made("kmskeys", {}, "aws-mine")), False, "aws-*")
+    own = made("kmskeys", FULL, namespace=RECORDS)
+    check(as_server(people, "POST", path_of("kmskeys", RECORDS), own), False, "an object in keystead-records")
 
 
 SPECS = (

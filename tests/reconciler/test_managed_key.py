@@ -170,3 +170,17 @@ async def test_the_audit_key_is_not_made_without_its_namespace_or_the_lead(recor
     records.objects.namespaces[RECORDS_NAMESPACE] = NamespaceFacts("uid-records", terminating=True)
     assert not await records.own_keys.ensure()
     assert AUDIT_REF not in records.objects.bodies
+
+
+# What else may be bound to it
+
+
+async def test_no_grant_and_no_alias_of_a_manifest_is_bound_to_it(world: World) -> None:
+    await first_use(world)
+    grant, alias = ObjectRef(Kind.GRANT, "team-a", "g"), ObjectRef(Kind.ALIAS, "team-a", "a")
+    world.apply(grant, keyRef={"name": KEY.name}, granteePrincipal="arn:aws:iam::111122223333:role/app", operations=["Decrypt"])
+    world.apply(alias, aliasName="alias/mine", keyRef={"name": KEY.name})
+    for ref in (grant, alias):
+        await world.reconcile(ref)
+        assert not world.has_record(ref), ref
+        assert world.ready(ref) != "Available"

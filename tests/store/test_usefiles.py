@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from keystead.errors import StoreUnavailableError
+from keystead.operations.counts import Row
 from keystead.operations.usetable import UseTable
 from keystead.operations.world import LastUse
 from keystead.store.sqlite.store import SqliteStore
@@ -91,3 +92,34 @@ async def test_a_reset_forgets_uses_and_their_begin(tmp_path: Path) -> None:
     await store.uses.save(UseTable({}, later), last=False)
     assert await store.uses.load() == UseTable({}, later)
     store.close()
+
+
+async def test_the_counts_of_all_workers_are_added_and_a_new_worker_goes_on_where_the_old_one_ended(tmp_path: Path) -> None:
+    row = Row("2026-11", "a", "k", "requests")
+    first, other = WorkerUses(tmp_path, 0), WorkerUses(tmp_path, 1)
+    for calls in (1, 3):  # its own since its start, in place of what it saved before
+        await first.save(UseTable(counts={row: calls}), last=False)
+    await other.save(UseTable(counts={row: 10}), last=False)
+    assert PodUses(tmp_path, 2).collect().counts == {row: 13}
+    again = WorkerUses(tmp_path, 0)
+    for calls in (100, 200):
+        await again.save(UseTable(counts={row: calls}), last=False)
+    assert PodUses(tmp_path, 2).collect().counts == {row: 213}
+
+
+async def test_sqlite_adds_what_is_new_from_every_process_and_keeps_thirteen_months(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    row = Row("2026-11", "a", "k", "requests")
+    a, b = SqliteUses(store.database), SqliteUses(store.database)
+    for calls in (2, 2, 5):
+        await a.save(UseTable(counts={row: calls}), last=False)
+    await b.save(UseTable(counts={row: 10}), last=True)
+    assert a.counts() == {row: 15}
+    months = {Row(f"{2027 + number // 12}-{number % 12 + 1:02}", "a", "", "requests"): 1 for number in range(13)}
+    await b.save(UseTable(counts={row: 10} | months), last=False)
+    store.close()
+    again = SqliteStore(tmp_path)
+    assert again.uses.counts() == months
+    again.empty()
+    assert again.uses.counts() == {}
+    again.close()

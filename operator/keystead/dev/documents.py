@@ -19,10 +19,13 @@ MAX_DOCUMENTS: Final = 1000
 _TEXT: Final = frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge"})
 """Tags that plain scalars do not get here: a date is text, as the API server takes it, and `<<` is a name."""
 
+_MAX_DEPTH: Final = 100
+
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader with less."""
 
+    _depth = 0
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
         first: [(tag, pattern) for tag, pattern in rows if tag not in _TEXT]
         for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -32,7 +35,13 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             _refuse(self.peek_event().start_mark,  # type: ignore[no-untyped-call]
                     "an alias (*name) is not taken: write out what it stands for")
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:  # the interpreter's own limit is somebody else's setting
+            raise RecursionError
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -72,7 +81,7 @@ def read_documents(name: str, content: bytes) -> Iterator[tuple[str, dict[str, A
     except (yaml.YAMLError, ValueError):
         raise InvalidSpecError(f"{name}, document {number or 1}", "not YAML that can be read") from None
     except RecursionError:
-        raise InvalidSpecError(f"{name}, document {number or 1}", "nested too deeply: 100 levels are far too many") from None
+        raise InvalidSpecError(f"{name}, document {number or 1}", f"nested too deeply: {_MAX_DEPTH} levels are the most") from None
 
 
 def _checked(name: str, number: int, document: object) -> tuple[str, dict[str, Any]]:

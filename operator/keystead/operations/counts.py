@@ -24,8 +24,8 @@ OTHER: Final = "other"
 """Stands where a key id would: keys that have no row of their own."""
 NO_KEY: Final = ""
 """Stands where a key id would: the call needs no key."""
-MAX_BYTES: Final = 240_000
-"""Of packed counts, some 4,000 keys that are used in two months: with usetable.MAX_BYTES it is less than the 1 MiB of a ConfigMap."""
+MAX_BYTES: Final = 160_000
+"""Of packed counts, some 2,500 keys that are used in two months: it is a part of usetable.MAX_BYTES."""
 MONTHS: Final = 13
 KEYED_MONTHS: Final = 2
 _MAX_UNPACKED: Final = 64 * 1024 * 1024

@@ -18,7 +18,7 @@ from keystead.operations.counts import Counts, added, inflated
 from keystead.operations.world import LastUse
 
 MAX_BYTES: Final = 780_000
-"""Of a packed table, some 10,000 keys: a ConfigMap takes 1 MiB, and so it is one in base64, too."""
+"""Of a packed table, some 10,000 keys, and the counts beside it: a ConfigMap takes 1 MiB, and so it is one in base64, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@
     data.countsSince             when the first of its counts was written
     data.run                     <id of the holder's run>.<number of the write>
     data.after                   data.run as the holder found it when it took the ConfigMap over
-    binaryData.uses.json.zlib    the last uses (operations/usetable.py), bounded by what a ConfigMap takes
-    binaryData.counts.json.zlib  the counts (operations/counts.py), bounded likewise; absent where an earlier version wrote
+    binaryData.uses.json.zlib    the last uses (operations/usetable.py), bounded by what the counts leave
+    binaryData.counts.json.zlib  the counts (operations/counts.py), bounded; absent where an earlier version wrote
 
 Called by server/usage.py's UseKeeper. A new replica takes over what a dead one left, with what is in it: so there are never more of them
 than replicas at one time, nothing is forgotten, and nothing has to be deleted (the server may not). Two that take the same one over: the
@@ -32,7 +32,7 @@ from keystead.engine.clock import format_time, parse_time
 from keystead.errors import ConflictError, NotFoundError
 from keystead.operations import counts
 from keystead.operations.counts import Counts, added, without
-from keystead.operations.usetable import UseTable, merged, pack, unpack
+from keystead.operations.usetable import MAX_BYTES, UseTable, merged, pack, unpack
 from keystead.resources import names
 from keystead.store.kube import Kube
 
@@ -168,11 +168,11 @@ class KubeUses:
         packed = dict(found.get("binaryData") or {})
         if table is not None and table.since is not None:
             data["trackingSince"] = format_time(table.since)
-        if table is not None:
-            packed[_TABLE] = base64.b64encode(pack(table)).decode()
-        if calls is not None:
+        if table is not None and calls is not None:
+            counted = counts.pack(calls)
             data.setdefault("countsSince", format_time(now))
-            packed[_COUNTS] = base64.b64encode(counts.pack(calls)).decode()
+            packed[_COUNTS] = base64.b64encode(counted).decode()
+            packed[_TABLE] = base64.b64encode(pack(table, MAX_BYTES - len(counted))).decode()
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data, "binaryData": packed}
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.bench.page import publish
 from tests.bench.rows import render
 from tests.bench.server.long import LongSizes, measure_long
-from tests.bench.server.measure import Sizes, measure_quota_alone, measure_server
+from tests.bench.server.load import Sizes
+from tests.bench.server.measure import measure_quota_alone, measure_rights_alone, measure_server
 from tests.bench.server.quota import QuotaSizes
 
 
@@ -23,6 +24,7 @@ def main() -> int:
     )
     parser.add_argument("--long", action="store_true", help="many keys and many calls instead (make bench-server-long)")
     parser.add_argument("--quota", action="store_true", help="two tenants and their quotas, nothing else")
+    parser.add_argument("--rights", action="store_true", help="policy, grants and audit, nothing else")
     parser.add_argument("--rounds", type=int, default=Sizes.rounds)
     parser.add_argument("--seconds", type=float, default=Sizes.seconds)
     parser.add_argument("--peer-rounds", type=int, default=Sizes.peer_rounds)
@@ -37,6 +39,8 @@ def main() -> int:
         part = measure_long(LongSizes(options.keys, options.minutes), say)
     elif options.quota:
         part = measure_quota_alone(QuotaSizes(), say)
+    elif options.rights:
+        part = measure_rights_alone(Sizes(options.rounds, options.seconds), say)
     else:
         part = measure_server(Sizes(options.rounds, options.seconds, peer_rounds=options.peer_rounds), say)
     print(render(part.rows))

@@ -20,7 +20,7 @@ from tests.bench.plot import Line, Plot
 from tests.bench.process import MemorySampler, children
 from tests.bench.process import memory as memory_of
 from tests.bench.rows import Part, Row
-from tests.bench.server.measure import Sizes, one_load
+from tests.bench.server.load import Sizes, one_load
 from tests.bench.server.pythons import environment, image_python
 from tests.bench.server.servers import ACCESS_KEY, SECRET, Server, client, context, start, text
 from tests.bench.server.signed import Signer

@@ -10,37 +10,33 @@ import base64
 import json
 import os
 import pickle
-import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.bench.plot import Bars
-from tests.bench.process import cpu_seconds
 from tests.bench.rows import Part, Row
 from tests.bench.server.grants import grant_rows
+from tests.bench.server.load import Sizes, Table, take
 from tests.bench.server.peers import start_peers
 from tests.bench.server.pythons import environment, image_python
 from tests.bench.server.quota import QuotaSizes, measure_quota
+from tests.bench.server.rights import measure_rights
 from tests.bench.server.servers import (
     ACCESS_KEY,
     ACCOUNT,
     GRANTS,
     OPERATIONS,
     SECRET,
-    Server,
     context,
     start_app,
     start_keystead,
     text,
 )
 from tests.bench.server.signed import Signer
-from tests.clients.build import ROOT
 from tests.clients.endpoint import certificates
 
 from keystead.server.message import Asked
@@ -50,59 +46,6 @@ CROWDED = f"Encrypt, {GRANTS} grants"
 # us at a SHA-256 of 600 bytes in 0.7 us (AWS.md, Throughput), as ratios to it.
 IN_PROCESS = {"Encrypt": 45 / 0.7, "GenerateDataKey": 65 / 0.7}
 WORKERS_GATE, CORES_FOR_IT = 0.7, 4
-
-
-@dataclass
-class Sizes:
-    """`connections`: kept busy by the client at the same time."""
-
-    rounds: int = 5
-    seconds: float = 2.0
-    connections: int = 32
-    peer_rounds: int = 3
-
-
-@dataclass
-class Figures:
-    """Of one server and one operation, a number a round."""
-
-    cpu: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
-    p50: list[float] = field(default_factory=list)
-    p99: list[float] = field(default_factory=list)
-
-    def middle(self, name: str) -> float:
-        """The median."""
-        return statistics.median(getattr(self, name))
-
-
-Table = dict[tuple[str, str], Figures]
-
-
-def one_load(server: Server, operation: str, sizes: Sizes, folder: Path) -> dict[str, Any]:
-    """The client in a process of its own, with requests that were signed now."""
-    requests = folder / "requests"
-    requests.write_bytes(pickle.dumps(server.load[operation]()))
-    host = "localhost" if server.authority else "127.0.0.1"
-    command = [sys.executable, "-m", "tests.bench.http_load", f"{host}:{server.port}", "--requests", str(requests)]
-    command += ["--seconds", str(sizes.seconds), "--connections", str(sizes.connections)]
-    if server.authority:
-        command += ["--authority", str(server.authority)]
-    result: dict[str, Any] = json.loads(subprocess.check_output(command, cwd=ROOT))
-    if set(result["statuses"]) != {"200"}:
-        raise RuntimeError(f"{server.name}, {operation}: {result}")
-    return result
-
-
-def take(table: Table, server: Server, operation: str, sizes: Sizes, folder: Path) -> None:
-    """One round of one operation."""
-    before = cpu_seconds(server.pid)
-    result = one_load(server, operation, sizes, folder)
-    figures = table.setdefault((server.name, operation), Figures())
-    figures.cpu.append((cpu_seconds(server.pid) - before) / result["count"] * 1e6)
-    figures.rate.append(result["count"] / result["seconds"])
-    figures.p50.append(result["p50"])
-    figures.p99.append(result["p99"])
 
 
 def measure_server(sizes: Sizes, say: Callable[[str], None]) -> Part:
@@ -133,8 +76,9 @@ def measure_server(sizes: Sizes, say: Callable[[str], None]) -> Part:
                 for operation in OPERATIONS:
                     take(table, server, operation, sizes, folder)
         quota = measure_quota(python, folder, QuotaSizes(), say)
+        rights = measure_rights(python, folder, sizes, say)
     names = [server.name for server in peers]
-    rows = [*gates(table), *inside_rows(inside), *grant_rows(), *rates(table), *quota]
+    rows = [*gates(table), *inside_rows(inside), *grant_rows(), *rates(table), *quota, *rights]
     return Part(rows, plots(table, inside, names), notes(table, inside, names, lost, word))
 
 
@@ -143,6 +87,13 @@ def measure_quota_alone(sizes: QuotaSizes, say: Callable[[str], None]) -> Part:
     python, word = image_python()
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:
         return Part(measure_quota(python, Path(folder), sizes, say), notes=f"servers on {word}")
+
+
+def measure_rights_alone(sizes: Sizes, say: Callable[[str], None]) -> Part:
+    """Policy, grants and audit, and nothing else."""
+    python, word = image_python()
+    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+        return Part(measure_rights(python, Path(folder), sizes, say), notes=f"servers on {word}")
 
 
 def _memory() -> str | None:

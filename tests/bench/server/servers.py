@@ -11,7 +11,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,8 @@ from tests.clients.webidentity import Issuer
 
 ACCOUNT = "111122223333"
 ACCESS_KEY, SECRET = "AKIABENCHBENCHBENCH0", "bench-secret-bench-secret-bench-secret-0"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/bench"
+"""Of the ServiceAccount that calls."""
 REQUESTS = 256
 GRANTS = 100
 START_SECONDS = 60.0
@@ -121,6 +123,32 @@ def start_app(stack: ExitStack, python: Path, kind: str, folder: Path) -> Server
     return server
 
 
+def start_dev(
+    stack: ExitStack,
+    python: Path,
+    folder: Path,
+    name: str,
+    options: Sequence[str],
+    *,
+    program: Sequence[str] = ("keystead",),
+    authority: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> tuple[Server, Signer]:
+    """`keystead dev`, and who signs as the ServiceAccount of ROLE. program: the module to run, and words before `dev`."""
+    own = folder / name.replace(" ", "-")
+    own.mkdir()
+    issuer = Issuer()
+    jwks = issuer.write_jwks(own / "jwks.json")
+    command = [str(python), "-m", *program, "dev", "--listen", "127.0.0.1:0", "--jwks", str(jwks), *options]
+    keys = {"KEYSTEAD_DEV_ACCESS_KEYS": f"{ACCESS_KEY}:{SECRET}"}
+    server = start(stack, name, command, own, environment() | keys | dict(env or {}), _address)
+    server.authority = authority
+    given = client(server, "sts").assume_role_with_web_identity(
+        RoleArn=ROLE, RoleSessionName="bench", WebIdentityToken=issuer.token("bench")
+    )["Credentials"]
+    return server, Signer(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], _host(server))
+
+
 def start_keystead(
     stack: ExitStack,
     python: Path,
@@ -131,23 +159,12 @@ def start_keystead(
     tls: tuple[Path, Path, Path] | None = None,
 ) -> Server:
     """`keystead dev`, with keys, grants and a session. `tls`: certificate, key, authority."""
-    own = folder / name.replace(" ", "-")
-    own.mkdir()
-    issuer = Issuer()
-    jwks = issuer.write_jwks(own / "jwks.json")
-    command = [str(python), "-m", "keystead", "dev", "--listen", "127.0.0.1:0", "--jwks", str(jwks)]
-    command += ["--memory"] if workers == 1 else ["--state", str(own / "state"), "--workers", str(workers)]
+    state = folder / name.replace(" ", "-") / "state"
+    options = ["--memory"] if workers == 1 else ["--state", str(state), "--workers", str(workers)]
     if tls is not None:
-        command += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])]
-    env = environment() | {"KEYSTEAD_DEV_ACCESS_KEYS": f"{ACCESS_KEY}:{SECRET}"}
-    server = start(stack, name, command, own, env, _address)
-    server.authority = None if tls is None else tls[2]
-    kms, sts = client(server, "kms"), client(server, "sts")
-    role = f"arn:aws:iam::{ACCOUNT}:role/bench"
-    given = sts.assume_role_with_web_identity(
-        RoleArn=role, RoleSessionName="bench", WebIdentityToken=issuer.token("bench")
-    )["Credentials"]
-    signer = Signer(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], _host(server))
+        options += ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])]
+    server, signer = start_dev(stack, python, folder, name, options, authority=None if tls is None else tls[2])
+    kms, role = client(server, "kms"), ROLE
     prepare(server, kms, signer, role)
     crowded = kms.create_key()["KeyMetadata"]["KeyId"]
     for number in range(GRANTS):

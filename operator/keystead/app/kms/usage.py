@@ -27,7 +27,6 @@ from keystead.store.uses import PREFIX, counts_in, selector
 
 _SHOWN: Final = 16
 """Versions that an object shows at most."""
-_WINDOW: Final = 30
 _CLASSES: Final = frozenset(each.value for each in PriceClass)
 _ENDS: Final = frozenset({KeyState.PENDING_DELETION, KeyState.DESTROYED})
 
@@ -131,7 +130,7 @@ def _ended(key: KmsKey, until: datetime) -> datetime:
     status = key.status
     if status.key_state is UNSET or status.key_state not in _ENDS or status.deletion_time is UNSET:
         return until
-    scheduled, days = key.spec.scheduled_deletion, _WINDOW
+    scheduled, days = key.spec.scheduled_deletion, key.spec.pending_window_in_days
     if scheduled is not UNSET and scheduled.pending_window_in_days is not UNSET:
         days = scheduled.pending_window_in_days
     begun: datetime = status.deletion_time - timedelta(days=days)

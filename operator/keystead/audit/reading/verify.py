@@ -12,6 +12,7 @@ elsewhere (--checkpoints: everything goes to stdout, too) tell of the last chain
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ from keystead.errors import FormatError, InvalidSpecError
 LIVE_TAIL: Final = timedelta(minutes=15)
 """A chain that goes on may be unsigned for as long: many times what lies between two checkpoints."""
 _TELLERS: Final = 16
+_BEGAN: Final = re.compile(r"-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-[0-9a-f]{8}\Z", re.ASCII)
 _NO_KEY: Final = "no signature was checked: who can write to the folder can make a chain anew; hint: --public-key FILE"
 
 
@@ -50,9 +52,9 @@ def verify(folders: Sequence[Path], keys: Sequence[PublicKey] | None = None, cop
         _judge_end(walk, replicas)
         _judge_holes(walk, taken.get(walk.report.id, ()), signed, keys is not None)
         _judge_signatures(walk, signed, keys)
-    there = {report.id for report in reports}
+    there, horizon = {report.id for report in reports}, _horizon(walks)
     for chain_id in sorted(claims.keys() - there):
-        reports.append(_judge_absent(chain_id, claims[chain_id], taken.get(chain_id, ()), signed, keys is not None))
+        reports.append(_judge_absent(chain_id, claims[chain_id], taken.get(chain_id, ()), signed, keys is not None, horizon))
     if not reports:
         notes.append("there is no audit file: a folder that was emptied looks like that, too")
     return Report(tuple(sorted(reports, key=lambda report: (report.first_time, report.id))), keys is not None, tuple(notes))
@@ -191,20 +193,36 @@ def _telling(hole: Hole, taken: Sequence[Taken]) -> list[Taken] | None:
     return told if not hole.first or reached == hole.first else None
 
 
+def _horizon(walks: Iterable[Walk]) -> str:
+    """Up to when retention has taken files of chains that go on. It takes the oldest first, so nothing that began later."""
+    return max((walk.report.first_time for walk in walks if walk.holes and not walk.holes[0].first), default="")
+
+
 def _judge_absent(
-    chain_id: str, claims: Sequence[Claim], taken: Sequence[Taken], signed: Mapping[str, int], checked: bool
+    chain_id: str, claims: Sequence[Claim], taken: Sequence[Taken], signed: Mapping[str, int], checked: bool, horizon: str
 ) -> ChainReport:
-    """A chain that others tell of and that is not there."""
+    """A chain that others tell of and that is not there.
+
+    Where several processes share a folder, the record of its removal may be gone itself, with a file of a busier one than who tells of it.
+    """
     report = ChainReport("", chain_id)
     last = max(claims, key=lambda claim: claim.seq)
     told = [item for item in taken if item.last > last.seq or (item.last == last.seq and item.hash == last.hash)]
     if told:
         report.taken.append((min(item.first for item in taken), max(item.last for item in told)))
         _judge_telling(report, told[:1], signed, checked)
+    elif "" < _began(chain_id) < horizon:
+        report.unsigned.append("it is gone, and so are the files in which its removal would be told: retention was past it")
     else:
         who = f"the start of chain {last.by} tells" if last.by else f"a copy of checkpoint {last.at} tells"
         report.find(Finding(What.REMOVED, f"the whole chain is missing: {who} of its record {last.seq}", last.seq))
     return report
+
+
+def _began(chain_id: str) -> str:
+    """When a chain began, as its id says; "" where it says nothing."""
+    match = _BEGAN.search(chain_id)
+    return "" if match is None else "{}-{}-{}T{}:{}:{}Z".format(*match.groups())
 
 
 def _judge_signatures(walk: Walk, signed: Mapping[str, int], keys: Sequence[PublicKey] | None) -> None:

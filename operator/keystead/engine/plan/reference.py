@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from keystead.engine.managed import is_managed, is_own
 from keystead.engine.plan.common import NamespaceFacts, Obstacle, namespace_obstacle
 from keystead.engine.record.key import KeyRecord
 from keystead.resources.model import ObjectMeta
@@ -24,6 +25,8 @@ def key_reference_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | No
         return Obstacle(
             Reason.DEPENDENCY_NOT_READY, "the name of the KmsKey in spec.keyRef is taken by an earlier namespace's key"
         )
+    if is_managed(key) or is_own(key.namespace):
+        return Obstacle(Reason.INVALID_SPEC, "spec.keyRef: one of Keystead's own keys, which has no other names and no grants")
     return None
 
 

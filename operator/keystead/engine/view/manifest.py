@@ -14,6 +14,7 @@ from typing import Any, Final
 from msgspec import UNSET, to_builtins
 
 from keystead.engine.identifiers import role_arn
+from keystead.engine.managed import MANAGED_KEY
 from keystead.engine.plan.key_settings import DEFAULT_PERIOD
 from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord, Rotation
 from keystead.resources import names
@@ -97,7 +98,9 @@ def _service_account(record: GrantRecord) -> str | None:
 
 def data_key_manifest(record: DataKeyRecord, key_name: str, annotations: Mapping[str, str]) -> Object:
     """A KmsDataKey into the same Secret. Its rotation is not in the record."""
-    spec: Object = {"keyRef": {"name": key_name}, "target": {"secretName": record.target.secret_name}}
+    # Under the AWS managed key spec names none: a keyRef would conflict with the manifest that is applied next.
+    named: Object = {} if key_name == MANAGED_KEY else {"keyRef": {"name": key_name}}
+    spec: Object = {**named, "target": {"secretName": record.target.secret_name}}
     if record.data_key_spec is not UNSET:
         spec["dataKeySpec"] = record.data_key_spec
     if record.number_of_bytes is not UNSET:
