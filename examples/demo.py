@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from examples import demo_life as life
-from examples.demo_serve import call_endpoint
+from examples.demo_serve import Serving, call_endpoint, deny_and_explain, serve, show_trail
 from rich.console import Console
 from rich.table import Table
 from tests.cluster import kinds, up
@@ -45,6 +45,7 @@ class Demo:
     cluster: Cluster
     installation: Installation | None = None
     operator: OperatorProcess | None = None
+    serving: Serving | None = None
     rows: list[tuple[str, str, float]] = field(default_factory=list)
 
     def step(self, title: str, work: Callable[[], str]) -> None:
@@ -60,6 +61,17 @@ class Demo:
         """The installation, once there is one."""
         assert self.installation is not None
         return self.installation
+
+    @property
+    def served(self) -> Serving:
+        """The server, once there is one."""
+        assert self.serving is not None
+        return self.serving
+
+    def say(self, text: str) -> None:
+        """What a command wrote, as it is."""
+        for line in text.splitlines():
+            console.print(line, markup=False, soft_wrap=True)
 
     def key(self, name: str = "orders") -> dict[str, Any]:
         """A KmsKey."""
@@ -113,7 +125,10 @@ def run() -> int:
     demo.step("let a grant expire", lambda: life.expire_grant(demo, opened["blob"]))
     demo.step("hold a key", lambda: life.hold(demo, opened["blob"]))
     demo.step("schedule a deletion and cancel it", lambda: life.schedule_and_cancel(demo))
-    demo.step("call the AWS endpoint with boto3, as a ServiceAccount", lambda: call_endpoint(demo, STATE / "server.pid"))
+    demo.serving = serve(demo, STATE / "server.pid")
+    demo.step("call the AWS endpoint with boto3, as a ServiceAccount", lambda: call_endpoint(demo.served))
+    demo.step("refuse a call, and say why", lambda: deny_and_explain(demo.served))
+    demo.step("read the audit trail", lambda: show_trail(demo.served))
     demo.step("delete the key object", lambda: delete_key(demo, opened))
     demo.step("apply it again", lambda: bring_back(demo, opened))
     show_table(demo)

@@ -1,13 +1,17 @@
-"""The step of the demo that calls the AWS endpoint: `keystead server`, a ServiceAccount's token, an unmodified boto3."""
+"""The steps of the demo that call the AWS endpoint: `keystead server`, a ServiceAccount's token, an unmodified boto3; who may, and who did."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from tests.serving.harness import Workload, assume, kms, make_authority, start
+from tests.operator.harness import wait_for
+from tests.serving.harness import Authority, ServerProcess, Workload, assume, kms, make_authority, start
+from tests.serving.kubectl import Plugin
 
 if TYPE_CHECKING:
     from examples.demo import Demo
@@ -15,16 +19,37 @@ if TYPE_CHECKING:
 NAMESPACE = "orders"
 VERBS = ("createkey", "describekey", "encrypt", "decrypt", "disablekey", "enablekey")
 CONTEXT = {"app": "orders"}
+VISITOR = ("--clusterrole=keystead-key-user", f"--serviceaccount={NAMESPACE}:visitor")
 
 
-def call_endpoint(demo: Demo, pid_file: Path) -> str:
-    """A key made by boto3 is a KmsKey; DisableKey refuses from its answer on; the server stays up for you."""
-    authority = make_authority(demo.made.folder / "tls")
-    server = start(demo.made, authority)
-    pid_file.write_text(str(server.child.pid))
+@dataclass(frozen=True)
+class Serving:
+    """A running server, and where its audit trail lies."""
+
+    demo: Demo
+    authority: Authority
+    process: ServerProcess
+    trail: Path
+
+    def client(self, workload: Workload) -> Any:  # noqa: ANN401 - boto3 has no types
+        """boto3 with the temporary credentials of a ServiceAccount."""
+        return kms(self.process, self.authority, assume(self.process, self.authority, workload, self.demo.account()))
+
+
+def serve(demo: Demo, pid_file: Path) -> Serving:
+    """Start a server; it stays up for you."""
+    authority, trail = make_authority(demo.made.folder / "tls"), demo.made.folder / "audit"
+    process = start(demo.made, authority, audit_folder=str(trail))
+    pid_file.write_text(str(process.child.pid))
+    return Serving(demo, authority, process, trail)
+
+
+def call_endpoint(serving: Serving) -> str:
+    """A key made by boto3 is a KmsKey; DisableKey refuses from its answer on."""
+    demo = serving.demo
     workload = Workload(demo.made, NAMESPACE, "api-client").create(*VERBS)
-    server.wait_ready()
-    client = kms(server, authority, assume(server, authority, workload, demo.account()))
+    serving.process.wait_ready()
+    client = serving.client(workload)
     key_id = client.create_key(Description="made by boto3")["KeyMetadata"]["KeyId"]
     listed = demo.cluster.get("kmskey", "-n", NAMESPACE, "-l", "kms.keystead.io/created-by=api")["items"]
     (name,) = [body["metadata"]["name"] for body in listed if (body.get("status") or {}).get("keyId") == key_id]
@@ -35,6 +60,41 @@ def call_endpoint(demo: Demo, pid_file: Path) -> str:
     client.enable_key(KeyId=key_id)
     assert client.decrypt(CiphertextBlob=blob, EncryptionContext=CONTEXT)["Plaintext"] == b"order 1"
     return f"CreateKey: kubectl shows {name}; Encrypt; DisableKey: DisabledException; EnableKey: the blob opens"
+
+
+def deny_and_explain(serving: Serving) -> str:
+    """Who has no right is refused, and `kubectl kms why` says what decided and what would change it. Then it does."""
+    demo = serving.demo
+    client = serving.client(Workload(demo.made, NAMESPACE, "visitor").create())
+    blob = demo.blobs()["ciphertext"]
+    context = {"app": "orders", "purpose": "database"}
+    assert refusal(lambda: client.decrypt(CiphertextBlob=blob, EncryptionContext=context)) == "AccessDeniedException"
+    why = Plugin.install(demo.cluster, demo.made.folder / "bin")
+    told = why("why", "decrypt", "orders", "--as", "visitor", "-n", NAMESPACE)
+    assert told.code == 1 and "change:" in told.out, told.out + told.err
+    demo.say(told.out)
+    demo.cluster.kubectl("create", "rolebinding", "visitor", "-n", NAMESPACE, *VISITOR)
+    wait_for("the right", lambda: refusal(lambda: client.decrypt(CiphertextBlob=blob, EncryptionContext=context)) == "", every=0.5)
+    assert why("why", "decrypt", "orders", "--as", "visitor", "-n", NAMESPACE).code == 0
+    return "AccessDeniedException; kubectl kms why names the RBAC rule that lacks; with it the same call is answered"
+
+
+def show_trail(serving: Serving) -> str:
+    """Every call of above is on record, the refused one with its reason; the chain is verified."""
+    summary = ("audit", "summary", str(serving.trail))
+
+    def denied() -> bool:
+        told = json.loads(serving.demo.made.keystead(*summary, "-o", "json").stdout)
+        return any("role/visitor" in str(row) for row in told["denied"])
+
+    wait_for("the refusal in the trail", denied, every=0.5)
+    serving.demo.say(serving.demo.made.keystead(*summary).stdout)
+    pem = serving.demo.made.folder / "audit.pem"
+    pem.write_text(serving.demo.made.keystead("audit", "key").stdout)
+    verify = ("audit", "verify", str(serving.trail), "--public-key", str(pem), "-o", "json")
+    verdict = json.loads(serving.demo.made.keystead(*verify, check=False).stdout)["verdict"]
+    assert verdict in ("whole", "unsigned"), verdict  # the first signature comes 10 s after the first record
+    return f"who used which key, who was refused and why; keystead audit verify: {verdict}"
 
 
 def refusal(call: Callable[[], object]) -> str:

@@ -33,6 +33,7 @@ class Mutant:
 ENGINE = "operator/keystead/engine"
 SERVER = "operator/keystead/server"
 READING = "operator/keystead/audit/reading"
+AUDIT = "operator/keystead/audit"
 MUTANTS = (
     Mutant(
         "seal not verified",
@@ -191,7 +192,7 @@ MUTANTS = (
     Mutant(
         "a revoked grant stays where calls look for it",
         "operator/keystead/store/grant_shelf.py",
-        "            self._found.drop(place, name)",
+        "            owned.found.drop(place, name)",
         "            pass",
         ("tests/store/test_grant_shelf.py",),
     ),
@@ -264,6 +265,62 @@ MUTANTS = (
         "        if not names:",
         "        if False:",
         ("tests/policy/test_documents.py",),
+    ),
+    Mutant(
+        "a condition key that is not known is taken for an absent one",
+        "operator/keystead/policy/conditionkeys.py",
+        "source(name[len(prefix) :]))\n    return None",
+        "source(name[len(prefix) :]))\n    return ConditionKey(name, Type.TEXT, _nowhere)",
+        ("tests/policy/test_conditions.py", "tests/policy/test_documents.py"),
+    ),
+    Mutant(
+        "what is left to the account needs no RBAC",
+        "operator/keystead/policy/evaluate.py",
+        "        return NeedReview(review_of(caller, question.action, key.namespace, key.name), rule.left)",
+        "        return rule.root",
+        ("tests/policy/test_key_policies.py",),
+    ),
+    Mutant(
+        "whoever calls is the service",
+        "operator/keystead/policy/conditionkeys.py",
+        "question.facts.carried.via_service or None",
+        'question.facts.carried.via_service or "datakeys.kms.keystead.io"',
+        ("tests/operations/test_attacks.py::test_who_calls_is_never_the_service_that_a_key_is_for",),
+    ),
+    Mutant(
+        "Keystead's own keys are found",
+        "operator/keystead/store/model.py",
+        "    return isinstance(record, KeyRecord | AliasRecord | GrantRecord) and is_own(record.namespace)",
+        "    return False",
+        ("tests/operations/control/test_own_keys.py", "tests/store"),
+    ),
+    Mutant(
+        "constraints that constrain nothing pass for some",
+        "operator/keystead/policy/request.py",
+        'return (None if given.source_arn is None or given.source_arn is UNSET else "SourceArn"), {}',
+        'return "SourceArn", {}',
+        ("tests/policy/test_attacks.py::test_constraints_that_constrain_nothing_are_none",),
+    ),
+    Mutant(
+        "a moved alias takes a ciphertext where its policy was not asked about",
+        "operator/keystead/operations/encryption.py",
+        "    if record.key_id != named:",
+        "    if False:",
+        ("tests/operations/test_attacks.py::test_an_alias_that_moves_while_rbac_is_asked_takes_nothing_to_another_key",),
+    ),
+    Mutant(
+        "a key policy lets another account retire grants",
+        "operator/keystead/policy/evaluate.py",
+        "        if _is_foreign(question):\n            return None\n        if question.caller.kind",
+        "        if question.caller.kind",
+        ("tests/policy/test_attacks.py::test_a_policy_lets_no_other_account_retire_grants",),
+    ),
+    Mutant(
+        "a request with more values than can be looked at is looked at",
+        "operator/keystead/policy/conditions.py",
+        "        if not isinstance(given, tuple) or len(given) > MOST_VALUES:",
+        "        if not isinstance(given, tuple):",
+        ("tests/policy/test_attacks.py::test_a_context_of_more_pairs_than_anybody_means_opens_nothing",),
     ),
     Mutant(
         "a statement of another key covers this one",
@@ -952,6 +1009,48 @@ MUTANTS = (
         "if is_managed(key) or is_own(key.namespace):",
         "if False:",
         ("tests/reconciler/test_managed_key.py::test_no_grant_and_no_alias_of_a_manifest_is_bound_to_it",),
+    ),
+    Mutant(
+        "an audit file is not cut back after a fault",
+        f"{AUDIT}/sinks.py",
+        "        if self._torn:\n            os.ftruncate(file, self._size)\n        self._torn = True\n",
+        "        self._torn = True\n",
+        ("tests/audit/test_sinks.py::test_after_a_fault_the_file_is_cut_back_and_the_chain_is_whole",),
+    ),
+    Mutant(
+        "the journal answers before its sinks have the record",
+        f"{AUDIT}/journal.py",
+        "        batch.waiters.append(waiter)\n        return waiter\n",
+        "        return None\n",
+        ("tests/audit/test_journal.py::test_a_durable_record_is_waited_for_until_every_sink_has_it",),
+    ),
+    Mutant(
+        "a sink that does not answer stops nothing",
+        f"{AUDIT}/journal.py",
+        'watch = loop.call_at(late, self._stop, "a sink has not acknowledged in time")',
+        "watch = loop.call_at(late, str)",
+        ("tests/audit/test_journal.py::test_a_sink_that_does_not_answer_refuses_who_waits_within_a_second",),
+    ),
+    Mutant(
+        "a refused call abroad shows the key's side to the caller's account",
+        f"{AUDIT}/cloudtrail.py",
+        "    if not allowed:\n        record = _record(event, [",
+        "    if not allowed:\n        record = _record(event, event.trail or [",
+        ("tests/audit/test_cloudtrail.py::TestAcrossAccounts",),
+    ),
+    Mutant(
+        "a key's material goes before its end is on record",
+        "operator/keystead/reconciler/book.py",
+        "        await self.chronicle.begins(held.record, record)\n",
+        "        self.chronicle.check()\n",
+        ("tests/audit/test_chronicle.py::test_a_keys_end_waits_until_it_is_durable_that_it_begins",),
+    ),
+    Mutant(
+        "the controller writes what cannot be recorded",
+        "operator/keystead/reconciler/chronicle.py",
+        "            raise AuditUnavailableError(_WORDS)",
+        "            return",
+        ("tests/audit/test_chronicle.py::test_nothing_is_written_while_nothing_can_be_recorded",),
     ),
 )
 

@@ -286,12 +286,25 @@ async def test_a_signer_that_cannot_sign_never_stops_the_records(fault):
     hand.error = ValueError("token away") if fault == "raises" else None
     hand.key = fault != "has no key"
     hand.wait = 30.0 if fault == "is slow" else 0.0
-    async with running(a_journal(sink, signer=hand, **stall(checkpoint_seconds=0.02, sign_seconds=0.05))) as journal:
+    rules = stall(checkpoint_seconds=0.02, sign_seconds=0.05, again_seconds=0.02, end_seconds=0.05)
+    async with running(a_journal(sink, signer=hand, **rules)) as journal:
         for _ in range(4):
             await recorded(journal.call(a_call("Decrypt")))
             await asyncio.sleep(0.03)
         assert not journal.stopped
     assert kinds(sink.lines) == ["start", *["call"] * 4, "end"]
+
+
+async def test_a_checkpoint_that_could_not_be_signed_is_signed_later_without_a_new_record():
+    sink, hand = MemorySink(), Hand()
+    hand.wait = 0.2
+    rules = stall(checkpoint_seconds=0.02, sign_seconds=0.05, again_seconds=0.05)
+    async with running(a_journal(sink, signer=hand, **rules)) as journal:
+        await recorded(journal.call(a_call("Decrypt")))
+        await asyncio.sleep(0.1)
+        assert "checkpoint" not in kinds(sink.lines)
+        hand.wait = 0.0
+        await until(lambda: "checkpoint" in kinds(sink.lines))
 
 
 class Keeper:

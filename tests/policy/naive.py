@@ -121,6 +121,8 @@ def decide(document: bytes, caller: Caller, action: Action, owner: tuple[str, st
     account = any(effect == "Allow" and "account" in kinds for effect, kinds in how)
     if action.value == "RetireGrant" and own and caller.kind is CallerKind.ROOT:
         account = True  # "As a backup, the AWS account in which the grant was created can retire the grant"
+    if action.value == "RetireGrant" and not own:
+        account = False  # "not effective in a key policy"
     if not (named or granted or account):
         return "deny"
     if own:

@@ -37,9 +37,9 @@ def records(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith('{"keysteadType"')]
 
 
-def named(text: str, name: str, **members: str) -> list[dict[str, Any]]:
+def named(text: str, event: str, /, **members: str) -> list[dict[str, Any]]:
     """Records of an event, whose details or parameters have these members."""
-    found = [record for record in records(text) if record.get("eventName") == name]
+    found = [record for record in records(text) if record.get("eventName") == event]
     return [each for each in found if members.items() <= (each.get("serviceEventDetails") or each.get("requestParameters") or {}).items()]
 
 

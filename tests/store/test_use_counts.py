@@ -41,8 +41,8 @@ def lose_answers(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lost: list[str] = []
     real = kube.request
 
-    async def request(method: str, path: str, **more: Any) -> Any:
-        answer = await real(method, path, **more)
+    async def request(method: str, *rest: Any, **more: Any) -> Any:
+        answer = await real(method, *rest, **more)
         if method in lost:
             lost.remove(method)
             raise StoreUnavailableError("the answer was lost")

@@ -45,7 +45,8 @@ class Rules:
     stall_seconds       a sink that has not acknowledged for so long is away: below 1 s, so that no caller waits longer for the refusal
     retry_seconds       until a batch that failed is brought again
     checkpoint_seconds  after the first record since the last checkpoint
-    sign_seconds        what a signature may hold the lines up; one that takes longer is left out
+    sign_seconds        what a signature may hold the lines up; one that takes longer is left out, and tried again after `again_seconds`
+    end_seconds         what the last one may take: nobody waits then, and the token's process may have to be started for it
     most_waiting        bytes of records that wait; beyond, it stops, and beyond twice as much a record is lost
     close_seconds       what the last lines may take
     """
@@ -57,8 +58,10 @@ class Rules:
     retry_seconds: float = 0.2
     checkpoint_seconds: float = 10.0
     sign_seconds: float = 0.2
+    again_seconds: float = 1.0
+    end_seconds: float = 2.0
     most_waiting: int = 16 * 1024 * 1024
-    close_seconds: float = 3.0
+    close_seconds: float = 4.0
 
 
 @dataclass(slots=True)
@@ -233,10 +236,12 @@ class Journal:
         """Chain it, bring it to all sinks, until they have it; then tell."""
         self._under_way = batch
         if self._checkpoint_due:
-            record = await self._signed("checkpoint")
+            record = await self._signed("checkpoint", self._rules.sign_seconds)
             self._checkpoint_due = False
             if record is not None:
                 batch.records.insert(0, record)
+            elif not self._closing:
+                self._in(self._rules.again_seconds)
         if not batch.records:
             self._under_way = None
             return
@@ -268,7 +273,7 @@ class Journal:
             if number:
                 self._observer.recorded(durability, number)
         if (batch.durable or batch.buffered) and self._unsigned is None and not self._closing:
-            self._unsigned = asyncio.get_running_loop().call_later(self._rules.checkpoint_seconds, self._want_checkpoint)
+            self._in(self._rules.checkpoint_seconds)
         if self.stopped:
             self._go_on()
         for waiter in batch.waiters:
@@ -301,15 +306,18 @@ class Journal:
                         waiter.exception()  # whoever waited may be gone: that is no news for the log
                 batch.waiters.clear()
 
+    def _in(self, seconds: float) -> None:
+        self._unsigned = asyncio.get_running_loop().call_later(seconds, self._want_checkpoint)
+
     def _want_checkpoint(self) -> None:
         self._unsigned, self._checkpoint_due = None, True
         self._some.set()
         self._urgent.set()
 
-    async def _signed(self, kind: str) -> bytes | None:
+    async def _signed(self, kind: str, seconds: float) -> bytes | None:
         """A line that vouches for all before it; None where nobody signs. Nothing can be chained meanwhile: it is not waited for long."""
         try:
-            async with asyncio.timeout(self._rules.sign_seconds):
+            async with asyncio.timeout(seconds):
                 signed = await self._signer.sign(self.chain.digest())
         except Exception as error:  # noqa: BLE001 - whatever it is: no signature, but the records go on
             log.warning("audit: no checkpoint was signed: %s", type(error).__name__)
@@ -321,7 +329,7 @@ class Journal:
     async def _last(self) -> _Batch:
         """The end of the chain, signed where that can be: nobody else can write it then."""
         batch = _Batch()
-        end = await self._signed("end") or bare("end", {"time": format_time(self._now())})
+        end = await self._signed("end", self._rules.end_seconds) or bare("end", {"time": format_time(self._now())})
         batch.records.append(end)
         return batch
 

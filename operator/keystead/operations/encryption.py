@@ -184,13 +184,14 @@ def re_encrypt(world: World, caller: Caller, request: ReEncryptRequest) -> Runni
     if request.source_key_id is not None:
         check_key_id(request.source_key_id, "sourceKeyId")
     context = encode_context(request.destination_encryption_context)
-    other = named_key(world, caller, request.destination_key_id)
-    asked = Asked(request, request.source_encryption_context, request.grant_tokens, other_key=other)
-    sent = _Ciphertext(request.ciphertext_blob, request.source_key_id, request.source_encryption_algorithm, asked)
-    source = yield from _admit_source(world, caller, RULES[Action.RE_ENCRYPT_FROM], sent)
+    named = named_key(world, caller, request.destination_key_id)
+    source = yield from _source_of(world, caller, request, named)
     other = source.record.key_id
     asked = Asked(request, request.destination_encryption_context, request.grant_tokens, other_key=other)
     record = yield from admit(world, caller, to, request.destination_key_id, asked)
+    if record.key_id != named:
+        # An alias was moved meanwhile, or the key was new: the source's policy was asked about another destination than this.
+        source = yield from _source_of(world, caller, request, record.key_id)
     _check_target(to, record, algorithm, request.destination_encryption_context)
     plaintext = yield from _open(world, source)
     _check_size(record, algorithm, plaintext)
@@ -205,6 +206,13 @@ def re_encrypt(world: World, caller: Caller, request: ReEncryptRequest) -> Runni
         source_key_material_id=source.version.material_id if source.version else None,
         destination_key_material_id=record.current_version.material_id if algorithm is _SYMMETRIC else None,
     )
+
+
+def _source_of(world: World, caller: Caller, request: ReEncryptRequest, destination: str) -> Running[_Source]:
+    """The source of a ReEncrypt. destination: the id of the key that it goes to, "" where it is not known."""
+    asked = Asked(request, request.source_encryption_context, request.grant_tokens, other_key=destination)
+    sent = _Ciphertext(request.ciphertext_blob, request.source_key_id, request.source_encryption_algorithm, asked)
+    return (yield from _admit_source(world, caller, RULES[Action.RE_ENCRYPT_FROM], sent))
 
 
 def _admit_source(world: World, caller: Caller, rule: Rule, sent: _Ciphertext) -> Running[_Source]:

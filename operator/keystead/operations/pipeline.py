@@ -30,7 +30,7 @@ from keystead.operations.rules import Rule
 from keystead.operations.world import Judged, World
 from keystead.policy import Action, Caller, Decision, Question, evaluate
 from keystead.policy.evaluate import evaluate_keyless, reviewed
-from keystead.policy.question import NeedReview, RequestFacts
+from keystead.policy.question import RequestFacts
 from keystead.resources.vocabulary import KeyState
 
 Context = Mapping[str, str] | None
@@ -79,7 +79,7 @@ def admit(
     if record is None:
         record = yield from resolve(world, caller, rule.action, key_id)
     answer = evaluate(question_of(world, caller, rule.action, record, asked, _alias_in(key_id)))
-    decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
+    decision = answer if isinstance(answer, Decision) else reviewed(answer, (yield Need(answer.review)) is True)
     if record.account != caller.account and decision.allowed is True:
         decision = yield from _at_home(world, caller, record, decision)
     world.trail.append(Judged(record, rule.action, decision))
@@ -96,7 +96,7 @@ def admit_blob(world: World, caller: Caller, rule: Rule, ids: BlobIds, asked: As
     record = _usable(world, caller, ids.key_id)
     if record is not None and record.account != caller.account:
         answer = evaluate(question_of(world, caller, rule.action, record, asked))
-        decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
+        decision = answer if isinstance(answer, Decision) else reviewed(answer, (yield Need(answer.review)) is True)
         if decision.allowed is True:
             decision = yield from _at_home(world, caller, record, decision)
         world.trail.append(Judged(record, rule.action, decision))
@@ -110,7 +110,7 @@ def admit_blob(world: World, caller: Caller, rule: Rule, ids: BlobIds, asked: As
     if record is None or record.account != caller.account:
         raise refusals.blob_key()
     answer = evaluate(question_of(world, caller, rule.action, record, asked))
-    decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
+    decision = answer if isinstance(answer, Decision) else reviewed(answer, (yield Need(answer.review)) is True)
     world.trail.append(Judged(record, rule.action, decision))
     if decision.allowed is not True:
         raise _with_reason(refusals.blob_key(), decision)
@@ -121,7 +121,7 @@ def admit_blob(world: World, caller: Caller, rule: Rule, ids: BlobIds, asked: As
 def admit_keyless(world: World, caller: Caller, action: Action) -> Running[None]:
     """For an action that needs no key."""
     answer = evaluate_keyless(caller, action)
-    decision = answer if isinstance(answer, Decision) else (yield from _settled(answer))
+    decision = answer if isinstance(answer, Decision) else reviewed(answer, (yield Need(answer.review)) is True)
     world.trail.append(Judged(None, action, decision))
     if decision.allowed is not True:
         raise _with_reason(refusals.keyless(caller, action), decision)
@@ -352,11 +352,6 @@ def _alias_in(key_id: str) -> str:
     if key_id.startswith("alias/"):
         return key_id
     return key_id.split(":", 5)[5] if ":alias/" in key_id else ""
-
-
-def _settled(answer: NeedReview) -> Running[Decision]:
-    """Only an explicit yes of RBAC allows."""
-    return reviewed(answer, (yield Need(answer.review)) is True)
 
 
 def _with_reason(error: KmsError, decision: Decision) -> KmsError:

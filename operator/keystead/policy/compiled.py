@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec import UNSET
 
@@ -19,16 +19,23 @@ from keystead.engine.record import KeyRecord
 from keystead.errors import MalformedPolicyDocumentError
 from keystead.policy.actions import Action
 from keystead.policy.caller import Caller, CallerKind
+from keystead.policy.conditionkeys import STEADY
 from keystead.policy.conditions import Test, test_of
 from keystead.policy.documents import Document, Effect, Statement, check_covers, parse
 from keystead.policy.principals import Principals
 from keystead.policy.question import By, Decision, Ground, Question
+from keystead.policy.request import Take
 
 _REMEMBERED: Final = 8192
+_REMEMBERED_BYTES: Final = 4 * 2**20
+"""Of documents; what is made of them takes up to 60 times as much. Any tenant may write some of 32 KB, again and again."""
 
 
 class Rule(NamedTuple):
-    """A statement for one action. decision: where it decides; left, root: where it leaves it to the account, and to whose root."""
+    """A statement for one action. decision: where it decides; left, root: where it leaves it to the account, and to whose root.
+
+    steady: those of its tests that look at the caller and at how the call came, and at nothing else (policy/reach.py)
+    """
 
     principals: Principals
     except_principals: bool
@@ -36,6 +43,7 @@ class Rule(NamedTuple):
     decision: Decision
     left: str
     root: Decision
+    steady: tuple[Test, ...] = ()
 
     def holds(self, question: Question) -> bool:
         """Whether all its conditions do."""
@@ -105,19 +113,51 @@ class Rules(NamedTuple):
 
 
 class Policy(dict[Action, Rules]):
-    """The rules by action; those of an action are made when it is first asked for."""
+    """The rules by action; those of an action are made when it is first asked for. reached: what policy/reach.py remembers."""
 
-    __slots__ = ("document",)
+    __slots__ = ("__weakref__", "_plain", "_steady", "_tests", "document", "reached")
 
     def __init__(self, document: Document) -> None:
         super().__init__()
         self.document = document
+        # Actions share what does not differ: there are many.
+        self._plain: dict[int, Rule] = {}
+        self._tests: dict[tuple[int, int, Take | None], Test | bool] = {}
+        self._steady: set[Test] = set()
+        self.reached: dict[Any, Any] = {}
 
     def __missing__(self, action: Action) -> Rules:
-        rules = self[action] = Rules(
-            Index(_rules(self.document, action, Effect.DENY)), Index(_rules(self.document, action, Effect.ALLOW))
-        )
+        rules = self[action] = Rules(Index(self._rules(action, Effect.DENY)), Index(self._rules(action, Effect.ALLOW)))
         return rules
+
+    def _rules(self, action: Action, effect: Effect) -> list[Rule]:
+        rules = []
+        for statement in self.document.statements:
+            if statement.effect is effect and action in statement.actions:
+                tests = self._tests_of(statement, action)
+                if tests is not None:
+                    plain = self._plain.get(statement.index)
+                    if plain is None:
+                        plain = self._plain[statement.index] = _rule(statement)
+                    steady = tuple(test for test in tests if test in self._steady)
+                    rules.append(plain._replace(tests=tests, steady=steady) if tests else plain)
+        return rules
+
+    def _tests_of(self, statement: Statement, action: Action) -> tuple[Test, ...] | None:
+        """The conditions that must be looked at; None where one of them never holds for this action."""
+        made: list[Test] = []
+        for number, condition in enumerate(statement.conditions):
+            place = statement.index, number, condition.key.source(action)
+            test = self._tests.get(place)
+            if test is None:
+                test = self._tests[place] = test_of(condition, action, statement.effect is Effect.DENY)
+            if test is False:
+                return None
+            if not isinstance(test, bool):
+                made.append(test)
+                if condition.key.name in STEADY:
+                    self._steady.add(test)
+        return tuple(made)
 
 
 def compile_policy(text: str | bytes, arn: str) -> Policy:
@@ -131,7 +171,7 @@ def policy_of(key: KeyRecord) -> Policy | None:
     """The policy that a key is served by; None where its record has one that cannot be read (written before policies were enforced)."""
     if key.policy is UNSET:
         return _default(key.account)
-    return _own(key.policy, key.region, key.account, key.key_id)
+    return _own.of(key.policy, key.region, key.account, key.key_id)
 
 
 def default_of(key: KeyRecord) -> Policy:
@@ -139,12 +179,41 @@ def default_of(key: KeyRecord) -> Policy:
     return _default(key.account)
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def _own(text: bytes, region: str, account: str, key_id: str) -> Policy | None:
-    try:
-        return compile_policy(text, key_arn(region, account, key_id))
-    except MalformedPolicyDocumentError:
-        return None
+class Remembered:
+    """Policies by the bytes that they were made of, and their keys. most: bytes of all documents; the oldest go first."""
+
+    __slots__ = ("_found", "_held", "_most")
+
+    def __init__(self, most: int = _REMEMBERED_BYTES) -> None:
+        self._found: dict[tuple[bytes, str, str, str], Policy | None] = {}
+        self._held = 0
+        self._most = most
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def of(self, text: bytes, region: str, account: str, key_id: str) -> Policy | None:
+        """The policy of the key; None for one that cannot be read."""
+        key = text, region, account, key_id
+        try:
+            return self._found[key]
+        except KeyError:
+            pass
+        try:
+            made: Policy | None = compile_policy(text, key_arn(region, account, key_id))
+        except MalformedPolicyDocumentError:
+            made = None
+        if key not in self._found:
+            self._held += len(text)
+        self._found[key] = made
+        while self._held > self._most or len(self._found) > _REMEMBERED:
+            oldest = next(iter(self._found))
+            del self._found[oldest]
+            self._held -= len(oldest[0])
+        return made
+
+
+_own: Final = Remembered()
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -152,29 +221,8 @@ def _default(account: str) -> Policy:
     return Policy(parse(json.dumps(default_policy(account))))
 
 
-def _rules(document: Document, action: Action, effect: Effect) -> list[Rule]:
-    rules = []
-    for statement in document.statements:
-        if statement.effect is effect and action in statement.actions:
-            tests = _tests(statement, action)
-            if tests is not None:
-                rules.append(_rule(statement, tests))
-    return rules
-
-
-def _tests(statement: Statement, action: Action) -> tuple[Test, ...] | None:
-    """The conditions that must be looked at; None where one of them never holds for this action."""
-    made: list[Test] = []
-    for condition in statement.conditions:
-        test = test_of(condition, action, statement.effect is Effect.DENY)
-        if test is False:
-            return None
-        if not isinstance(test, bool):
-            made.append(test)
-    return tuple(made)
-
-
-def _rule(statement: Statement, tests: tuple[Test, ...]) -> Rule:
+def _rule(statement: Statement) -> Rule:
+    """Without its conditions."""
     deny = statement.effect is Effect.DENY
     words = "denies" if deny else "allows"
     label = statement.label
@@ -183,7 +231,7 @@ def _rule(statement: Statement, tests: tuple[Test, ...]) -> Rule:
     return Rule(
         statement.principals,
         statement.except_principals,
-        tests,
+        (),
         Decision(not deny, f'statement "{label}" of the key policy {words} it', by, explicit=deny),
         left,
         Decision(True, f"{left}, whose root calls", by),

@@ -118,6 +118,20 @@ _ROWS: Final = (
 KEYS: Final[dict[str, ConditionKey]] = {row.name.lower(): row for row in _ROWS}
 """By the name in lower case: names of condition keys are compared without case (IAM, 'Condition')."""
 
+STEADY: Final = frozenset(
+    {
+        "kms:CallerAccount",
+        "kms:ViaService",
+        "aws:PrincipalAccount",
+        "aws:PrincipalArn",
+        "aws:SecureTransport",
+        "aws:SourceAccount",
+        "aws:SourceArn",
+        "aws:SourceIp",
+    }
+)
+"""Whose value the caller and the way that a call came give, and nothing else of it (policy/reach.py)."""
+
 # The rest of such a name is the user's: a key of the encryption context, of a tag.
 NAMED: Final[dict[str, Callable[[str], Source]]] = {
     "kms:EncryptionContext:": request.context_value,

@@ -7,7 +7,8 @@
 * A multi-valued key needs a quantifier. ForAnyValue: some value of the request passes; without values it fails. ForAllValues: none of the
   request's values fails; without values it holds. AWS refuses ForAllValues on a single-valued key, and so do we.
 * `Null`: {"<key>": "true"} holds where the key is absent.
-* A value that cannot be compared, that is not known, or of which there are two, holds in a Deny and fails in an Allow, negated or not.
+* A value that cannot be compared, that is not known, or of which there are two, holds in a Deny and fails in an Allow, negated or not;
+  so do more values than anybody means (request.MOST_VALUES).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from keystead.policy.conditionkeys import ConditionKey, condition_key
 from keystead.policy.malformed import malformed, shown
 from keystead.policy.operators import OPERATORS, Match, Operator, Values, truth
 from keystead.policy.question import Question
-from keystead.policy.request import UNKNOWN, Take, Value
+from keystead.policy.request import MOST_VALUES, UNKNOWN, Take, Value
 
 Test: TypeAlias = Callable[[Question], bool]
 _NULL: Final = "Null"
@@ -155,7 +156,7 @@ def _several(take: Take, match: Match, negated: bool, sort: tuple[bool, bool], d
             return absent
         if isinstance(given, str):
             given = (given,)
-        if not isinstance(given, tuple):
+        if not isinstance(given, tuple) or len(given) > MOST_VALUES:
             return deny
         return all(map(passes, given)) if every else any(map(passes, given))
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
 from keystead.policy.actions import KNOWN, Action
+from keystead.policy.conditionkeys import Type
 from keystead.policy.conditions import Condition, parse_condition
 from keystead.policy.malformed import malformed, shown
 from keystead.policy.principals import Principals, parse_principals
@@ -25,6 +26,9 @@ from keystead.policy.wildcards import matcher
 MAX_BYTES: Final = 32 * 1024
 _MAX_SINGLES: Final = 64
 """Question marks in the conditions of a document: each costs a step for each character of a request. No policy needs them."""
+_MAX_LONG: Final = 64
+"""Patterns on what a caller says at length, up to 8 KiB (contexts, tags): each looks at all of it."""
+_MAX_LONG_SINGLES: Final = 16
 VERSION: Final = "2012-10-17"
 _OLD: Final = "2008-10-17"
 """What a document without Version is: one without policy variables."""
@@ -123,7 +127,7 @@ def _statement(given: Mapping[str, Any], index: int, place: str, escapes: bool) 
         effect=Effect(effect),
         principals=parse_principals(given[principal], f"{place}.{principal}"),
         except_principals=principal == "NotPrincipal",
-        actions=named if action == "Action" else frozenset(Action) - named,
+        actions=_shared(named if action == "Action" else _ALL - named),
         resources=resources,
         conditions=tuple(_conditions(given.get("Condition", {}), f"{place}.Condition", escapes)),
     )
@@ -134,7 +138,7 @@ def _actions(given: Any, place: str) -> frozenset[Action]:  # noqa: ANN401
     found: set[Action] = set()
     for pattern in _texts(given, place):
         if pattern == "*":
-            return frozenset(Action)
+            return _ALL
         if not _ACTION.match(pattern):
             raise malformed(place, f"{shown(pattern)} is no action of kms")
         names = _named(pattern[4:].lower())
@@ -144,7 +148,14 @@ def _actions(given: Any, place: str) -> frozenset[Action]:  # noqa: ANN401
     return frozenset(found)
 
 
+_ALL: Final = frozenset(Action)
 _SERVED: Final = {action.value: action for action in Action}
+
+
+@lru_cache(maxsize=512)
+def _shared(actions: frozenset[Action]) -> frozenset[Action]:
+    """The one that was there first: hundreds of statements of thousands of policies have the same few."""
+    return actions
 
 
 @lru_cache(maxsize=512)
@@ -221,13 +232,20 @@ def _check_sids(statements: tuple[Statement, ...]) -> None:
 
 
 def _check_effort(statements: tuple[Statement, ...]) -> None:
-    singles = 0
-    for statement in statements:
-        for condition in statement.conditions:
-            if condition.operator is not None and condition.operator.wild:
-                singles += sum(value.count("?") for value in condition.values)
-    if singles > _MAX_SINGLES:
-        raise malformed("Statement", f"{singles} question marks in conditions; the most are {_MAX_SINGLES}")
+    """What a call may cost: a worker answers everybody, and a policy is written by one of them."""
+    wild = [one for statement in statements for one in statement.conditions if one.operator is not None and one.operator.wild]
+    long = [one for one in wild if one.key.multi or one.key.type is Type.TEXT]
+    for count, most, what in (
+        (_singles(wild), _MAX_SINGLES, "question marks in conditions"),
+        (_singles(long), _MAX_LONG_SINGLES, "question marks in conditions on contexts and tags"),
+        (sum(len(one.values) for one in long), _MAX_LONG, "patterns in conditions on contexts and tags"),
+    ):
+        if count > most:
+            raise malformed("Statement", f"{count} {what}; the most are {most}")
+
+
+def _singles(conditions: Iterable[Condition]) -> int:
+    return sum(value.count("?") for one in conditions for value in one.values)
 
 
 def _json(text: str | bytes) -> Any:  # noqa: ANN401

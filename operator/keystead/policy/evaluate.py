@@ -46,6 +46,7 @@ from keystead.policy.question import (
     Question,
     RequestFacts,
 )
+from keystead.policy.reach import Reach, reach_of
 from keystead.policy.review import SubjectAccessReview, service_account_groups, service_account_user
 
 __all__ = [
@@ -68,7 +69,7 @@ __all__ = [
 
 # A caller asks the same again and again, and facts are found by the review.
 _REVIEWS: Final = 4096
-Decide: TypeAlias = Callable[[Question, Policy], Answer | None]
+Decide: TypeAlias = Callable[[Question, Reach], Answer | None]
 _OF_POLICY: Final = frozenset({Action.DESCRIBE_KEY, Action.GET_KEY_POLICY, Action.PUT_KEY_POLICY})
 _PERSON: Final = ":user/"
 _BACKUP: Final = Decision(True, "the root of the account ends what was granted in it", By(Ground.ACCOUNT))
@@ -78,46 +79,43 @@ def _is_foreign(question: Question) -> bool:
     return question.caller.account != question.key.account
 
 
-def _misplaced(question: Question, _: Policy) -> Answer | None:
+def _misplaced(question: Question, _: Reach) -> Answer | None:
     caller, key = question.caller, question.key
     if (caller.account == key.account) is (caller.namespace == key.namespace):
         return None
     return Decision(False, "the caller's account and namespace are not both those of the key, nor both others")
 
 
-def _not_abroad(question: Question, _: Policy) -> Answer | None:
+def _not_abroad(question: Question, _: Reach) -> Answer | None:
     if not _is_foreign(question) or question.action in ABROAD or question.caller.kind is CallerKind.SERVICE:
         return None
     return Decision(False, f"the key belongs to another account, which no policy can let do {question.action}")
 
 
-def _deny(question: Question, policy: Policy) -> Answer | None:
-    denying = policy[question.action].deny
-    if not denying.rules:
-        return None
-    for rule in denying.reaching(question.caller):
+def _deny(question: Question, reach: Reach) -> Answer | None:
+    for rule in reach.deny:
         if rule.holds(question):
             return rule.decision
     return None
 
 
-def _only_grant(question: Question, policy: Policy) -> Answer | None:
+def _only_grant(question: Question, reach: Reach) -> Answer | None:
     only = question.caller.only_grant
     if only is None:
         return None
-    return _grant(question, policy) or Decision(False, f"grant {only} does not allow {question.action} here")
+    return _grant(question, reach) or Decision(False, f"grant {only} does not allow {question.action} here")
 
 
-def _named(question: Question, policy: Policy) -> Answer | None:
+def _named(question: Question, reach: Reach) -> Answer | None:
     if question.action in BY_GRANT_ONLY:
         return None
-    for rule in policy[question.action].allow.naming(question.caller):
+    for rule in reach.named:
         if rule.holds(question):
             return rule.decision if not _is_foreign(question) else _callers_side(question, rule.decision)
     return None
 
 
-def _grant(question: Question, _: Policy) -> Answer | None:
+def _grant(question: Question, _: Reach) -> Answer | None:
     if not question.grants:
         return None
     now, carried = format_time(question.now), question.facts.carried
@@ -129,11 +127,14 @@ def _grant(question: Question, _: Policy) -> Answer | None:
     return None
 
 
-def _account(question: Question, policy: Policy) -> Answer | None:
-    if question.action in BY_GRANT_ONLY and question.caller.kind is CallerKind.ROOT and not _is_foreign(question):
+def _account(question: Question, reach: Reach) -> Answer | None:
+    if question.action in BY_GRANT_ONLY:
         # AWS, 'Retiring and revoking grants': the account can, as a backup, and what a key policy allows has no effect on it.
-        return _BACKUP
-    for rule in policy[question.action].allow.consenting(question.caller):
+        if _is_foreign(question):
+            return None
+        if question.caller.kind is CallerKind.ROOT:
+            return _BACKUP
+    for rule in reach.account:
         if rule.holds(question):
             return _of_account(question, rule) if not _is_foreign(question) else _callers_side(question, rule.decision)
     return None
@@ -145,7 +146,7 @@ def _of_account(question: Question, rule: Rule) -> Answer | None:
     if caller.kind is CallerKind.ROOT:
         return rule.root
     if caller.kind is CallerKind.SERVICE_ACCOUNT:
-        return NeedReview(review_of(caller, question.action, key.namespace, key.name), rule.left)
+        return asked_of(caller, question.action, key.namespace, key.name, rule.left)
     return None
 
 
@@ -157,7 +158,7 @@ def _callers_side(question: Question, consent: Decision) -> Answer:
     if caller.kind is CallerKind.ROOT:
         return Decision(True, f"{consent.reason}; the caller is the root of its account", consent.by)
     name = key_arn(key.region, key.account, key.key_id)
-    return NeedReview(review_of(caller, question.action, caller.namespace, name), f"{consent.reason} on the key's side")
+    return asked_of(caller, question.action, caller.namespace, name, f"{consent.reason} on the key's side")
 
 
 RULES: tuple[Decide, ...] = (_misplaced, _not_abroad, _deny, _only_grant, _named, _grant, _account)
@@ -177,8 +178,9 @@ def evaluate(question: Question) -> Answer:
 
 def decide(question: Question, policy: Policy) -> Answer:
     """The first answer of RULES, else no. `policy` need not be the key's yet (locks_out)."""
+    reach = reach_of(policy, question)
     for rule in RULES:
-        answer = rule(question, policy)
+        answer = rule(question, reach)
         if answer is not None:
             return answer
     return Decision(False, f"no rule allows {question.caller.principal} to do {question.action}")
@@ -190,25 +192,26 @@ def evaluate_keyless(caller: Caller, action: Action) -> Answer:
         if caller.kind is CallerKind.ROOT:
             return Decision(True, "the root of the account", By(Ground.ACCOUNT))
         if caller.kind is CallerKind.SERVICE_ACCOUNT:
-            return NeedReview(review_of(caller, action, caller.namespace, ""), "no key policy is asked about this action")
+            return asked_of(caller, action, caller.namespace, "", "no key policy is asked about this action")
     return Decision(False, f"no rule allows {caller.principal} to do {action}")
 
 
+@lru_cache(maxsize=_REVIEWS)
 def reviewed(asked: NeedReview, allowed: bool) -> Decision:
     """The Decision that RBAC's answer makes of a NeedReview."""
     review = asked.review
-    return _reviewed(review.user, review.verb, review.resource, review.name, review.namespace, asked.because, allowed)
-
-
-@lru_cache(maxsize=_REVIEWS)
-def _reviewed(user: str, verb: str, resource: str, name: str, namespace: str, because: str, allowed: bool) -> Decision:
+    what = f"{review.verb} {review.resource}{'/' if review.name else ''}{review.name}"
     gives = "gives" if allowed else "does not give"
-    reason = f"RBAC {gives} {user} the verb {verb} on {name or resource} in {namespace}"
-    what = f"{verb} {resource}{'/' if name else ''}{name}"
-    return Decision(allowed, f"{reason} ({because})" if because else reason, By(Ground.RBAC, what))
+    reason = f"RBAC {gives} {review.user} the verb {review.verb} on {review.name or review.resource} in {review.namespace}"
+    return Decision(allowed, f"{reason} ({asked.because})" if asked.because else reason, By(Ground.RBAC, what))
 
 
 @lru_cache(maxsize=_REVIEWS)
+def asked_of(caller: Caller, action: Action, namespace: str, name: str, because: str) -> NeedReview:
+    """RBAC is asked; `because`: what left it to RBAC."""
+    return NeedReview(review_of(caller, action, namespace, name), because)
+
+
 def review_of(caller: Caller, action: Action, namespace: str, name: str) -> SubjectAccessReview:
     """The SubjectAccessReview of a ServiceAccount or a person for an action on a key."""
     person = caller.kind is CallerKind.USER

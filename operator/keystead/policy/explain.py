@@ -117,8 +117,8 @@ def _of_statement(statement: Statement, question: Question, unsaid: frozenset[st
     named, consents = _reaches(statement, caller)
     if not named and not consents:
         return note(Standing.PRINCIPAL, f"it is about {whom(statement)}")
-    if named and not consents and not deny and action in BY_GRANT_ONLY:
-        return note(Standing.NO_EFFECT, f"a key policy cannot give kms:{action.value} to a principal that it names; a grant can")
+    if not deny and action in BY_GRANT_ONLY and (not consents or caller.account != question.key.account):
+        return note(Standing.NO_EFFECT, f"a key policy cannot give kms:{action.value} to whom it names, nor abroad; a grant can")
     fails, needs = _conditions(statement, question, unsaid)
     if fails:
         return note(Standing.CONDITION, "; ".join(fails))

@@ -74,19 +74,30 @@ def _string_like(values: Values) -> Match:
 
 def _arn_like(values: Values) -> Match:
     """Each of the six parts of an ARN by itself: a `*` does not reach over a colon."""
-    return _any_of([_arn_matcher(text, values) for text in values.texts])
-
-
-def _arn_matcher(pattern: str, values: Values) -> Callable[[str], bool]:
-    parts = [matcher(part, escapes=values.escapes) for part in pattern.split(":", _ARN_PARTS - 1)]
-    if len(parts) != _ARN_PARTS or not pattern.startswith("arn:"):
-        raise malformed(values.place, f"{shown(pattern)} is not an ARN of six parts, each of which may have wildcards")
+    wanted = [_arn_parts(text, values) for text in values.texts]
 
     def matches(text: str) -> bool:
         given = text.split(":", _ARN_PARTS - 1)
-        return len(given) == _ARN_PARTS and all(fits(part) for fits, part in zip(parts, given, strict=True))
+        if len(given) != _ARN_PARTS:
+            return False
+        given.reverse()
+        for parts in wanted:
+            for fits, part in zip(parts, given, strict=True):
+                if not fits(part):
+                    break
+            else:
+                return True
+        return False
 
     return matches
+
+
+def _arn_parts(pattern: str, values: Values) -> list[Callable[[str], bool]]:
+    """The last one first: it says most."""
+    parts = pattern.split(":", _ARN_PARTS - 1)
+    if len(parts) != _ARN_PARTS or not pattern.startswith("arn:"):
+        raise malformed(values.place, f"{shown(pattern)} is not an ARN of six parts, each of which may have wildcards")
+    return [matcher(part, escapes=values.escapes) for part in reversed(parts)]
 
 
 def _any_of(matchers: list[Callable[[str], bool]]) -> Match:

@@ -12,7 +12,7 @@ request leaves out is what the operation will do without it. What a taker answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias
 
 from msgspec import UNSET
@@ -33,6 +33,8 @@ UNKNOWN: Final = Ambiguous()
 Value: TypeAlias = str | tuple[str, ...] | Ambiguous | None
 Take: TypeAlias = Callable[[Question], Value]
 
+MOST_VALUES: Final = 256
+"""Of a multi-valued key, and pairs of an encryption context: a request with more is UNKNOWN to conditions, which would take too long."""
 _GENERATES: Final = (
     Action.GENERATE_DATA_KEY,
     Action.GENERATE_DATA_KEY_WITHOUT_PLAINTEXT,
@@ -300,8 +302,10 @@ def _folded(pairs: Mapping[str, str], wanted: str) -> Value:
     return _folded_pairs(pairs.items(), wanted)
 
 
-def _folded_pairs(pairs: Iterable[tuple[str, str]], wanted: str) -> Value:
+def _folded_pairs(pairs: Collection[tuple[str, str]], wanted: str) -> Value:
     """The value under a name that is compared without case."""
+    if len(pairs) > MOST_VALUES:
+        return UNKNOWN
     found: str | None = None
     for key, value in pairs:
         if key.lower() == wanted:
@@ -326,4 +330,5 @@ def _constraint(question: Question) -> tuple[str | None, Mapping[str, str]] | No
         pairs = getattr(given, member)
         if pairs is not None and pairs is not UNSET:
             return kind, pairs
-    return "SourceArn", {}
+    # Constraints may be there and empty: then there is none, and the grant that is made has none.
+    return (None if given.source_arn is None or given.source_arn is UNSET else "SourceArn"), {}

@@ -64,11 +64,11 @@ class Calls:
         if now.month != self._number:
             self._turn(now)
         key = trail[0].key if trail else None
-        if operation in _SPECIAL:
-            self._special(operation, namespace, request, trail)
-            return
         cell = self._cells.get((operation, namespace, NO_KEY if key is None else key.key_id))
         if cell is None:
+            if operation in _SPECIAL:  # their cells have other names
+                self._special(operation, namespace, request, trail)
+                return
             cell = self._cell(operation, namespace, key, class_of(operation, None if key is None else key.spec))
         cell[0] += 1
 

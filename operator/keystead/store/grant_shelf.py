@@ -14,46 +14,61 @@ from keystead.store.shelf import Shelf
 Owner: TypeAlias = tuple[bytes, str]
 
 
+class _Owned:
+    """The `number` grants of one key to one grantee. `bound`: of which so many ask for a context: where none does, none is looked at."""
+
+    __slots__ = ("bound", "found", "number")
+
+    def __init__(self) -> None:
+        self.found: Shelf[Place, GrantRecord] = Shelf(lambda grant: grant.grant_id)
+        self.number = self.bound = 0
+
+
 class GrantShelf:
     """`at` costs the same however many grants a key and a grantee have, unless many lie in one place (the same terms again and again)."""
 
-    __slots__ = ("_bound", "_found", "_places")
+    __slots__ = ("_owners", "_places")
 
     def __init__(self) -> None:
-        self._found: Shelf[tuple[bytes, str, Place], GrantRecord] = Shelf(lambda grant: grant.grant_id)
-        self._places: dict[Hashable, list[tuple[bytes, str, Place]]] = {}
-        # How many grants of a key and grantee ask for a context: where none does, that of a request is not looked at.
-        self._bound: dict[Owner, int] = {}
+        self._owners: dict[Owner, _Owned] = {}
+        self._places: dict[Hashable, list[Place]] = {}
 
     def put(self, key_id: bytes, name: Hashable, grant: GrantRecord) -> None:
         """File a grant of this name, which is not there."""
-        grantee = grantee_of(grant)
+        owner = key_id, grantee_of(grant)
+        owned = self._owners.get(owner)
+        if owned is None:
+            owned = self._owners[owner] = _Owned()
         places = self._places[name] = []
         for choices in places_of(grant):
             if choices:
                 # Of the pairs that it must contain the one that tells it best from the others.
-                place = min(((key_id, grantee, choice) for choice in choices), key=self._found.count)
-                self._found.put(place, name, grant)
+                place = min(choices, key=owned.found.count)
+                owned.found.put(place, name, grant)
                 places.append(place)
-        if needs_context(grant):
-            self._bound[key_id, grantee] = self._bound.get((key_id, grantee), 0) + 1
+        owned.number += 1
+        owned.bound += needs_context(grant)
 
     def drop(self, key_id: bytes, name: Hashable, grant: GrantRecord) -> None:
         """Take it out."""
+        owner = key_id, grantee_of(grant)
+        owned = self._owners[owner]
         for place in self._places.pop(name, ()):
-            self._found.drop(place, name)
-        if needs_context(grant):
-            owner = key_id, grantee_of(grant)
-            self._bound[owner] -= 1
-            if not self._bound[owner]:
-                del self._bound[owner]
+            owned.found.drop(place, name)
+        owned.number -= 1
+        owned.bound -= needs_context(grant)
+        if not owned.number:
+            del self._owners[owner]
 
     def at(self, key_id: bytes, grantee: str, action: Action, context: Mapping[str, str]) -> tuple[GrantRecord, ...]:
         """Those of a key and grantee that may allow an action with this encryption context: first such as ask for none."""
-        if context and (key_id, grantee) in self._bound:
+        owned = self._owners.get((key_id, grantee))
+        if owned is None:
+            return ()
+        if context and owned.bound:
             found: tuple[GrantRecord, ...] = ()
             for place in places_for(action, context):
-                found += self._found.at((key_id, grantee, place))
+                found += owned.found.at(place)
             return found
         operation = ACTIONS[action].grantable
-        return () if operation is None else self._found.at((key_id, grantee, (operation, None)))
+        return () if operation is None else owned.found.at((operation, None))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.bench.page import publish
 from tests.bench.rows import render
-from tests.bench.server.long import LongSizes, measure_long
 from tests.bench.server.load import Sizes
+from tests.bench.server.long import LongSizes, measure_long
 from tests.bench.server.measure import measure_quota_alone, measure_rights_alone, measure_server
 from tests.bench.server.quota import QuotaSizes
 

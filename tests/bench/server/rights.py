@@ -26,8 +26,6 @@ from typing import Any
 from tests.bench.rows import Row
 from tests.bench.server.load import Sizes, Table, take
 from tests.bench.server.servers import ACCOUNT, REQUESTS, ROLE, Server, client, context, encrypt_bodies, start_dev, text
-from tests.bench.server.signed import Signer
-from tests.clients.webidentity import Issuer
 
 NAMES = ("bare", "policy", "buffered", "sync")
 OPERATIONS = ("Encrypt", "Decrypt", "GenerateDataKey")
