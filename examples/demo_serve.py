@@ -1,4 +1,4 @@
-"""The steps of the demo that call the AWS endpoint: `keystead server`, a ServiceAccount's token, an unmodified boto3; who may, and who did."""
+"""The steps of the demo at the AWS endpoint: `keystead server`, a ServiceAccount, an unmodified boto3; who may, and who did."""
 
 from __future__ import annotations
 

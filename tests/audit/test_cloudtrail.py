@@ -16,8 +16,10 @@ from tests.operator.canaries import found_in
 from keystead.app.frontdoor import SERVED
 from keystead.audit import cloudtrail
 from keystead.operations.trail import Actor, CallEvent
-from keystead.policy import Action
+from keystead.operations.world import Judged
+from keystead.policy import Action, Decision, Question, evaluate
 from keystead.policy.caller import service_caller, user_caller
+from keystead.policy.evaluate import reviewed
 
 ABROAD = another_tenants_key(HSM)
 
@@ -193,6 +195,43 @@ class TestAcrossAccounts:
         mine, theirs = read(a_call("ReEncrypt", trail=trail))
         assert len(mine["resources"]) == 2
         assert [each["ARN"] for each in theirs["resources"]] == [arn(ABROAD)]
+
+    def test_of_a_re_encrypt_the_owner_learns_nothing_of_the_other_key(self):
+        """Its id, its context, its material; nor what a message says of it."""
+        trail = (judged(ABROAD, Action.RE_ENCRYPT_FROM), judged(KEY, Action.RE_ENCRYPT_TO))
+        request = a_request("ReEncrypt", destination_encryption_context={"patient": "4711"})
+        for more in ({}, {"code": "DisabledException", "message": f"{arn(KEY)} is disabled."}):
+            mine, theirs = read(a_call("ReEncrypt", trail=trail, request=request, **more))
+            assert mine["requestParameters"]["destinationEncryptionContext"] == {"patient": "4711"}
+            told = json.dumps({name: theirs.get(name) for name in ("requestParameters", "additionalEventData", "errorMessage")})
+            assert ("source_key_id" in told, "destination" in told, "4711" in told, KEY.key_id in told) == (True, False, False, False)
+            assert "keyMaterialId" not in theirs["additionalEventData"]
+        back = (judged(KEY, Action.RE_ENCRYPT_FROM), judged(ABROAD, Action.RE_ENCRYPT_TO))
+        _, theirs = read(a_call("ReEncrypt", trail=back, request=request))
+        assert theirs["requestParameters"]["destinationEncryptionContext"] == {"patient": "4711"}
+        assert "source" not in json.dumps([theirs["requestParameters"], theirs["additionalEventData"]])
+
+    @pytest.mark.parametrize("caller", [APP, ROOT])
+    def test_each_side_learns_its_own_reason_and_the_operator_both(self, caller):
+        """The words are those of the evaluator, with a policy that says `vault-guests`."""
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Sid": "vault-guests", "Effect": "Allow", "Principal": {"AWS": APP.caller.principal}, "Action": "kms:*", "Resource": "*"},
+                {"Sid": "vault-root", "Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "kms:*", "Resource": "*"},
+            ],
+        }
+        key = another_tenants_key(HSM, policy=json.dumps(policy))
+        answer = evaluate(Question(caller.caller, Action.DECRYPT, key, (), {}, a_call().time))
+        decision = answer if isinstance(answer, Decision) else reviewed(answer, True)
+        assert decision.allowed is True
+        mine, theirs = read(a_call("Decrypt", actor=caller, trail=(Judged(key, Action.DECRYPT, decision),)))
+        whole = mine.pop("operatorOnly")["decisions"][0]["reason"]
+        assert "vault-" in whole
+        assert "vault-" not in json.dumps(mine)
+        assert "vault-" in theirs["additionalEventData"]["decision"]["reason"]
+        assert NAMESPACE not in json.dumps(theirs["additionalEventData"]).replace(OTHER_NAMESPACE, "")
+        assert mine["additionalEventData"]["decision"]["reason"] in whole
 
     def test_a_denied_one_is_in_the_callers_account_only_and_does_not_tell_whether_the_key_exists(self):
         """What the account's people read of it is what they would read of a key that there is not."""

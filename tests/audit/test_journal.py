@@ -307,6 +307,24 @@ async def test_a_checkpoint_that_could_not_be_signed_is_signed_later_without_a_n
         await until(lambda: "checkpoint" in kinds(sink.lines))
 
 
+async def test_a_chain_of_nothing_but_its_start_is_signed_and_then_there_is_peace():
+    sink = MemorySink()
+    async with running(a_journal(sink, signer=Hand(), **stall(checkpoint_seconds=0.02))):
+        await until(lambda: len(sink.lines) == 2)
+        await asyncio.sleep(0.1)
+        assert kinds(sink.lines) == ["start", "checkpoint"]
+
+
+async def test_a_line_that_no_call_made_is_signed_too(monkeypatch):
+    """Of a removal, say: until it is signed, somebody without the key could have written it."""
+    monkeypatch.setattr("keystead.audit.keeping._EVERY", 0.1)
+    sink = MemorySink()
+    keeper = Keeper(sink)
+    async with running(a_journal(sink, signer=Hand(), keepers=[keeper], **stall(checkpoint_seconds=0.02))):
+        await until(lambda: keeper.on_record)
+        await until(lambda: kinds(sink.lines)[-2:] == ["removed", "checkpoint"])
+
+
 class Keeper:
     """`ports.Keeper` that wants one file gone, once."""
 

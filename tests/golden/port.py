@@ -15,6 +15,7 @@ from keystead.engine.backup import FINGERPRINT_PROBE, fingerprint, parse_backup,
 RELEASE_1 = Path(__file__).with_name("release-1")
 RELEASE_2 = Path(__file__).with_name("release-2")
 RELEASE_3 = Path(__file__).with_name("release-3")
+RELEASE_4 = Path(__file__).with_name("release-4")
 BACKUP, RECOVERY = "domain-backup-1.ksdb", "recovery-key-1.txt"
 
 

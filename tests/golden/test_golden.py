@@ -11,14 +11,15 @@ import pytest
 import yaml
 from tests.docs.pages import ROOT
 from tests.golden.files import TYPES, Golden
-from tests.golden.port import RELEASE_1, RELEASE_2, restored
+from tests.golden.port import RELEASE_1, RELEASE_2, RELEASE_4, restored
 
 from keystead.engine.keyspec import usages
 from keystead.engine.record import KeyRecord, encode
 from keystead.resources import PARSERS
 from keystead.resources.vocabulary import KeySpec, KeyState
 
-EXAMPLES = sorted([*(ROOT / "examples").glob("*.yaml"), *RELEASE_1.glob("*.yaml"), *RELEASE_2.glob("*.yaml")])
+FOLDERS = (ROOT / "examples", ROOT / "examples/policies", RELEASE_1, RELEASE_2, RELEASE_4)
+EXAMPLES = sorted(path for folder in FOLDERS for path in folder.glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")

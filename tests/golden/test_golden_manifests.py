@@ -14,7 +14,7 @@ from tests.cluster import kinds
 from tests.cluster.cluster import Cluster
 from tests.cluster.flags import Options
 from tests.docs.pages import ROOT
-from tests.golden.port import RELEASE_1, RELEASE_2, RELEASE_3
+from tests.golden.port import RELEASE_1, RELEASE_2, RELEASE_3, RELEASE_4
 
 pytestmark = pytest.mark.cluster
 
@@ -24,11 +24,12 @@ def with_crds() -> Iterator[Cluster]:
     with kinds.built(Options()) as cluster:
         cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "orders"}})
+        for name in ("orders", "shop"):
+            cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         yield cluster
 
 
-MANIFESTS = sorted([*RELEASE_1.glob("*.yaml"), *RELEASE_2.glob("*.yaml"), RELEASE_3 / "grant.yaml"])
+MANIFESTS = sorted([*(path for release in (RELEASE_1, RELEASE_2, RELEASE_4) for path in release.glob("*.yaml")), RELEASE_3 / "grant.yaml"])
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -5,6 +5,7 @@ Many keys at once, namespaces and CRDs that go: test_mass_deletion.py. The opera
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -204,10 +205,17 @@ def test_a_key_is_destroyed_when_its_end_was_seen_twice_and_a_new_one_takes_its_
     assert (body["status"]["keyState"], (condition(body, "Stalled") or {})["status"]) == ("Destroyed", "True")
     told = at.direct.events(at.namespace, uid)
     assert (told.count("DeletionScheduled"), told.count("Destroyed")) == (1, 1)
+    assert _ends_on_record(at, key_id) == ["begins", "done"]
     for call in (lambda: kms.decrypt(caller_arn, blob), lambda: kms.encrypt(caller_arn, key_id, b"new")):
         with pytest.raises(RefusedError):
             call()
     _new_key_under_the_name(at, kms, key_id, blob)
+
+
+def _ends_on_record(at: Desk, key_id: str) -> list[str]:
+    """The phases of DeleteKey that the operator's audit trail has of a key, in its order."""
+    lines = [line for line in at.operator.text.splitlines() if '"DeleteKey"' in line and key_id in line]
+    return [json.loads(line)["serviceEventDetails"]["phase"] for line in lines if line.startswith('{"keysteadType"')]
 
 
 def _pass_the_end(at: Desk, *keys: str) -> None:

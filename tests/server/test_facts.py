@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,9 +17,11 @@ from keystead.errors import (
     IdentityTokenExpiredError,
     KmsInternalError,
     StoreUnavailableError,
+    ThrottlingError,
 )
 from keystead.policy import SubjectAccessReview
 from keystead.policy.bearer import Bearer, NotBearer
+from keystead.server import facts
 from keystead.server.facts import Facts
 
 APP = Bearer("system:serviceaccount:team-a:app", "sa-1", (), "team-a", "app", "pod", "pod-1")
@@ -72,6 +75,45 @@ class Bench:
 @pytest.fixture
 async def bench() -> Bench:
     return Bench()
+
+
+async def test_junk_from_somebody_who_is_nobody_leaves_room_for_other_questions(bench: Bench) -> None:
+    """A Bearer token costs its sender nothing, and the client of the API server has 100 connections."""
+    async with shut(bench):
+        junk = [asyncio.ensure_future(bench.facts.bearer(f"junk-{n}")) for n in range(500)]
+        asking = asyncio.ensure_future(bench.facts.ask(a_review()))
+        await settled()
+        assert bench.cluster.asked["decrypt"] == 1
+        assert 0 < bench.cluster.asked.total() - 1 <= 32
+    assert await asking is True
+    assert [who.user for who in await asyncio.gather(*junk)] == [APP.user] * 500
+
+
+async def test_a_namespace_that_asks_for_hundreds_of_rights_leaves_room_for_the_others(bench: Bench) -> None:
+    async with shut(bench):
+        many = [asyncio.ensure_future(bench.facts.ask(a_review(f"verb-{n}"))) for n in range(500)]
+        await settled()
+        assert bench.cluster.asked.total() == 16
+        others = [replace(a_review("decrypt"), namespace=f"team-{n}") for n in range(40)]
+        asking = [asyncio.ensure_future(bench.facts.ask(review)) for review in others]
+        await settled()
+        assert bench.cluster.asked["decrypt"] >= 35  # few of them share a place with the one
+    assert all(await asyncio.gather(*many, *asking))
+
+
+async def test_who_fills_its_own_turns_is_throttled_and_makes_no_right_live_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API server that cannot be asked lets an old yes count (`stretch`): nobody may bring that about for himself."""
+    monkeypatch.setattr(facts, "_TURN_SECONDS", 0.01)
+    bench = Bench(stretch=60.0)
+    assert await bench.facts.ask(a_review()) is True
+    bench.now += 11
+    async with shut(bench):
+        many = [asyncio.ensure_future(bench.facts.ask(a_review(f"verb-{n}"))) for n in range(40)]
+        tokens = [asyncio.ensure_future(bench.facts.bearer(f"junk-{n}")) for n in range(40)]
+        done, _ = await asyncio.wait([*many[16:], *tokens[32:]], timeout=0.9)
+        assert len(done) == 24 + 8 and all(isinstance(each.exception(), ThrottlingError) for each in done)
+        assert bench.facts.known(a_review()) is None
+    await asyncio.gather(*many[:16], *tokens[:32])
 
 
 @asynccontextmanager

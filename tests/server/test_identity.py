@@ -26,7 +26,7 @@ from keystead.operations.trail import Actor
 from keystead.policy import CallerKind, service_account_caller
 from keystead.server import identity as identity_module
 from keystead.server.credentials import TokenIdentity, mint
-from keystead.server.identity import Identities, Identity, StaticKey, caller_of
+from keystead.server.identity import Identities, Identity, StaticKey, actor_of
 from keystead.server.message import Asked
 
 KEY_ID, SECRET = "AKIAABCDEFGHIJKLMNOP", "a-secret-of-the-tests"
@@ -164,7 +164,7 @@ async def test_credentials_for_sts_do_not_sign_kms() -> None:
     asked = by_key(service="sts")
     with pytest.raises(InvalidRequestSignatureError, match="correct service"):
         await who(asked, now(asked))
-    assert (await caller_of(identities(service="sts"), asked, now(asked))).account == ACCOUNT
+    assert (await actor_of(identities(service="sts"), asked, now(asked))).caller.account == ACCOUNT
 
 
 async def test_identities_are_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

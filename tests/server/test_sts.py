@@ -39,6 +39,7 @@ from keystead.errors import (
     UnrecognizedClientError,
     ValidationError,
 )
+from keystead.operations.trail import Actor
 from keystead.policy import CallerKind, caller_of, root_caller, service_account_caller
 from keystead.server import sigv4, sts
 from keystead.server.credentials import SessionCache, open_session
@@ -90,13 +91,14 @@ class Signers:
             raise UnrecognizedClientError("The security token included in the request is invalid.")
         session = self._sessions.open(self._hsm.domain, signed.session_token, signed.access_key_id, now)
         self._verifier.check(asked, signed, session.secret_access_key, now)
-        return service_account_caller(
+        caller = service_account_caller(
             session.account,
             session.namespace,
             session.service_account,
             uid=session.uid,
             session=session.session_name,
         )
+        return Actor(caller, session.access_key_id, session.issued, session.session_name)
 
 
 def an_endpoint(hsm: FakeHsm, **changes) -> sts.StsEndpoint:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from botocore.exceptions import ClientError
@@ -19,6 +20,7 @@ from tests.operator.faults import Forward, Reply, Request
 from tests.operator.harness import wait_for
 from tests.serving.desk import Desk, Worker, code_of
 from tests.serving.harness import server
+from tests.serving.kubectl import Plugin
 from tests.serving.test_rbac import CALLS, MACED, MESSAGE, SIGNED, Stage
 
 from keystead.app.frontdoor import SERVED
@@ -274,6 +276,9 @@ def _account(worker: Worker) -> str:
 
 # -- people
 
+JANE, CRYPTO = "oidc:idp.example.org/people/jane", "oidc:eng/crypto"
+"""Names with colons and slashes, as identity providers give them."""
+
 
 def person(name: str, *groups: str) -> Callable[[Forward], Any]:
     """What an API server with an authenticator for people answers to a TokenReview: ours has none. All else is real."""
@@ -287,6 +292,15 @@ def person(name: str, *groups: str) -> Callable[[Forward], Any]:
     return act
 
 
+def _why(desk: Desk, key: str, user: str, groups: list[str]) -> str:
+    """What `kubectl kms why` says of a person."""
+    cluster = desk.installation.cluster
+    asked = ["--as", f"user:{user}", *(part for group in groups for part in ("--as-group", group)), "--encryption-context", "none"]
+    done = Plugin(cluster, cluster.scratch, cluster.kubeconfig).here("why", "encrypt", key, *asked, "-n", SPACES[2], "-o", "json")
+    assert done.out, done.err
+    return str(done.json["verdict"])
+
+
 def is_review_of(token: str) -> Callable[[Request], bool]:
     return lambda request: request.path.endswith("/tokenreviews") and request.body["spec"]["token"] == token
 
@@ -296,12 +310,12 @@ def test_people_use_keys_that_name_them_or_their_group_with_rbac_in_the_installs
     group = "rbac.authorization.k8s.io"
     metadata = {"name": "abroad-people", "namespace": "keystead-records"}
     rule = {"apiGroups": ["kms.keystead.io"], "resources": ["kmskeys"], "verbs": ["encrypt", "describekey"]}
-    subjects = [{"kind": "User", "name": name, "apiGroup": group} for name in ("jane@example.org", "joe@example.org")]
+    who = {"jane": (JANE, CRYPTO), "joe": ("joe@example.org",), "kim": ("kim@example.org", CRYPTO)}
+    subjects = [{"kind": "User", "name": who[name][0], "apiGroup": group} for name in ("jane", "joe")]
     ref = {"apiGroup": group, "kind": "Role", "name": "abroad-people"}
     base = {"apiVersion": f"{group}/v1", "metadata": metadata}
     desk.direct.call("POST", f"{RBAC}/keystead-records/roles", {**base, "kind": "Role", "rules": [rule]})
     desk.direct.call("POST", f"{RBAC}/keystead-records/rolebindings", {**base, "kind": "RoleBinding", "roleRef": ref, "subjects": subjects})
-    who = {"jane": ("jane@example.org", "crypto"), "joe": ("joe@example.org",), "kim": ("kim@example.org", "crypto")}
     with ChaosProxy(desk.installation.cluster) as proxy:
         for name, (user, *groups) in who.items():
             proxy.rule(is_review_of(f"token-of-{name}"), person(user, *groups), None)
@@ -310,8 +324,8 @@ def test_people_use_keys_that_name_them_or_their_group_with_rbac_in_the_installs
             raws = {name: desk.at(process).raw(f"token-of-{name}") for name in who}
             shown = raws["jane"].call("DescribeKey", KeyId=world.stage.sym)
             install = shown.json["message"].split(":")[5]
-            jane = world.key(says(f"arn:aws:iam::{install}:user/jane@example.org"))
-            crypto = world.key(says(f"arn:aws:iam::{install}:group/crypto"))
+            jane = world.key(says(f"arn:aws:iam::{install}:user/{quote(JANE, safe='')}"))
+            crypto = world.key(says(f"arn:aws:iam::{install}:group/{quote(CRYPTO, safe='')}"))
             everybody = world.key(says(f"arn:aws:iam::{install}:root"))
 
             def codes(key: str) -> dict[str, str]:
@@ -322,5 +336,10 @@ def test_people_use_keys_that_name_them_or_their_group_with_rbac_in_the_installs
             assert codes(crypto) == {"jane": "", "joe": DENIED, "kim": DENIED}  # kim has no RBAC
             assert codes(everybody) == {"jane": "", "joe": "", "kim": DENIED}
             assert raws["jane"].call("Decrypt", CiphertextBlob=world.stage.blob).code == DENIED
+            assert shown.json["message"].startswith(f"User: arn:aws:iam::{install}:user/{quote(JANE, safe='')} is not authorized")
+            for key in (world.stage.sym, jane, crypto, everybody):  # the plugin says of each what the server did
+                assert {name: _why(desk, key, user, groups) for name, (user, *groups) in who.items()} == {
+                    name: "denied" if code else "allowed" for name, code in codes(key).items()
+                }
     for kind in ("rolebindings", "roles"):
         desk.direct.call("DELETE", f"{RBAC}/keystead-records/{kind}/abroad-people")

@@ -77,14 +77,15 @@ async def test_a_container_that_starts_again_under_the_same_name_is_another_run(
 
 async def test_one_that_was_taken_for_dead_brings_only_what_came_after(place: Place) -> None:
     async with place.kube() as kube:
+        await KubeUses(kube, place.namespace, "old").save(counted(1000), last=True)
         a, b = KubeUses(kube, place.namespace, "a"), KubeUses(kube, place.namespace, "b")
         await a.save(counted(5), last=False)
         place.age(f"{PREFIX}0", timedelta(minutes=16), kube.clock.now())
         await b.save(counted(100), last=False)
-        assert held(place) == {"b": 105}
+        assert held(place) == {"b": 1105}
         for calls in (7, 8):
             await a.save(counted(calls), last=False)
-        assert held(place) == {"b": 105, "a": 3}
+        assert held(place) == {"b": 1105, "a": 3}
 
 
 async def test_a_write_whose_answer_was_lost_counts_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

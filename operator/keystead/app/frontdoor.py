@@ -18,7 +18,7 @@ from keystead.operations.trail import Audit, NoAudit
 from keystead.server.codec import Codec
 from keystead.server.door import AwsDoor, Parts, Stream
 from keystead.server.driver import Driver, Engine, Facts, Siblings, Writer
-from keystead.server.identity import Alive, Identify, Identities, Identity, Recognise, StaticKey, caller_of
+from keystead.server.identity import Alive, Identify, Identities, Identity, Recognise, StaticKey, actor_of
 from keystead.server.message import Asked, Reply
 from keystead.server.quota import Quota, Unlimited
 from keystead.server.sts import StsEndpoint
@@ -89,10 +89,12 @@ def make_door(house: House) -> AwsDoor:
     sts_identities = identities("sts", None)
     sts = StsEndpoint(
         identify=house.identify,
-        authenticate=lambda asked, now: caller_of(sts_identities, asked, now),
+        authenticate=lambda asked, now: actor_of(sts_identities, asked, now),
         domain=domain,
         now=house.now,
         entropy=os.urandom,
+        audit=house.audit,
+        region=house.region,
     )
     driver = Driver(
         facts=house.facts, model=house.model, writer=house.writer, engine=house.engine, siblings=house.siblings, waiters=Counter()

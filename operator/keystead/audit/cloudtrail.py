@@ -23,6 +23,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from keystead.audit import sessions, sides
 from keystead.audit.identity import facts_of, identity_of
 from keystead.audit.table import TABLE, members_of
 from keystead.engine.clock import format_time
@@ -48,7 +49,7 @@ _ALIAS: Final = re.compile(r"alias/[a-zA-Z0-9:/_-]{1,250}\Z")
 _KEPT: Final = 10_000
 _encode: Final = msgspec.json.Encoder().encode
 _PARAMETERS: Final = {operation: members_of(row) for operation, row in TABLE.items()}
-_NULL: Final = Raw(b"null")
+_ALIASED: Final = frozenset(operation for operation, row in TABLE.items() if "alias_name" in row.kept.values())
 
 
 class _Record(msgspec.Struct):
@@ -65,7 +66,7 @@ class _Record(msgspec.Struct):
     userAgent: str
     errorCode: str | UnsetType
     errorMessage: str | UnsetType
-    requestParameters: Raw
+    requestParameters: dict[str, Any] | None
     responseElements: dict[str, Any] | None
     additionalEventData: dict[str, Any]
     requestID: str | UnsetType
@@ -114,13 +115,27 @@ def call(event: CallEvent) -> tuple[bytes, ...]:
     for judged in trail:
         if judged.key is not None and judged.key.account != account:
             return _across(event, account)
-    return (_encoded(_record(event, trail)),)
+    record = _record(event, trail)
+    if not trail and event.operation in sessions.ROWS:
+        _of_sts(record, event)
+    return (_encoded(record),)
+
+
+def _of_sts(record: _Record, event: CallEvent) -> None:
+    record.eventSource, record.readOnly = sessions.SOURCE, True
+    record.responseElements = sessions.answer(event)
+    role = sessions.role(event)
+    if event.operation == sessions.ASSUME:
+        record.userIdentity = Raw(_encode(sessions.holder(event.actor)))
+        record.requestParameters = sessions.parameters(event)
+    if role is not None:
+        record.resources = [Raw(_resource(*role, sessions.ROLE))]
 
 
 def _across(event: CallEvent, account: str) -> tuple[bytes, ...]:
     allowed = all(judged.decision.allowed is True for judged in event.trail)
     if not allowed:
-        record = _record(event, [judged for judged in event.trail if judged.key is None or judged.key.account == account])
+        record = _record(event, [judged for judged in event.trail if _is_of(judged, account)])
         record.operatorOnly = {
             "resources": _resources(event, event.trail),
             "decisions": [_decided(judged) for judged in event.trail],
@@ -129,6 +144,8 @@ def _across(event: CallEvent, account: str) -> tuple[bytes, ...]:
     shared = _derived(event.event_id, "shared")
     mine = _record(event, event.trail)
     mine.sharedEventID = shared
+    mine.operatorOnly = {"decisions": [_decided(judged) for judged in event.trail]}
+    _decide(mine, [_decided(each) if _is_of(each, account) else Raw(_encode(sides.callers_side(each))) for each in event.trail])
     owners = sorted({judged.key.account for judged in event.trail if judged.key is not None} - {account})
     return (_encoded(mine), *(_encoded(_owners(event, owner, shared)) for owner in owners))
 
@@ -144,8 +161,24 @@ def _owners(event: CallEvent, owner: str, shared: str) -> _Record:
         record.additionalEventData.pop(private, None)
     assert theirs[0].key is not None
     record.additionalEventData["namespace"] = theirs[0].key.namespace
+    _decide(record, [Raw(_encode(sides.keys_side(judged))) for judged in theirs])
+    if event.operation == "ReEncrypt":
+        actions = [judged.action for judged in theirs]
+        record.additionalEventData = sides.of_one_key(record.additionalEventData, actions)
+        record.requestParameters = sides.of_one_key(record.requestParameters or {}, actions)
+        record.errorMessage = UNSET  # it may speak of the other key
     record.eventID, record.sharedEventID, record.recipientAccountId = _derived(event.event_id, owner), shared, owner
     return record
+
+
+def _is_of(judged: Judged, account: str) -> bool:
+    return judged.key is None or judged.key.account == account
+
+
+def _decide(record: _Record, decisions: Sequence[Raw]) -> None:
+    record.additionalEventData["decision"] = decisions[-1]
+    if len(decisions) > 1:
+        record.additionalEventData["decisions"] = list(decisions)
 
 
 def _derived(event_id: str, what: str) -> str:
@@ -183,7 +216,7 @@ def _record(event: CallEvent, trail: Sequence[Judged]) -> _Record:
         _said(headers.get(b"user-agent", b""), _AGENT_MAX),
         event.code or UNSET,
         event.message[:_MESSAGE_MAX] if event.code else UNSET,
-        _NULL if row is None or event.request is None else _parameters(operation, event.request),
+        None if row is None or event.request is None else _PARAMETERS[operation](event.request),
         answer,
         data,
         event.request_id,
@@ -201,19 +234,18 @@ def _record(event: CallEvent, trail: Sequence[Judged]) -> _Record:
 
 
 def _encoded(record: _Record) -> bytes:
+    text = _text(record)
+    if len(text) > _PARAMETERS_MAX and len(_text(record.requestParameters)) > _PARAMETERS_MAX:
+        record.requestParameters = _TOO_LARGE
+        text = _text(record)
+    return text
+
+
+def _text(value: Any) -> bytes:  # noqa: ANN401 - a record, or a part of it
     try:
-        return _encode(record)
+        return _encode(value)
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON escapes can say and UTF-8 cannot
-        return _encode(_whole(msgspec.structs.asdict(record)))
-
-
-def _parameters(operation: str, request: object) -> Raw:
-    members = _PARAMETERS[operation](request)
-    try:
-        text = _encode(members)
-    except UnicodeEncodeError:
-        text = _encode(_whole(members))
-    return Raw(text if len(text) <= _PARAMETERS_MAX else _encode(_TOO_LARGE))
+        return _encode(_whole(msgspec.structs.asdict(value) if isinstance(value, _Record) else value))
 
 
 def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON
@@ -230,8 +262,10 @@ def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON
 
 def _materials(data: dict[str, Any], operation: str, response: Any, key: KeyRecord | None) -> None:  # noqa: ANN401
     """additionalEventData.keyMaterialId: what the answer says; Encrypt's says nothing, and it used the current one."""
-    found = getattr(response, "key_material_id", None)
-    if found is None and operation == "Encrypt" and key is not None and key.spec is KeySpec.SYMMETRIC_DEFAULT:
+    found: str | None = None
+    if operation != "Encrypt":
+        found = getattr(response, "key_material_id", None)
+    elif key is not None and key.spec is KeySpec.SYMMETRIC_DEFAULT:
         found = key.versions[key.current - 1].material_id
     if found is not None:
         data["keyMaterialId"] = found
@@ -263,8 +297,7 @@ def _resources(event: CallEvent, trail: Sequence[Judged]) -> list[Raw]:
     found = [_key_resource(judged.key.region, judged.key.account, judged.key.key_id) for judged in trail if judged.key is not None]
     if len(found) > 1 and event.operation != "ReEncrypt":  # AWS: two, also where it is one key
         found = list({bytes(each): each for each in found}.values())
-    request = event.request
-    alias = getattr(request, "alias_name", None)
+    alias = getattr(event.request, "alias_name", None) if event.operation in _ALIASED else None
     if isinstance(alias, str) and _ALIAS.match(alias):
         account = event.actor.caller.account
         found.append(Raw(_resource(alias_arn(event.region, account, alias), account, "AWS::KMS::Alias")))
@@ -317,7 +350,7 @@ def service(event: ServiceEvent) -> bytes:
         event.service,
         event.code or UNSET,
         event.message[:_MESSAGE_MAX] if event.code else UNSET,
-        _NULL,
+        None,
         None,
         {"namespace": event.namespace},
         UNSET,

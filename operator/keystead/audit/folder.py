@@ -10,7 +10,9 @@ import fcntl
 import gzip
 import os
 import shutil
+import stat
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ _BLOCK: Final = 1 << 20
 # Chains that a `start` names: the newest ones.
 _NAMED: Final = 1000
 _STALE_SECONDS: Final = 3600.0
+# Of gzip: BadGzipFile is an OSError, the others are none.
+_DAMAGED: Final = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,9 @@ def files_in(folder: Path) -> list[Found]:
             match = FILE.match(path.name)
             if match is not None:
                 with suppress(FileNotFoundError):  # another process tidies too
-                    facts = path.stat()
-                    found.append(Found(path, match["chain"], int(match["n"]), facts.st_size, facts.st_mtime))
+                    facts = path.lstat()
+                    if stat.S_ISREG(facts.st_mode):  # a pipe would hold up whoever opens it, and a link leads elsewhere
+                        found.append(Found(path, match["chain"], int(match["n"]), facts.st_size, facts.st_mtime))
     return sorted(found, key=lambda file: (file.changed, file.chain, file.number))
 
 
@@ -82,7 +87,14 @@ def _last_of(files: list[Found]) -> Place | None:
 
 
 def last_place(path: Path) -> Place | None:
-    """Of the last whole line of a file."""
+    """Of the last whole line of a file; None where there is none, or where it is damaged."""
+    try:
+        return _last_place(path)
+    except _DAMAGED:
+        return None
+
+
+def _last_place(path: Path) -> Place | None:
     with open_file(path) as file:
         if path.suffix != ".gz":
             file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * _TAIL))
@@ -94,9 +106,12 @@ def last_place(path: Path) -> Place | None:
 
 
 def first_place(path: Path) -> Place | None:
-    """Of the first line of a file."""
-    with open_file(path) as file:
-        line = file.readline(_TAIL)
+    """Of the first line of a file; None where there is none, or where it is damaged."""
+    try:
+        with open_file(path) as file:
+            line = file.readline(_TAIL)
+    except _DAMAGED:
+        return None
     return place_of(line[:-1]) if line.endswith(b"\n") else None
 
 
@@ -118,11 +133,15 @@ class FolderKeeper:
         """Compress the closed files of the own chain; then: what must go, the oldest first."""
         files = files_in(self._folder)
         newest = max((file.number for file in files if file.chain == self._own), default=0)
+        fault: OSError | None = None
         for file in files:
             if file.chain == self._own and file.number < newest and not file.zipped:
-                compress(file.path)
+                fault = _compressed(file.path) or fault
         self._drop_parts()
-        return list(self._doomed())
+        doomed = list(self._doomed())  # also where a disk is too full to compress anything: this is what makes room
+        if fault is not None and not doomed:
+            raise fault
+        return doomed
 
     def _doomed(self) -> Iterator[Removed]:
         files = files_in(self._folder)
@@ -156,11 +175,19 @@ class FolderKeeper:
                     path.unlink()
 
 
+def _compressed(path: Path) -> OSError | None:
+    try:
+        compress(path)
+    except OSError as error:
+        return error
+    return None
+
+
 def compress(path: Path) -> None:
     """In the place of the file, its compressed form. OSError: it stays as it is."""
     part, done = path.with_name(f".{path.name}.gz.part"), path.with_name(f"{path.name}.gz")
     try:
-        new = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        new = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with path.open("rb") as source, os.fdopen(new, "wb") as raw:
             with gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as out:
                 shutil.copyfileobj(source, out, _BLOCK)

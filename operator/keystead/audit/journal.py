@@ -10,7 +10,10 @@ batch is cut, once: a batch that fails is brought again as it was, and the chain
 Fails closed. A sink that fails, or has not acknowledged for `stall_seconds`, stops everything: waiting calls are refused, nothing is begun.
 The records that were taken are kept, and tried again; when they are through, it goes on, with a `gap` line that says what happened.
 
-Nothing here blocks the event loop: sinks work in threads of their own. What may never enter: a request (cloudtrail.py turns it into text).
+A call that nobody waits for is written down together with the next 31, or when the batch is cut: one after the other they cost a third
+of what each costs in the midst of its call (docs/performance.md). Of one that cannot be, a `gap` line tells.
+
+Nothing here blocks the event loop: sinks work in threads of their own. What may never enter a line: a request as it is (cloudtrail.py).
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from keystead.audit import cloudtrail
+from keystead.audit import cloudtrail, sessions
 from keystead.audit.flush import Lane
 from keystead.audit.keeping import Keeping
 from keystead.audit.lines import ALGORITHM, Chain, bare
@@ -34,6 +37,7 @@ from keystead.errors import AuditUnavailableError
 from keystead.operations.trail import CallEvent, ServiceEvent
 
 log = logging.getLogger(__name__)
+_DURABLE: Final = DURABLE | {name for name, row in sessions.ROWS.items() if row.durable}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class Rules:
 
     sync: bool = True
     buffer_seconds: float = 0.2
-    buffer_bytes: int = 256 * 1024
+    buffer_bytes: int = 1024 * 1024
     stall_seconds: float = 0.8
     retry_seconds: float = 0.2
     checkpoint_seconds: float = 10.0
@@ -66,17 +70,25 @@ class Rules:
 
 @dataclass(slots=True)
 class _Batch:
-    """What is written together. `hurried`: loop time of the first record that somebody waits for; None: nobody waits."""
+    """What is written together. `hurried`: loop time of the first record that somebody waits for; None: nobody waits.
 
+    events: calls that are no records yet, later than all records
+    vouched: it is a checkpoint and nothing else, so that no other one has to follow
+    """
+
+    events: list[CallEvent] = field(default_factory=list)
     records: list[bytes] = field(default_factory=list)
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
     size: int = 0
     buffered: int = 0
     durable: int = 0
     hurried: float | None = None
+    vouched: bool = False
 
 
 _STARTING: Final = "it is starting"
+_TOGETHER: Final = 32
+_USUAL_BYTES: Final = 2048
 
 
 class Journal:
@@ -103,6 +115,7 @@ class Journal:
         self._signer = signer or NoSigner()
         self._keepers = keepers
         self._observer = observer or Unobserved()
+        self._together = max(1, min(_TOGETHER, min(self._rules.buffer_bytes, self._rules.most_waiting) // (4 * _USUAL_BYTES)))
         self._next = _Batch()
         self._under_way: _Batch | None = None
         self._some, self._urgent = asyncio.Event(), asyncio.Event()
@@ -116,12 +129,20 @@ class Journal:
 
     @property
     def waiting(self) -> int:
-        """Bytes of records that are not acknowledged."""
-        return self._next.size + (0 if self._under_way is None else self._under_way.size)
+        """Bytes of records that are not acknowledged; of what is no record yet about."""
+        size = self._next.size + len(self._next.events) * _USUAL_BYTES
+        return size + (0 if self._under_way is None else self._under_way.size)
 
     def call(self, event: CallEvent) -> Awaitable[None] | None:
         """As trail.Audit."""
-        durable = self._rules.sync and event.operation in DURABLE
+        batch, durable = self._next, self._rules.sync and event.operation in _DURABLE
+        if not (durable or self.stopped or batch.size > self._rules.most_waiting):
+            batch.events.append(event)
+            if len(batch.events) >= self._together:
+                self._write_down(batch)
+            if not self._some.is_set():
+                self._some.set()
+            return None
         try:
             records = cloudtrail.call(event)
         except Exception as error:  # noqa: BLE001 - what cannot be written down is not answered
@@ -136,8 +157,26 @@ class Journal:
             raise _unfit(event.name, error) from None
         return self._take((record,), self._rules.sync)
 
+    def _write_down(self, batch: _Batch) -> None:
+        """Events become records."""
+        events, batch.events = batch.events, []
+        for event in events:
+            try:
+                records = cloudtrail.call(event)
+            except Exception as error:  # noqa: BLE001 - it was answered: what is left is to say so
+                _unfit(event.operation, error)
+                now = format_time(self._now())
+                told = {"reason": "a record could not be written down", "lost": 1, "from": format_time(event.time), "to": now}
+                records = (bare("gap", {"time": now, **told}),)
+            batch.records.extend(records)
+            batch.size += sum(map(len, records))
+            batch.buffered += len(records)
+        if batch.size >= self._rules.buffer_bytes:
+            self._urgent.set()
+
     def _take(self, records: Sequence[bytes], durable: bool) -> Awaitable[None] | None:
         batch = self._next
+        self._write_down(batch)
         size = sum(map(len, records))
         if self.stopped or batch.size > self._rules.most_waiting:
             self._take_late(records, size)
@@ -184,8 +223,9 @@ class Journal:
         """Write, for ever, or until `close`."""
         tidying = [asyncio.create_task(Keeping(keeper, self._removed).run()) for keeper in self._keepers]
         try:
-            while not self._closing or self._next.records:
+            while not self._closing or self._next.records or self._next.events:
                 await self._something()
+                self._write_down(self._next)
                 batch, self._next = self._next, _Batch()
                 self._some.clear()
                 self._urgent.clear()
@@ -239,6 +279,7 @@ class Journal:
             record = await self._signed("checkpoint", self._rules.sign_seconds)
             self._checkpoint_due = False
             if record is not None:
+                batch.vouched = not batch.records
                 batch.records.insert(0, record)
             elif not self._closing:
                 self._in(self._rules.again_seconds)
@@ -272,7 +313,7 @@ class Journal:
         for durability, number in (("sync", batch.durable), ("buffered", batch.buffered)):
             if number:
                 self._observer.recorded(durability, number)
-        if (batch.durable or batch.buffered) and self._unsigned is None and not self._closing:
+        if not batch.vouched and self._unsigned is None and not self._closing:
             self._in(self._rules.checkpoint_seconds)
         if self.stopped:
             self._go_on()
@@ -341,6 +382,11 @@ class Journal:
         self._note(bare("removed", {"time": format_time(self._now()), **members, "lastHash": removed.last_hash}))
         self._next.waiters.append(waiter)
         await waiter
+
+
+def waits_for_its_record(operation: str) -> bool:
+    """Whether in mode `sync` an operation's answer waits until its record is durable."""
+    return operation in _DURABLE
 
 
 def _signature(signed: Signature) -> dict[str, str]:

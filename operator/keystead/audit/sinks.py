@@ -8,7 +8,9 @@ Files are 0600 in a folder of 0700. The live file of a process is locked (flock)
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
 import select
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Final
 
 from keystead.audit.lines import file_name
 
+log = logging.getLogger(__name__)
 FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
 
@@ -42,12 +45,41 @@ class FileSink:
             self._turn()
         file = self._open() if self._file is None else self._file
         if self._torn:
-            os.ftruncate(file, self._size)
+            self._cut_back(file)
         self._torn = True
         _write_all(file, data)
         os.fdatasync(file)
         self._torn = False
         self._size += len(data)
+        self._look(file)
+
+    def _look(self, file: int) -> None:
+        """Whether what was written is in the folder. OSError: its file was taken away, so the data must be brought again, to the next one.
+
+        Who shortened or lengthened it, and left it there, is found by verify; what comes goes into the next file.
+        """
+        facts = os.fstat(file)
+        try:
+            named = (self._folder / file_name(self._chain, self._number)).lstat()
+            there = (named.st_dev, named.st_ino) == (facts.st_dev, facts.st_ino)
+        except FileNotFoundError:
+            there = False
+        if not there:
+            self._leave()
+            raise OSError(errno.ESTALE, "the file was taken away")
+        if facts.st_size != self._size:
+            log.error("audit: somebody else wrote to %s", file_name(self._chain, self._number))
+            self._leave()
+
+    def _leave(self) -> None:
+        """This file, as it is: it is another's work now."""
+        assert self._file is not None
+        os.close(self._file)
+        self._file, self._number, self._torn = None, self._number + 1, False
+
+    def _cut_back(self, file: int) -> None:
+        """To what was acknowledged; never longer than it is, which would fill it up with zeros."""
+        os.ftruncate(file, min(self._size, os.fstat(file).st_size))
 
     def _open(self) -> int:
         self._folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
@@ -66,7 +98,7 @@ class FileSink:
         """The next file. The old one is whole: it is cut back first where it is torn."""
         assert self._file is not None
         if self._torn:
-            os.ftruncate(self._file, self._size)
+            self._cut_back(self._file)
             os.fdatasync(self._file)
         os.close(self._file)
         self._file, self._number = None, self._number + 1
@@ -75,7 +107,7 @@ class FileSink:
         """The last file stays as it is: the next process reads its end."""
         if self._file is not None:
             if self._torn:
-                os.ftruncate(self._file, self._size)
+                self._cut_back(self._file)
             os.close(self._file)
             self._file = None
 

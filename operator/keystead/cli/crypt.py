@@ -1,7 +1,7 @@
 """`keystead crypt`: one command an operation, made from the operations TABLE. It runs the whole pipeline and bypasses no rule.
 
 Bytes come from a file (`-`: stdin), or as `base64:...` where they are no plaintext: a secret on a command line is read by others.
-There is no audit yet (docs/security.md).
+With KEYSTEAD_AUDIT_FOLDER each command leaves a record there before it shows its answer.
 """
 
 from __future__ import annotations

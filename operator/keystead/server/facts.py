@@ -7,17 +7,26 @@ table, or in a log.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from keystead.errors import IdentityTokenError, IdentityTokenExpiredError
+from keystead.errors import IdentityTokenError, IdentityTokenExpiredError, ThrottlingError
 from keystead.policy import SubjectAccessReview
 from keystead.policy.bearer import Bearer, NotBearer
 from keystead.server.factcache import MOST, FactCache
 
+_TOKENS_AT_ONCE: Final = 32
+"""Tokens that the API server is asked about at a time. Whoever reaches the port may send any, and the other questions need room."""
+_REVIEWS_AT_ONCE: Final = 16
+"""Rights of a namespace that are asked for at a time: with many keys it has ten thousands of them, and a no is forgotten in 2 s."""
+_PLACES: Final = 256
+# Well before a question is given up (factcache.DEADLINE_SECONDS), which would pass for an API server that is away.
+_TURN_SECONDS: Final = 0.4
 _REFUSED: Final = "no web identity token of a ServiceAccount with the audience keystead"
 
 
@@ -59,16 +68,23 @@ class Facts:
         self._reviews: FactCache[SubjectAccessReview, bool] = FactCache(lambda allowed: allowed is True, monotonic, most, stretch)
         self._namespaces: FactCache[str, str | None] = FactCache(_is_there, monotonic, most, stretch)
         self._service_accounts: FactCache[tuple[str, str], str | None] = FactCache(_is_there, monotonic, most, stretch)
+        # A namespace may share its place with a few others, by chance.
+        self._reviews_at_once = [asyncio.Semaphore(_REVIEWS_AT_ONCE) for _ in range(_PLACES)]
+        self._tokens_at_once = asyncio.Semaphore(_TOKENS_AT_ONCE)
         self._tokens: FactCache[bytes, Bearer | NotBearer] = FactCache(lambda who: isinstance(who, Bearer), monotonic, most, stretch)
 
     def known(self, review: SubjectAccessReview) -> bool | None:
         """RBAC's answer, None where it has to be asked for."""
-        fact = self._reviews.known(review, lambda: self._cluster.review(review))
+        fact = self._reviews.known(review, lambda: self._review(review))
         return None if fact is None else fact.value
 
     async def ask(self, review: SubjectAccessReview) -> bool:
         """RBAC's answer."""
-        return await self._reviews.ask(review, lambda: self._cluster.review(review))
+        return await self._reviews.ask(review, lambda: self._review(review))
+
+    async def _review(self, review: SubjectAccessReview) -> bool:
+        async with _turn(self._reviews_at_once[hash(review.namespace) % _PLACES]):
+            return await self._cluster.review(review)
 
     def known_namespace(self, namespace: str) -> str | None:
         """The uid of the live namespace of this name, None where it has to be asked for."""
@@ -90,10 +106,14 @@ class Facts:
 
     async def bearer(self, token: str) -> Bearer:
         """Whose token it is, a person's too. IdentityTokenError where it is nobody's, or not for us."""
-        found = await self._tokens.ask(_digest(token), lambda: self._cluster.token_review(token))
+        found = await self._tokens.ask(_digest(token), lambda: self._token_review(token))
         if isinstance(found, NotBearer):
             raise (IdentityTokenExpiredError if found.expired else IdentityTokenError)(_REFUSED)
         return found
+
+    async def _token_review(self, token: str) -> Bearer | NotBearer:
+        async with _turn(self._tokens_at_once):
+            return await self._cluster.token_review(token)
 
     async def token(self, token: str) -> WebIdentity:
         """The ServiceAccount that a token is of. IdentityTokenError where there is none, or its namespace has gone."""
@@ -110,6 +130,20 @@ class Facts:
             pod_name=found.pod_name,
             pod_uid=found.pod_uid,
         )
+
+
+@asynccontextmanager
+async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
+    """ThrottlingError where none comes in time."""
+    try:
+        async with asyncio.timeout(_TURN_SECONDS):
+            await turns.acquire()
+    except TimeoutError:
+        raise ThrottlingError from None
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 def _digest(token: str) -> bytes:

@@ -189,9 +189,9 @@ def _bearer(asked: Asked) -> str | None:
     return None if match is None else match[1].decode()
 
 
-async def caller_of(identities: Identities, asked: Asked, now: datetime) -> Caller:
+async def actor_of(identities: Identities, asked: Asked, now: datetime) -> Actor:
     """For GetCallerIdentity."""
     found = identities.authenticate(asked, now)
     identity = found if isinstance(found, Identity) else await found
-    return identity.caller
+    return identity.actor
 

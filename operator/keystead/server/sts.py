@@ -6,6 +6,8 @@ The door calls `StsEndpoint` for requests with that Content-Type (KMS and STS sh
 endpoint awaits two ports: `Identify` says whose web identity token it is (TokenReview; dev: JWKS), `Authenticate` who signed
 GetCallerIdentity (sigv4.Verifier of service `sts`). The web identity token never enters a message.
 
+What is asked by somebody who is known is recorded before it is answered, as in door.py: no credentials without a record of them.
+
 A parameter that we do not know is refused, not ignored: Policy and PolicyArns narrow what credentials may do, and a caller that sent them
 must not get wider ones.
 """
@@ -25,15 +27,18 @@ from keystead.engine.identifiers import role_arn
 from keystead.engine.ports import Domain
 from keystead.errors import (
     AccessDeniedError,
+    AuditUnavailableError,
     IdentityTokenError,
     IdentityTokenExpiredError,
     KeysteadError,
     KmsError,
     KmsInternalError,
 )
-from keystead.policy import Caller
+from keystead.operations.trail import Actor, Audit, CallEvent, NoAudit
+from keystead.policy import Caller, service_account_caller
 from keystead.policy.caller import role_id, user_id
 from keystead.server.credentials import DEFAULT_LIFE, MAX_LIFE, MIN_LIFE, Minted, TokenIdentity, mint
+from keystead.server.door import new_id
 from keystead.server.message import Asked, Reply
 
 log = logging.getLogger(__name__)
@@ -48,6 +53,8 @@ _DURATION: Final = re.compile(r"[0-9]{1,6}\Z")
 _MAX_BODY: Final = 65_536
 _MAX_FIELDS: Final = 32
 _SHOWN: Final = 256
+# What AWS's own global endpoint is recorded under.
+_REGION: Final = "us-east-1"
 _ASSUME: Final = "AssumeRoleWithWebIdentity"
 _CALLER: Final = "GetCallerIdentity"
 # Action -> (required, optional parameters), Action and Version aside.
@@ -90,6 +97,11 @@ class AssumeRole:
     web_identity_token: str = field(repr=False)
     life: timedelta = DEFAULT_LIFE
 
+    @property
+    def duration_seconds(self) -> int:
+        """As AWS names it."""
+        return int(self.life.total_seconds())
+
 
 @dataclass(frozen=True, slots=True)
 class GetCallerIdentity:
@@ -99,7 +111,7 @@ class GetCallerIdentity:
 StsRequest: TypeAlias = AssumeRole | GetCallerIdentity
 # IdentityTokenError, IdentityTokenExpiredError, AccessDeniedError; anything else is InternalFailure.
 Identify: TypeAlias = Callable[[str], Awaitable[TokenIdentity]]
-Authenticate: TypeAlias = Callable[[Asked, datetime], Awaitable[Caller]]
+Authenticate: TypeAlias = Callable[[Asked, datetime], Awaitable[Actor]]
 
 
 def is_sts(asked: Asked) -> bool:
@@ -257,13 +269,15 @@ def _reply(root: ElementTree.Element, status: int, request_id: str) -> Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StsEndpoint:
-    """What the door calls. `domain`: that of the open token; raises HsmError where it is away."""
+    """What the door calls. `domain`: that of the open token; raises HsmError where it is away. `region`: what records say."""
 
     identify: Identify
     authenticate: Authenticate
     domain: Callable[[], Domain]
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
+    audit: Audit = field(default_factory=NoAudit)
+    region: str | None = None
 
     async def handle(self, asked: Asked, request_id: str) -> Reply:
         """The answer. Never raises."""
@@ -280,11 +294,61 @@ class StsEndpoint:
             raise _invalid("The request must have one Content-Type, application/x-www-form-urlencoded.")
         request = parse(asked.body)
         if isinstance(request, GetCallerIdentity):
-            return caller_identity(await self.authenticate(asked, self.now()), request_id)
+            actor = await self.authenticate(asked, self.now())
+            await self._recorded(asked, request_id, actor)
+            return caller_identity(actor.caller, request_id)
         identity = await self.identify(request.web_identity_token)
+        actor = _actor_of(identity)
+        try:
+            minted = self._minted(identity, request)
+        except KeysteadError as fault:
+            await self._recorded(asked, request_id, actor, request, fault=_answer_to(fault))
+            raise
+        await self._recorded(asked, request_id, actor, request, minted)
+        return assumed(minted, request_id)
+
+    def _minted(self, identity: TokenIdentity, request: AssumeRole) -> Minted:
         own = role_arn(identity.account, identity.service_account)
         if request.role_arn != own:
             # Whoever holds the token may know whose it is; of the role that was asked for nothing is said, not even that it exists.
             raise AccessDeniedError(f"Not authorized to perform sts:{_ASSUME}: the token is that of {own}")
-        minted = mint(self.domain(), identity, request.session_name, self.now(), self.entropy, request.life)
-        return assumed(minted, request_id)
+        return mint(self.domain(), identity, request.session_name, self.now(), self.entropy, request.life)
+
+    async def _recorded(
+        self,
+        asked: Asked,
+        request_id: str,
+        actor: Actor,
+        request: AssumeRole | None = None,
+        minted: Minted | None = None,
+        fault: StsError | None = None,
+    ) -> None:
+        """Before the answer. AuditUnavailableError: then there is none."""
+        if self.audit.stopped:
+            raise AuditUnavailableError
+        recorded = self.audit.call(
+            CallEvent(
+                self.now(),
+                new_id(),
+                request_id,
+                _CALLER if request is None else _ASSUME,
+                actor,
+                self.region or _REGION,
+                asked.peer,
+                asked.tls,
+                request,
+                None if minted is None else minted.session,
+                "" if fault is None else fault.code,
+                "" if fault is None else fault.message,
+                (),
+                dict(asked.headers),
+            )
+        )
+        if recorded is not None:
+            await recorded
+
+
+def _actor_of(identity: TokenIdentity) -> Actor:
+    """Who holds the web identity token."""
+    caller = service_account_caller(identity.account, identity.namespace, identity.service_account, uid=identity.uid)
+    return Actor(caller, pod_name=identity.pod_name, pod_uid=identity.pod_uid)

@@ -32,8 +32,9 @@ from keystead.cli.services import AccessKey, DevRequest
 from keystead.engine import blob
 from keystead.hsm.fastlane import TokenFastLane
 from keystead.operations import encryption
+from keystead.operations.trail import NoAudit
 from keystead.server.codec import Codec
-from keystead.server.door import AwsDoor
+from keystead.server.door import AwsDoor, _Passage
 from keystead.server.identity import Identities
 from keystead.server.message import Asked
 
@@ -100,6 +101,7 @@ def stages(dev: Dev, asked: Asked, key: Any) -> dict[str, dict[str, float]]:
         yield
 
     world, caller = seen["arguments"][:2]
+    passage = _Passage(asked, dict(asked.headers), "i" * 36, now, "Encrypt", identity, request)
     table: dict[str, tuple[Any, str, Any, Call]] = {
         "signature (SigV4, session)": (
             Identities,
@@ -131,7 +133,7 @@ def stages(dev: Dev, asked: Asked, key: Any) -> dict[str, dict[str, float]]:
             AwsDoor,
             "_answered",
             lambda *_: answer,
-            lambda: door._answered("Encrypt", response, "i" * 36, now),
+            lambda: door._answered(passage, response),
         ),
     }
     result = {}
@@ -179,7 +181,7 @@ async def _measure(folder: Path) -> None:
         await estate.check_install()
         keys = access_keys(request)
         dev = Dev(
-            estate, Premises(request, estate.folder, keys, accounts_of(request.account, keys), None), load_seeds(())
+            estate, Premises(request, estate.folder, keys, accounts_of(request.account, keys), None), load_seeds(()), NoAudit()
         )
         await dev.start()
 

@@ -75,7 +75,7 @@ def find_chains(folders: Iterable[Path]) -> list[Chain]:
 def _chains_in(folder: Path) -> Iterator[Chain]:
     found: dict[str, dict[int, Part]] = {}
     try:
-        names = sorted(item.name for item in folder.iterdir())
+        names = sorted(item.name for item in folder.iterdir() if item.is_file())  # a pipe would hold up whoever opens it
     except OSError as error:
         raise InvalidSpecError("DIR", f"{folder}: {error.strerror or type(error).__name__}") from None
     for name in names:

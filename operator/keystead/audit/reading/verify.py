@@ -52,9 +52,10 @@ def verify(folders: Sequence[Path], keys: Sequence[PublicKey] | None = None, cop
         _judge_end(walk, replicas)
         _judge_holes(walk, taken.get(walk.report.id, ()), signed, keys is not None)
         _judge_signatures(walk, signed, keys)
-    there, horizon = {report.id for report in reports}, _horizon(walks)
+    there, horizon = {walk.report.id for walk in walks if walk.is_there}, _horizon(walks)
     for chain_id in sorted(claims.keys() - there):
-        reports.append(_judge_absent(chain_id, claims[chain_id], taken.get(chain_id, ()), signed, keys is not None, horizon))
+        report = _judge_absent(chain_id, claims[chain_id], taken.get(chain_id, ()), signed, keys is not None, horizon)
+        reports = [*(each for each in reports if each.id != chain_id), report]  # its files may be there, without a record in them
     if not reports:
         notes.append("there is no audit file: a folder that was emptied looks like that, too")
     return Report(tuple(sorted(reports, key=lambda report: (report.first_time, report.id))), keys is not None, tuple(notes))
@@ -124,6 +125,7 @@ def _walk(chain: Chain, claims: Sequence[Claim], keys: Sequence[PublicKey] | Non
                 else:
                     walk.torn(part.name, line.number)
         except VanishedFileError:
+            walk.vanished = True
             walk.report.gaps.append(f"{part.name} was taken while it was read: run verify again")
         except FormatError as error:
             walk.unreadable(error, part.name)

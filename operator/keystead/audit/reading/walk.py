@@ -71,9 +71,15 @@ class Walk:
     met: list[Claim] = field(default_factory=list)
     signed_time: str = ""
     unsigned_checkpoints: int = 0
+    vanished: bool = False
     _next: int = 0
     _hash: str = FIRST
     _last: str = ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a record of it was read, or retention took its files while they were. An emptied file is none."""
+        return bool(self.report.records or self.report.findings) or self.vanished
 
     def line(self, data: bytes, file: str, number: int) -> None:
         """A whole line."""
