@@ -7,13 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from keystead.server.answers import Renderer
 from keystead.server.message import Door
 
-if TYPE_CHECKING:
-    from keystead.server.connection import Connection
+
+class Connected(Protocol):
+    """A connection (connection.py), as the server as a whole sees it. `deadline`: loop time at which it is overdue."""
+
+    deadline: float
+
+    def overdue(self) -> None:
+        """Its deadline has passed."""
+
+    def close_if_idle(self) -> None:
+        """Late in a drain."""
+
+    def abort(self) -> None:
+        """At the end of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +68,7 @@ class Shared:
     loop: asyncio.AbstractEventLoop
     secure: bool = False
     renderer: Renderer = field(default_factory=Renderer)
-    connections: set[Connection] = field(default_factory=set)
+    connections: set[Connected] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     unfinished: int = 0
     draining: bool = False
