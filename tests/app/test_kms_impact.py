@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.app.kms_cluster import FakeKube, account, rule
 from tests.audit_reading.chains import AChain, a_call
-from tests.builders import ACCOUNT, NAMESPACE, OTHER_ACCOUNT, OTHER_NAMESPACE, REGION, a_key_id
+from tests.builders import ACCOUNT, NAMESPACE, NOW, OTHER_ACCOUNT, OTHER_NAMESPACE, REGION, a_key_id
 
-from keystead.app.kms.callers import AuditFolders, NoCallers
+from keystead.app.kms.callers import AuditFolders, NoCallers, ServersTell
 from keystead.app.kms.impact import impact, uses
 from keystead.app.kms.whocan import who_can
+from keystead.cli.kms_audit import AuditAnswer, AuditAsk, ReplicaTold
 from keystead.cli.kms_services import CallerUse, Holder, ImpactAnswer, KnownCallers, May, Question, Unknown
+from keystead.errors import FormatError
 
 KEY_ID = a_key_id(1, "app", NAMESPACE)
 ARN = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{KEY_ID}"
+ARN_OF_APP = f"arn:aws:iam::{ACCOUNT}:role/app"
+ASK = AuditAsk(key="", since=None, limit=10, endpoints=("https://a",), ca_file=None, service_account="auditor", token_file=None)
 ROOT = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "kms:*", "Resource": "*"}
 
 
@@ -122,8 +127,37 @@ def test_callers_come_from_the_audit_trail_as_far_as_it_reaches(kube: FakeKube, 
     assert told.reaches_back
 
 
+def test_callers_that_servers_tell_are_counted_once_and_from_when_all_of_them_know(kube: FakeKube) -> None:
+    told = [
+        {"eventName": "Decrypt", "eventType": "AwsApiCall", "eventTime": f"2026-11-26T08:00:0{n}Z", "userIdentity": {"arn": ARN_OF_APP}}
+        for n in range(2)
+    ]
+    told.append({**told[0], "errorCode": "AccessDeniedException"})
+    told.append({**told[0], "eventName": "RotateKey", "eventType": "AwsServiceEvent"})
+    asked: list[AuditAsk] = []
+
+    def known(answer: AuditAnswer) -> KnownCallers | Unknown:
+        def read(ask: AuditAsk, token: str) -> AuditAnswer:
+            assert token == "a-token"
+            asked.append(ask)
+            return answer
+
+        return shown(kube, ServersTell(ASK, "a-token", read)).callers
+
+    replicas = [ReplicaTold("https://a", "a", "2026-09-01T00:00:00Z"), ReplicaTold("https://b", "b", "2026-10-01T00:00:00Z")]
+    answer = known(AuditAnswer(told, replicas, more=False))
+    assert answer == KnownCallers((CallerUse(ARN_OF_APP, {"Decrypt": 2}, "2026-11-26T08:00:01Z", 1),), "2026-10-01T00:00:00Z")
+    assert asked[0].key == kube.key()["status"]["keyArn"] and asked[0].since == NOW - timedelta(days=90)
+    many = known(AuditAnswer(told, replicas, more=True))
+    assert many == Unknown("not known: the servers have more than 10 records; give --audit-log DIR")
+    silent = AuditAnswer([], [*replicas, ReplicaTold("https://c", "c", "")], more=False)
+    assert known(silent) == Unknown("not known: https://c has no audit records")
+    with pytest.raises(FormatError):
+        known(AuditAnswer([{"eventType": "AwsApiCall", "eventTime": 7}], replicas, more=False))
+
+
 def test_without_a_trail_callers_are_unknown_and_not_none(kube: FakeKube, tmp_path: Path) -> None:
-    assert shown(kube).callers == Unknown("not known: give --audit-log DIR")
+    assert shown(kube).callers == Unknown("not known: give --audit-log DIR, or --endpoint URL")
     assert isinstance(shown(kube, AuditFolders([tmp_path])).callers, Unknown)
 
 

@@ -196,6 +196,19 @@ def test_an_account_that_is_not_known_is_not_assumed(kube: FakeKube) -> None:
     assert ask(kube, who="team-c:other").verdict is DENIED
 
 
+def test_a_namespace_without_a_key_is_said_to_have_perhaps_no_account_yet(kube: FakeKube) -> None:
+    kube.key(policy=policy(ROOT, {"Effect": "Allow", "Principal": role("new", "777788889999"), "Action": "kms:Decrypt"}))
+    kube.bind("new", rule("decrypt"), account("new", "team-c"), namespace="team-c")
+    words = "team-c has no key that shows its account"
+    told = ask(kube, who="team-c:new")
+    assert told.verdict is UNDECIDED and any(note.startswith(words) for note in told.notes)
+    kube.key("own", "team-c", "777788889999")
+    told = ask(kube, who="team-c:new")
+    assert told.verdict is ALLOWED and not any(note.startswith(words) for note in told.notes)
+    kube.forbidden.add("team-c/kmskeys")  # what may not be read is not told as none
+    assert not any(note.startswith(words) for note in ask(kube, who="team-c:new").notes)
+
+
 def test_a_person_is_of_the_installs_account(kube: FakeKube) -> None:
     person = {"AWS": "arn:aws:iam::999900001111:user/jane"}
     kube.key(policy=policy(ROOT, {"Effect": "Allow", "Principal": person, "Action": "kms:Decrypt"}))

@@ -1,7 +1,9 @@
 """A process with a journal over real sinks, for tests that kill it, fill its disk, or stop who reads it.
 
-`python -m tests.audit.child FOLDER [stdout] [seconds]`. 8 callers make durable calls without end (or for so long). Every answer is a byte
-on descriptor 3, `+` recorded, `-` refused, written after the answer and not before. SIGTERM ends the chain.
+`python -m tests.audit.child FOLDER [stdout] [keep] [seconds]`. keep: small files, compressed, and soon taken by retention.
+
+8 callers make durable calls without end (or for so long). Every answer is a byte on descriptor 3, `+` recorded, `-` refused, written after
+the answer and not before. SIGTERM ends the chain.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from pathlib import Path
 
 from tests.audit.events import NOW, a_call
 
-from keystead.audit.folder import previous_chains
+from keystead.audit import keeping
+from keystead.audit.folder import FolderKeeper, previous_chains
 from keystead.audit.journal import Journal, Rules
 from keystead.audit.lines import Chain, chain_id
 from keystead.audit.ports import Sink
@@ -37,13 +40,15 @@ async def _calls(journal: Journal, stop: asyncio.Event) -> None:
             await asyncio.sleep(0.02)
 
 
-async def _main(folder: Path, stdout: bool, seconds: float) -> None:
+async def _main(folder: Path, stdout: bool, keep: bool, seconds: float) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     chain = Chain(chain_id("child", NOW, os.urandom(4)))
-    sinks: list[Sink] = [StdoutSink(1, folder.parent / "lock")] if stdout else [FileSink(folder, chain.id, 1 << 20)]
+    sinks: list[Sink] = [StdoutSink(1, folder.parent / "lock")] if stdout else [FileSink(folder, chain.id, 1 << 16 if keep else 1 << 20)]
+    keepers = [FolderKeeper(folder, chain.id, 200_000)] if keep else []
+    keeping._EVERY = 0.01  # type: ignore[misc]  # so that it is under way when the process is killed
     start = {"version": "0", "replica": "child", "previous": previous_chains(folder)}
-    journal = Journal(chain, sinks, start, lambda: NOW, rules=Rules())
+    journal = Journal(chain, sinks, start, lambda: NOW, rules=Rules(), keepers=keepers)
     running = asyncio.create_task(journal.run())
     await journal.started()
     callers = [asyncio.create_task(_calls(journal, stop)) for _ in range(CALLERS)]
@@ -55,4 +60,5 @@ async def _main(folder: Path, stdout: bool, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1]), "stdout" in sys.argv, float(sys.argv[-1]) if sys.argv[-1][0].isdigit() else 60.0))
+    last = sys.argv[-1]
+    asyncio.run(_main(Path(sys.argv[1]), "stdout" in sys.argv, "keep" in sys.argv, float(last) if last[0].isdigit() else 60.0))

@@ -23,7 +23,7 @@ from keystead.audit.lines import Chain, file_name
 from keystead.audit.reading.report import Verdict
 from keystead.audit.reading.verify import verify
 from keystead.audit.sinks import FileSink
-from keystead.errors import AuditUnavailableError
+from keystead.errors import AuditUnavailableError, InvalidSpecError
 
 
 def a_journal(where: Path) -> Journal:
@@ -138,7 +138,8 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / file_name("old-20261126T070000Z-00000002", 0)).mkdir()
     assert files_in(tmp_path) == []
     assert previous_chains(tmp_path) == []
-    assert verify([tmp_path]).verdict is Verdict.UNSIGNED
+    with pytest.raises(InvalidSpecError, match="it is no file"):
+        verify([tmp_path])
 
 
 def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path: Path) -> None:
@@ -159,6 +160,17 @@ def test_a_disk_that_is_too_full_to_compress_is_made_room_on_by_retention(tmp_pa
     monkeypatch.setattr(folder.shutil, "copyfileobj", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     keeper = FolderKeeper(tmp_path, CHAIN, 2500)
     assert [each.name for each in keeper.tidy()] == [file_name(CHAIN, 0), file_name(CHAIN, 1)]
+
+
+def test_a_process_that_crashes_all_the_time_does_not_fill_the_folder_with_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "_MOST_FILES", 10)
+    for number in range(40):
+        chain = f"r-20261126T0700{number:02d}Z-00000000"
+        path = tmp_path / file_name(chain, 0)
+        path.write_bytes(batch(Chain(chain)))
+        os.utime(path, (1000 + number, 1000 + number))
+    doomed = FolderKeeper(tmp_path, CHAIN, 2_000_000).tidy()
+    assert [each.name for each in doomed] == [file_name(f"r-20261126T0700{number:02d}Z-00000000", 0) for number in range(28)]
 
 
 def test_a_file_that_may_not_grow_stops_the_answers(tmp_path: Path) -> None:

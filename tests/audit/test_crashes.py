@@ -17,6 +17,7 @@ from tests.audit.sinks import kinds, read_chain
 from tests.audit.test_sinks import all_of
 
 from keystead.audit.folder import files_in
+from keystead.audit.reading.verify import verify
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,6 +86,22 @@ def test_a_process_that_is_killed_never_answered_more_than_is_on_the_disk(tmp_pa
     assert set(child.answers) == set(b"+")
     assert kinds(whole).count("call") >= len(child.answers) > 0
     assert "end" not in kinds(whole)
+    assert [finding for each in verify([tmp_path / "audit"]).chains for finding in each.findings] == []
+
+
+def test_processes_that_are_killed_while_they_compress_and_remove_leave_a_trail_that_explains_itself(tmp_path: Path) -> None:
+    """One after the other in one folder: crashes, and never a finding."""
+    chance = random.Random(4)
+    for _ in range(5):
+        with a_child(tmp_path / "audit", "keep") as child:
+            child.wait_for(b"+" * chance.randrange(100, 400))
+            child.end(signal.SIGKILL)
+    with a_child(tmp_path / "audit", "keep") as child:
+        child.wait_for(b"+" * 10)
+        assert child.end() == 0
+    report = verify([tmp_path / "audit"])
+    assert [finding for chain in report.chains for finding in chain.findings] == []
+    assert any(chain.taken for chain in report.chains)
 
 
 def test_the_next_start_names_the_chain_that_was_cut_off_and_where(tmp_path: Path) -> None:

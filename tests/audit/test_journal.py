@@ -215,6 +215,29 @@ async def test_what_cannot_be_written_down_is_refused_and_says_nothing_of_it(cap
         assert "Decrypt cannot be written down" in caplog.text
 
 
+async def test_of_what_nobody_waited_for_and_cannot_be_written_down_a_gap_tells(caplog):
+    sink = MemorySink()
+    async with running(a_journal(sink)) as journal:
+        assert journal.call(a_call("Encrypt")) is None
+        assert journal.call(a_call("Encrypt", request="no request, a secret")) is None
+        await recorded(journal.call(a_call("Decrypt")))
+        assert not journal.stopped
+    assert kinds(sink.lines) == ["start", "call", "gap", "call", "end"]
+    assert sink.lines[2]["lost"] == 1
+    assert "secret" not in caplog.text + sink.data.decode()
+    assert "Encrypt cannot be written down" in caplog.text
+
+
+async def test_calls_that_are_written_down_together_stay_in_order():
+    sink = MemorySink()
+    async with running(a_journal(sink)) as journal:
+        names = ["Encrypt"] * 70 + ["Decrypt"] + ["Encrypt"] * 5 + ["Decrypt", "Encrypt"]
+        for number, name in enumerate(names):
+            taken = journal.call(a_call(name, event_id=f"event-{number}"))
+            assert (taken is None) is (name == "Encrypt")
+    assert [line["eventID"] for line in sink.lines[1:-1]] == [f"event-{number}" for number in range(len(names))]
+
+
 async def test_a_sink_that_never_answers_does_not_keep_the_process_from_ending():
     sink = MemorySink()
     journal = a_journal(sink, **stall(close_seconds=0.1))

@@ -27,7 +27,7 @@ from keystead.audit.journal import Journal, Rules
 from keystead.audit.lines import Chain, chain_id
 from keystead.audit.reading.records import Query, records_in
 from keystead.audit.reading.report import Report, Verdict, What
-from keystead.audit.reading.summary import callers, summarise
+from keystead.audit.reading.summary import callers, callers_told, summarise
 from keystead.audit.reading.tenant import TenantRecords
 from keystead.audit.reading.verify import verify
 from keystead.audit.sinks import FileSink
@@ -199,6 +199,8 @@ async def test_summary_callers_and_a_tenants_page_agree(tmp_path: Path) -> None:
     assert (row.count, row.denied, row.namespace) == (7, 2, "team-a")
     mine = TenantRecords(tmp_path).page(ARN, ACCOUNT, None, 1000, None).records
     assert len(mine) == 9
+    (told_row,) = callers_told(map(json.loads, mine))
+    assert (told_row, told_row.actions.total()) == (row, 7)
     theirs = TenantRecords(tmp_path).page(
         key_arn(foreign.region, foreign.account, foreign.key_id), foreign.account, None, 1000, None
     ).records

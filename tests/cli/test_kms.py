@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -25,9 +25,11 @@ from keystead.cli.kms_services import (
     Mount,
     Place,
     Question,
+    Replicas,
     Review,
     Rule,
     Subject,
+    Trail,
     Unknown,
     Verdict,
     WhoCanAnswer,
@@ -88,8 +90,8 @@ class Asked:
     def who_can(self, place: Place, question: Question) -> WhoCanAnswer:
         return self._did("who-can", WHO_CAN, place, question)
 
-    def impact(self, place: Place, key: str, audit_logs: Sequence[Path]) -> ImpactAnswer:
-        return self._did("impact", self.impacts, place, key, audit_logs)
+    def impact(self, place: Place, key: str, trail: Trail) -> ImpactAnswer:
+        return self._did("impact", self.impacts, place, key, trail)
 
     def schedule_deletion(self, place: Place, shown: ImpactAnswer, days: int) -> dict[str, str | int]:
         return self._did("schedule", {"asked": "it"}, place, shown.name, days)
@@ -130,11 +132,16 @@ def why_call(subject: Subject, place: Place = HERE, **question: Any) -> tuple[An
         ("why decrypt app --algorithm X", why_call(Subject(), facts={"kms:EncryptionAlgorithm": ("X",)})),
         ("why decrypt app --fact kms:x=1 --fact kms:x=2", why_call(Subject(), facts={"kms:x": ("1", "2")})),
         ("who-can decrypt app", ("who-can", HERE, Question(action="decrypt", key="app"))),
-        ("impact app -n x", ("impact", Place(namespace="x"), "app", ())),
-        ("impact app --audit-log .", ("impact", HERE, "app", (Path(),))),
+        ("impact app -n x", ("impact", Place(namespace="x"), "app", Trail())),
+        ("impact app --audit-log .", ("impact", HERE, "app", Trail(folders=(Path(),)))),
+        (
+            "impact app --endpoint https://a:1 --endpoint https://b:2 --as-serviceaccount auditor",
+            ("impact", HERE, "app", Trail(replicas=Replicas(endpoints=("https://a:1", "https://b:2"), service_account="auditor"))),
+        ),
     ],
 )
-def test_a_command_asks_for_what_it_says(line: str, call: tuple[Any, ...]) -> None:
+def test_a_command_asks_for_what_it_says(monkeypatch: pytest.MonkeyPatch, line: str, call: tuple[Any, ...]) -> None:
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
     asked = Asked()
     run(line.split(), asked)
     assert asked.calls == [call]
@@ -157,6 +164,9 @@ def test_each_actions_algorithm_has_its_own_condition_key() -> None:
         ("who-can decrypt", "missing argument"),
         ("schedule-deletion app --days 6", "7<=x<=30"),
         ("impact app --audit-log /no/such/folder", "does not exist"),
+        ("impact app --audit-log . --endpoint https://a:1 --as-serviceaccount x", "--audit-log, or --endpoint"),
+        ("impact app --endpoint https://a:1", "--as-serviceaccount NAME"),
+        ("schedule-deletion app --as-serviceaccount x", "--endpoint goes with"),
     ],
 )
 def test_a_command_that_is_wrong_asks_nothing(capsys: pytest.CaptureFixture[str], line: str, words: str) -> None:

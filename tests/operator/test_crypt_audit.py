@@ -1,4 +1,4 @@
-"""`keystead crypt` with KEYSTEAD_AUDIT_FOLDER: a record, signed by Keystead's own key, before the answer is shown; without one, no answer."""
+"""`keystead crypt` with KEYSTEAD_AUDIT_FOLDER: a record, signed by Keystead's own key, before the answer; without one, no answer."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_under_strict_new_keys_are_for_whom_is_named_and_old_ones_stay_as_they_a
         assert at.ready(KEY, "born-strict")["status"]["policy"] == strict_policy(account)
         record = at.key_record("born-strict")
         assert record is not None
-        assert json.loads(str(record.policy)) == strict_policy(account)
+        assert json.loads(bytes(record.policy)) == strict_policy(account)
         at.data_key("open", "born-before")
         at.ready(DATA_KEY, "open")
         at.data_key("named", "born-strict")

@@ -45,17 +45,25 @@ COMPARISONS = [
     ("NumericLessThan", "10", "9", True),
     ("NumericLessThan", "10", "10", False),
     ("NumericLessThanEquals", "10", "10", True),
+    ("NumericLessThanEquals", "10", "10.5", False),
     ("NumericGreaterThan", "10", "9", False),
     ("NumericGreaterThan", "-1.5", "-1.25", True),
     ("NumericGreaterThanEquals", ["10", "1"], "5", True),
+    ("NumericGreaterThanEquals", "10", "10", True),
+    ("NumericGreaterThanEquals", "10", "9.5", False),
     ("DateEquals", "2026-01-01", "2026-01-01T00:00:00Z", True),
     ("DateEquals", "2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00Z", True),
+    ("DateEquals", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", False),
     ("DateNotEquals", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", True),
+    ("DateNotEquals", "2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00Z", False),
     ("DateLessThan", "2026-01", "2025-12-31T23:59:59Z", True),
+    ("DateLessThan", "2026-01", "2026-01-01T00:00:00Z", False),
     ("DateLessThanEquals", "2026", "2026-01-01T00:00:00Z", True),
+    ("DateLessThanEquals", "2026", "2026-01-01T00:00:01Z", False),
     ("DateGreaterThan", "1767225600", "2026-01-01T00:00:01Z", True),
     ("DateGreaterThan", "1767225600", "2026-01-01T00:00:00Z", False),
     ("DateGreaterThanEquals", "1767225600", "2026-01-01T00:00:00Z", True),
+    ("DateGreaterThanEquals", "1767225600", "2025-12-31T23:59:59Z", False),
     ("Bool", True, "TRUE", True),
     ("Bool", "false", "true", False),
     ("IpAddress", "203.0.113.0/24", "203.0.113.77", True),
@@ -69,11 +77,14 @@ COMPARISONS = [
     ("NotIpAddress", "203.0.113.0/24", "198.51.100.1", True),
     ("ArnLike", "arn:aws:iam::*:role/a*", "arn:aws:iam::1:role/ab", True),
     ("ArnEquals", "arn:aws:iam::*:role/a*", "arn:aws:iam::1:role/ab", True),
+    ("ArnEquals", "arn:aws:iam::*:role/a*", "arn:aws:iam::1:user/ab", False),
     ("ArnLike", "arn:aws:iam::*role/a", "arn:aws:iam::1:role/a", None),
     ("ArnLike", "arn:*:x:y:z:role", "arn:aws:iam:x:y:z:role", False),
     ("ArnLike", "arn:aws:logs:*:*:log-group:x", "arn:aws:logs:r:1:log-group:x", True),
     ("ArnNotEquals", "arn:aws:iam::*:role/a*", "arn:aws:iam::1:role/ab", False),
+    ("ArnNotEquals", "arn:aws:iam::*:role/a*", "arn:aws:iam::1:role/b", True),
     ("ArnNotLike", "arn:aws:iam::*:role/a*", "arn:aws:iam::1:role/b", True),
+    ("ArnNotLike", "arn:aws:iam::*:role/a*", "arn:aws:iam::1:role/ab", False),
 ]
 
 
@@ -86,8 +97,9 @@ def test_operators_compare(operator, wanted, given, expected):
         assert holds(f"{operator}IfExists", CONTEXT, wanted, effect=effect, context={"x": given}) is expected
 
 
-def test_every_operator_is_compared():
-    assert {row[0] for row in COMPARISONS} == set(OPERATORS)
+def test_every_operator_is_compared_with_what_fits_and_with_what_does_not():
+    for expected in (True, False):
+        assert {row[0] for row in COMPARISONS if row[3] is expected} == set(OPERATORS)
 
 
 @pytest.mark.parametrize("operator", sorted(OPERATORS))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ TOKENS = ("GrantTokens", "GrantToken", "Marker")
 HOSTILE = 1500
 MOST = 200 * 1024
 SEED = 20261126
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,8 @@ def every_operation(house: House) -> Iterator[tuple[str, dict[str, Any]]]:
             if inner.type_name == "blob":
                 yield operation, full | {name: b64encode(CANARY * 400).decode()}
             elif name in TOKENS:
-                yield operation, full | {name: [CANARY.decode() * 400] if isinstance(value, list) else CANARY.decode() * 400}
+                if name != "Marker":  # one that is too long is none of ours, and AWS quotes it
+                    yield operation, full | {name: [CANARY.decode() * 400] if isinstance(value, list) else CANARY.decode() * 400}
                 yield operation, full | {name: [CANARY.decode()] * 50 if isinstance(value, list) else "\ud800" + CANARY.decode()}
 
 
@@ -190,8 +193,8 @@ def test_whatever_is_sent_each_record_is_one_bounded_line_of_json(audited: House
     every = text[:-1].split(b"\n")
     assert max(map(len, every)) < MOST
     for each in every:
-        each.decode()
-        assert not any(byte < 0x20 or byte == 0x7F for byte in each)
+        assert len(each.decode().splitlines()) == 1
+        assert not CONTROL.search(each.decode())
         assert list(json.loads(each))[-1] == "chain"
     records = read_chain(text)
     assert sum(record["keysteadType"] == "call" for record in records) >= answered

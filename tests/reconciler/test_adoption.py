@@ -8,12 +8,13 @@ import pytest
 from tests.builders import OTHER_UID, UID
 from tests.reconciler.fakes import INSTALL_ID, World, away
 
-from keystead.engine.identifiers import account_id, orphan_name
+from keystead.engine.identifiers import account_id, orphan_name, root_arn
 from keystead.engine.plan.common import NamespaceFacts
 from keystead.engine.plan.key_settings import strict_policy
 from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord, open_sealed
 from keystead.engine.view.manifest import alias_manifest, data_key_manifest, grant_manifest, key_manifest
 from keystead.errors import KeysteadError, StoreUnavailableError
+from keystead.policy import Action, Decision, Question, evaluate, root_caller
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.vocabulary import KeyState
 
@@ -312,6 +313,28 @@ async def test_an_object_that_goes_while_its_key_is_generated_leaves_one_orphan(
     assert not orphan.bound
     await apply(world, KEY)
     assert (key(world).key_id, world.engine.generated) == (orphan.key_id, 1)
+
+
+async def test_a_policy_of_an_adopted_key_names_the_accounts_that_it_named(world: World) -> None:
+    def policy(account: str) -> dict[str, Any]:
+        everything = {"Effect": "Allow", "Principal": {"AWS": root_arn(account)}, "Action": "kms:*", "Resource": "*"}
+        return {"Version": "2012-10-17", "Statement": [everything]}
+
+    def may(record: KeyRecord) -> bool:
+        answer = evaluate(Question(root_caller(record.account, "team-a"), Action.DECRYPT, record, (), {}, world.clock.now()))
+        return isinstance(answer, Decision) and answer.allowed
+
+    first = account_id(bytes.fromhex(INSTALL_ID), "team-a", 0)
+    await apply(world, KEY, policy=policy(first))
+    assert may(key(world))
+    made_again(world)
+    await apply(world, OTHER, description="claims the namespace's next account")
+    await apply(world, KEY, annotations=ADOPT, policy=policy(first))
+    adopted = key(world)
+    assert adopted.account == key(world, OTHER).account != first
+    assert not may(adopted)
+    await apply(world, KEY, annotations=ADOPT, policy=policy(adopted.account))
+    assert may(key(world))
 
 
 # An object that is written from its record

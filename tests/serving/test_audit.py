@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from tests.operator.canaries import found_in
 from tests.operator.harness import Installation, OperatorProcess, wait_for
 from tests.serving.harness import Authority, ServerProcess, Workload, account_of, assume, kms, server
 
@@ -49,7 +50,8 @@ def test_calls_are_on_record_with_the_session_and_the_rule_that_decided(
     account = account_of(installation, NAMESPACE)
     allowed = Workload(installation, NAMESPACE, "audited").create("encrypt", "decrypt", "describekey")
     refused = Workload(installation, NAMESPACE, "audited-not").create()
-    client = kms(pod, authority, assume(pod, authority, allowed, account), attempts=5)
+    credentials = assume(pod, authority, allowed, account)
+    client = kms(pod, authority, credentials, attempts=5)
     key = installation.cluster.get("kmskey", "first", "-n", NAMESPACE)["status"]["keyId"]
     blob = client.encrypt(KeyId=key, Plaintext=b"a canary plaintext", EncryptionContext={"audit": "yes"})["CiphertextBlob"]
     answer = client.decrypt(CiphertextBlob=blob, EncryptionContext={"audit": "yes"})
@@ -65,7 +67,10 @@ def test_calls_are_on_record_with_the_session_and_the_rule_that_decided(
     (denied,) = wait_for("the refusal on record", lambda: named(pod.text, "DescribeKey", keyId=key) or None)
     assert denied["errorCode"] == "AccessDeniedException"
     assert denied["additionalEventData"]["decision"]["allowed"] is False
-    assert "a canary plaintext" not in pod.text
+    (session,) = named(pod.text, "AssumeRoleWithWebIdentity", roleArn=f"arn:aws:iam::{account}:role/audited")
+    assert session["responseElements"]["credentials"]["accessKeyId"] == decrypt["userIdentity"]["accessKeyId"]
+    secrets = [b"a canary plaintext", *(credentials[name].encode() for name in ("aws_secret_access_key", "aws_session_token")), blob]
+    assert [number for number, secret in enumerate(secrets) if found_in(pod.text.encode(), secret)] == []
 
 
 def test_what_the_operator_does_is_on_record(installation: Installation, leader: OperatorProcess) -> None:

@@ -123,9 +123,10 @@ def test_a_key_has_50_aliases_whoever_makes_the_next_one(kms: Any, desk: Desk, f
 # -- quota
 
 
-def chart_environment(desk: Desk, *values: str) -> dict[str, str]:
-    """KEYSTEAD_QUOTA* of the server's container, as the chart renders these values; without the prefix."""
-    sets = [part for value in ("hsm.init.mode=external", "hsm.softhsm.acceptRisk=true", *values) for part in ("--set", value)]
+def chart_environment(desk: Desk, quota: str) -> dict[str, str]:
+    """KEYSTEAD_QUOTA* of the server's container, as the chart renders this server.quota; without the prefix."""
+    values = ("hsm.init.mode=external", "hsm.softhsm.acceptRisk=true", "server.replicas=1")
+    sets = ["--kube-version", "1.36.0", "--set-json", f"server.quota={quota}", *(part for value in values for part in ("--set", value))]
     text = desk.installation.cluster.helm("template", "keystead", str(CHART), "-n", SYSTEM, *sets)
     found = [each for each in yaml.safe_load_all(text) if each and each["kind"] == "Deployment"]
     (pod,) = (each["spec"]["template"]["spec"] for each in found if each["metadata"]["name"] == "keystead-server")
@@ -135,7 +136,7 @@ def chart_environment(desk: Desk, *values: str) -> dict[str, str]:
 
 
 def test_the_charts_quota_throttles_a_tenant_and_leaves_the_others_alone(desk: Desk, authority: Authority, admin: Worker, key: str) -> None:
-    settings = chart_environment(desk, "server.quota.preset=aws", "server.quota.limits.ListKeys=0.01", "server.replicas=1")
+    settings = chart_environment(desk, '{"preset": "aws", "limits": {"ListKeys": 0.01}}')
     assert settings, "the chart says nothing of a quota"
     other = desk.worker(NAMESPACE, "bounds-other", "*")
     with server(desk.installation, authority, "quota", **settings) as process:

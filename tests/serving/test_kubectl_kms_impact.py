@@ -158,7 +158,7 @@ def test_impact_finds_what_points_at_the_key_and_who_mounts_its_data_keys(orders
     assert mounts[("Pod", "invoices-0")] == ("invoices-key", "volume key")
     assert mounts[("Deployment", "invoices")] == ("invoices-key", "volume key")
     assert told["hidden"] == {}
-    assert told["callers"] == {"reason": "not known: give --audit-log DIR"}
+    assert told["callers"] == {"reason": "not known: give --audit-log DIR, or --endpoint URL"}
 
 
 def test_impact_says_what_this_person_may_not_see(orders: Plugin, desk: Desk) -> None:

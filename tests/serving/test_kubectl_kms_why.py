@@ -224,3 +224,19 @@ def test_what_may_not_be_read_is_an_error_and_no_answer(stage: Stage) -> None:
     done = stage.plugin.of(stage.plugin.cluster.service_account_kubeconfig(HOME, worker.name))("why", "encrypt", "plain")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error: you may not get kmskeys/plain in kms-why\nhint: ")
+
+
+def test_who_has_no_account_yet_is_told_so_and_is_refused(stage: Stage) -> None:
+    desk, late = stage.desk, "kms-late"
+    desk.direct.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": late}})
+    stage.people["late"] = worker = desk.worker(late, "late")
+    stage.key("lent", statement(worker.role, "kms:Encrypt"))
+    worker.may("encrypt", names=(stage.arn("lent"),))
+    client = worker.raw()
+    for expected in (DENIED, ""):
+        assert client.call("Encrypt", KeyId=stage.arn("lent"), Plaintext=PLAIN).code == expected
+        told = stage.why("late", "encrypt", stage.arn("lent"), "--encryption-context", "none")
+        assert told["verdict"] == ("undecided" if expected else "allowed")
+        assert any("has no key that shows its account" in note for note in told["notes"]) is bool(expected)
+        desk.apply(KEY, late, "first")
+    desk.direct.call("DELETE", f"/api/v1/namespaces/{late}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -86,3 +87,20 @@ def test_keysteads_own_key_is_not_there_for_a_tenant(desk: Desk, kms: Any) -> No
             kms.describe_key(KeyId=key_id)
         told.add(caught.value.response["Error"]["Message"])
     assert len(told) == 1
+
+
+def test_two_operators_and_two_data_keys_at_once_make_one_key(desk: Desk) -> None:
+    namespace, made = "serve-people", ("first", "second")
+    with desk.installation.operator("second-operator") as second:
+        second.wait_ready()
+        with ThreadPoolExecutor(len(made)) as pool:
+            list(pool.map(lambda name: desk.apply(DATA_KEY, namespace, name, target={"secretName": name}), made))
+
+        def arns() -> set[str] | None:
+            found = [desk.object(DATA_KEY, namespace, name)["status"].get("keyArn") for name in made]
+            return set(found) if all(found) else None
+
+        one = wait_for("both have a key", arns)
+    keys = [each for each in desk.direct.get(path_of(KEY, namespace))["items"] if each["metadata"]["name"].startswith("aws-")]
+    assert [each["metadata"]["name"] for each in keys] == [MANAGED]
+    assert {each["status"]["keyArn"] for each in keys} == one

@@ -18,33 +18,26 @@ PAGE = (ROOT / "docs/policies.md").read_text()
 DENIED = "AccessDeniedException"
 # The suite shares one cluster, where others have namespaces of these names.
 NAMES = {"orders": "page-orders", "shop": "page-shop"}
-IN_PLACE = re.compile(
-    r"(?<=namespace: )(orders|shop)\b|(?<=-n )(orders|shop)\b|(?<=name: )(orders|shop)$", re.MULTILINE
-)
+# Where a namespace is named: in manifests, in options, in the user name of a ServiceAccount. A key `orders` keeps its name.
+PLACE = re.compile(r"(?<=namespace: )(?:orders|shop)\b|(?<=-n )(?:orders|shop)\b|(?<=serviceaccount:)shop\b")
+OBJECT = re.compile(r"(?<=  name: )(?:orders|shop)$", re.MULTILINE)
 CONTEXT = {"app": "orders"}
 
 
-def renamed(text: str) -> str:
-    return IN_PLACE.sub(lambda found: NAMES[found[0]], text)
+def moved(text: str, where: re.Pattern[str] = PLACE) -> str:
+    """The same in the namespaces of this suite."""
+    return where.sub(lambda found: NAMES[found[0]], text)
 
 
 def manifest(text: str) -> str:
-    """Namespaces by their new names; a key `orders` keeps its own."""
-    parts = text.split("\n---\n")
-    return "\n---\n".join(
-        renamed(part) if "kind: Namespace" in part else re.sub(r"(?<=namespace: )(orders|shop)\b", _name, part)
-        for part in parts
-    )
-
-
-def _name(found: re.Match[str]) -> str:
-    return NAMES[found[0]]
+    parts = [moved(part, OBJECT) if "kind: Namespace" in part else part for part in text.split("\n---\n")]
+    return moved("\n---\n".join(parts))
 
 
 def script() -> str:
     blocks = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
     lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
-    return "\n".join(["set -eu", *(re.sub(r"(?<=-n )(orders|shop)\b", _name, line) for line in lines)])
+    return "\n".join(["set -eu", *map(moved, lines)])
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from tests.operator.harness import ROOT, Installation, wait_for
 from tests.serving.desk import Desk, Worker, code_of
-from tests.serving.harness import Authority, ServerProcess, server
+from tests.serving.harness import Authority, ServerProcess, server, stop_now
 
 pytestmark = pytest.mark.cluster
 NAMESPACE, HOME, ABROAD = "serve-c", "used-home", "used-abroad"
@@ -135,6 +135,35 @@ def test_a_refused_call_abroad_is_on_record_in_the_callers_account_only(tenants:
     assert caught.value.response["Error"]["Code"] == DENIED
     (record,) = of_request(folder, request_of(caught.value.response))
     assert (record["recipientAccountId"], record["errorCode"]) == (tenants.abroad.account, DENIED)
+
+
+# -- what a killed process may lose
+
+BUFFER = 0.2
+"""Seconds, KEYSTEAD_AUDIT_BUFFER_SECONDS as shipped; as much again for the write itself on a busy machine."""
+
+
+@pytest.mark.parametrize("mode", ["sync", "buffered"])
+def test_a_killed_server_loses_no_more_than_its_mode_says(
+    installation: Installation, leader: object, authority: Authority, desk: Desk, tmp_path: Path, mode: str
+) -> None:
+    folder = tmp_path / "records"
+    with server(installation, authority, f"killed-{mode}", audit_mode=mode, audit_folder=str(folder), audit_stdout="false") as process:
+        process.wait_ready()
+        kms = desk.at(process).worker(NAMESPACE, f"used-killed-{mode}", "*").kms()
+        key = kms.create_key()["KeyMetadata"]["Arn"]
+        blob = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+        answered: dict[str, float] = {}
+        began = time.monotonic()
+        while time.monotonic() - began < 5 * BUFFER:
+            answered[request_of(kms.decrypt(CiphertextBlob=blob))] = time.monotonic()
+        stop_now(process)
+        killed = time.monotonic()
+    kept = {record.get("requestID") for record in records(folder)}
+    bound = 0.0 if mode == "sync" else 2 * BUFFER
+    promised = {request for request, moment in answered.items() if moment <= killed - bound}
+    assert len(promised) > 3
+    assert promised <= kept
 
 
 # -- a disk without room

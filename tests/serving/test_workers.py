@@ -94,7 +94,7 @@ def test_a_change_that_a_worker_cannot_confirm_is_no_success(pod, authority, cre
     os.kill(stopped, signal.SIGSTOP)
     found = []
     try:
-        for _ in range(6):  # where a new connection falls to the one that stands still, nobody answers
+        for _ in range(20):  # where a new connection falls to the one that stands still, nobody answers: every other one
             client = kms(pod, authority, credentials)
             try:
                 found.append(code_of(client.disable_key, KeyId=key_id))

@@ -45,6 +45,8 @@ _MESSAGE_MAX: Final = 1024
 _PARAMETERS_MAX: Final = 100 * 1024
 _TOO_LARGE: Final = {"omitted": "larger than 100 KiB"}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# Letters that JSON need not escape, and that move a terminal's cursor, or end a line for who splits lines as Unicode does.
+_UNSEEN: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 _ALIAS: Final = re.compile(r"alias/[a-zA-Z0-9:/_-]{1,250}\Z")
 _KEPT: Final = 10_000
 _encode: Final = msgspec.json.Encoder().encode
@@ -238,7 +240,11 @@ def _encoded(record: _Record) -> bytes:
     if len(text) > _PARAMETERS_MAX and len(_text(record.requestParameters)) > _PARAMETERS_MAX:
         record.requestParameters = _TOO_LARGE
         text = _text(record)
-    return text
+    return text if text.isascii() and b"\x7f" not in text else _UNSEEN.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
 
 
 def _text(value: Any) -> bytes:  # noqa: ANN401 - a record, or a part of it

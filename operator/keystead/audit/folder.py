@@ -28,6 +28,10 @@ _TAIL: Final = MAX_LINE + 1
 _BLOCK: Final = 1 << 20
 # Chains that a `start` names: the newest ones.
 _NAMED: Final = 1000
+# Each process has a file, however short it lived: a thousand crashes must not make every look at the folder slow. More than so many files
+# go, and one more for each megabyte that may be kept.
+_MOST_FILES: Final = 5000
+_LEAST_MEAN: Final = 1_000_000
 _STALE_SECONDS: Final = 3600.0
 # Of gzip: BadGzipFile is an OSError, the others are none.
 _DAMAGED: Final = (gzip.BadGzipFile, EOFError, zlib.error)
@@ -121,7 +125,10 @@ def open_file(path: Path) -> IO[bytes]:
 
 
 class FolderKeeper:
-    """`ports.Keeper` of a folder. own: the chain of this process; `retain_bytes`: of all files together, compressed ones as they are."""
+    """`ports.Keeper` of a folder. own: the chain of this process; `retain_bytes`: of all files together, compressed ones as they are.
+
+    The files of processes that lived for a moment are small: there is a bound of their number, too.
+    """
 
     def __init__(self, folder: Path, own: str, retain_bytes: int, wall: Callable[[], float] = time.time) -> None:
         self._folder = folder
@@ -148,14 +155,14 @@ class FolderKeeper:
         newest: dict[str, int] = {}
         for file in files:
             newest[file.chain] = max(file.number, newest.get(file.chain, 0))
-        over = sum(file.size for file in files) - self._retain
+        over, many = sum(file.size for file in files) - self._retain, len(files) - _MOST_FILES - self._retain // _LEAST_MEAN
         for file in files:
-            if over <= 0:
+            if over <= 0 and many <= 0:
                 return
             if file.number == newest[file.chain] and (file.chain == self._own or _is_held(file.path)):
                 continue
             first, last = first_place(file.path), last_place(file.path)
-            over -= file.size
+            over, many = over - file.size, many - 1
             if first is None or last is None:  # nothing whole is in it: nothing is lost with it
                 file.path.unlink(missing_ok=True)
                 continue

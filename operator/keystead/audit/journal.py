@@ -292,7 +292,8 @@ class Journal:
         late = (began if batch.hurried is None else batch.hurried) + self._rules.stall_seconds
         watch = loop.call_at(late, self._stop, "a sink has not acknowledged in time")
         try:
-            await asyncio.gather(*(self._until_kept(sink, lane, data) for sink, lane in self._lanes))
+            keeping = [self._until_kept(sink, lane, data) for sink, lane in self._lanes]
+            await (keeping[0] if len(keeping) == 1 else asyncio.gather(*keeping))  # one needs no task of its own
         finally:
             watch.cancel()
         self._under_way = None

@@ -14,7 +14,7 @@ from typing import Final
 import click
 
 import keystead
-from keystead.cli.kms_services import ImpactAnswer, KmsServices, Place, Question, Subject, Verdict
+from keystead.cli.kms_services import ImpactAnswer, KmsServices, Place, Question, Replicas, Subject, Trail, Verdict
 from keystead.cli.kms_show import show_impact, show_who_can, show_why
 from keystead.cli.output import Format, explain, output_option, say, say_error, show_facts
 from keystead.errors import KeysteadError
@@ -151,43 +151,64 @@ def who_can(
     show_who_can(services.who_can(place, Question(action=action, key=key, facts=facts)), output)
 
 
-audit_option = click.option(
-    "--audit-log",
-    "audit_logs",
-    metavar="DIR",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the audit trail, for the callers; again for each replica.",
-)
+def trail_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Where callers are known from; the command gets a Trail as `trail`."""
+    file = click.Path(path_type=Path, exists=True, dir_okay=False)
+    folder = click.Path(path_type=Path, exists=True, file_okay=False)
+
+    @click.option("--audit-log", "folders", metavar="DIR", multiple=True, type=folder, help="Folder of the trail; again for each replica.")
+    @click.option("--endpoint", "endpoints", metavar="URL", multiple=True, help="Or ask replicas, each by its https://HOST:PORT.")
+    @click.option("--as-serviceaccount", "service_account", metavar="NAME", default="", help="That holds audit on the key, for --endpoint.")
+    @click.option("--token-file", metavar="FILE", type=file, help="Its token with the audience keystead, instead.")
+    @click.option("--ca-file", metavar="FILE", type=file, envvar="AWS_CA_BUNDLE", help="PEM of the authority of the servers' certificate.")
+    @wraps(command)
+    def with_trail(
+        *arguments: KmsServices,
+        folders: tuple[Path, ...],
+        endpoints: tuple[str, ...],
+        service_account: str,
+        token_file: Path | None,
+        ca_file: Path | None,
+        **options: object,
+    ) -> None:
+        asks = bool(service_account) + (token_file is not None)
+        if bool(folders) and bool(endpoints):
+            raise click.UsageError("say --audit-log, or --endpoint")
+        if asks != bool(endpoints):
+            raise click.UsageError("--endpoint goes with --as-serviceaccount NAME, or with --token-file FILE")
+        replicas = Replicas(endpoints=endpoints, ca_file=ca_file, service_account=service_account, token_file=token_file)
+        command(*arguments, trail=Trail(folders=folders, replicas=replicas if endpoints else None), **options)
+
+    return with_trail
 
 
 @kms.command()
 @click.argument("key")
-@audit_option
+@trail_options
 @place_options
 @output_option
 @click.pass_obj
-def impact(services: KmsServices, /, *, key: str, audit_logs: tuple[Path, ...], place: Place, output: Format) -> None:
+def impact(services: KmsServices, /, *, key: str, trail: Trail, place: Place, output: Format) -> None:
     """What hangs on KEY: callers of the last 90 days, aliases, grants, data keys, and the Pods that have their Secrets."""
-    show_impact(services.impact(place, key, audit_logs), output)
+    show_impact(services.impact(place, key, trail), output)
 
 
 @kms.command("schedule-deletion")
 @click.argument("key")
 @click.option("--days", type=click.IntRange(7, 30), default=30, show_default=True, help="Until the material is destroyed.")
 @click.option("--yes", is_flag=True, help="Do not ask for the key's name.")
-@audit_option
+@trail_options
 @place_options
 @output_option
 @click.pass_obj
 def schedule_deletion(
-    services: KmsServices, /, *, key: str, days: int, yes: bool, audit_logs: tuple[Path, ...], place: Place, output: Format
+    services: KmsServices, /, *, key: str, days: int, yes: bool, trail: Trail, place: Place, output: Format
 ) -> None:
     """Show what hangs on KEY; then stop its use now, and destroy its material after a waiting window.
 
     Needs the verb schedulekeydeletion on the key. To take it back: kubectl patch the KmsKey, spec.scheduledDeletion: null.
     """
-    shown = services.impact(place, key, audit_logs)
+    shown = services.impact(place, key, trail)
     show_impact(shown, Format.TABLE, err=output is not Format.TABLE)
     if not yes:
         _confirm(shown, days)

@@ -6,7 +6,7 @@ value here holds a credential.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -161,6 +161,24 @@ class KnownCallers:
     reaches_back: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicas:
+    """Servers that are asked for a key's records, and as whom. service_account: a token is made for it; else token_file has one."""
+
+    endpoints: tuple[str, ...]
+    ca_file: Path | None = None
+    service_account: str = ""
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """Where a person has the audit trail: its folders, or replicas that tell a key's part of it; neither: nowhere."""
+
+    folders: tuple[Path, ...] = ()
+    replicas: Replicas | None = None
+
+
 class Callers(Protocol):
     """Where calls are known from."""
 
@@ -222,8 +240,8 @@ class KmsServices(Protocol):
     def why(self, place: Place, subject: Subject, question: Question) -> WhyAnswer: ...
     def who_can(self, place: Place, question: Question) -> WhoCanAnswer: ...
 
-    def impact(self, place: Place, key: str, audit_logs: Sequence[Path]) -> ImpactAnswer:
-        """audit_logs: folders of the audit trail, none where nobody has them."""
+    def impact(self, place: Place, key: str, trail: Trail) -> ImpactAnswer:
+        """trail: where callers are known from."""
 
     def schedule_deletion(self, place: Place, shown: ImpactAnswer, days: int) -> dict[str, str | int]:
         """Of the key that was shown, and no other."""

@@ -296,10 +296,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
         (_W.KUBECONFIG,), f"{_LOOK}; list roles, rolebindings, clusterroles, clusterrolebindings"
     ),
     "kubectl kms impact": Command(
-        (_W.KUBECONFIG, _W.FILES), f"{_LOOK}, kmsdatakeys, pods, workloads; with --audit-log the folders of the trail"
+        (_W.KUBECONFIG, _W.FILES, _W.BEARER),
+        f"{_LOOK}, kmsdatakeys, pods, workloads; with --audit-log the folders of the trail; with --endpoint those of audit",
     ),
     "kubectl kms schedule-deletion": Command(
-        (_W.KUBECONFIG, _W.FILES), "those of impact; schedulekeydeletion and patch on the kmskey"
+        (_W.KUBECONFIG, _W.FILES, _W.BEARER), "those of impact; schedulekeydeletion and patch on the kmskey"
     ),
     "kubectl kms audit": Command(
         (_W.KUBECONFIG, _W.BEARER),

@@ -101,7 +101,7 @@ _ROWS: Final = (
         "kms:ScheduleKeyDeletionPendingWindowInDays", _NUMERIC, _fed("kms:ScheduleKeyDeletionPendingWindowInDays")
     ),
     ConditionKey("kms:SigningAlgorithm", _STRING, _fed("kms:SigningAlgorithm")),
-    ConditionKey("kms:ValidTo", Type.DATE, _nowhere),
+    ConditionKey("kms:ValidTo", Type.EPOCH, _nowhere),  # the guide compares it as a number, the service reference calls it a date
     ConditionKey("kms:ViaService", _STRING, _on_key(lambda question: question.facts.carried.via_service or None)),
     ConditionKey("kms:WrappingAlgorithm", _STRING, _nowhere),
     ConditionKey("kms:WrappingKeySpec", _STRING, _nowhere),

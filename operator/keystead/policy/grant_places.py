@@ -8,13 +8,13 @@ allow it, policy.grants says. Used by the read model (store/grant_shelf.py). Pur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from msgspec import UNSET, UnsetType
 
 from keystead.engine.record import GrantConstraints, GrantRecord
-from keystead.policy.actions import ACTIONS, Action, Constraint
+from keystead.policy.actions import ACTIONS, Constraint
 from keystead.policy.grants import fold
 from keystead.resources.vocabulary import GrantOperation
 
@@ -30,22 +30,13 @@ def places_of(grant: GrantRecord) -> list[list[Place]]:
     return [[(operation, needs) for needs in _needs(operation, grant.constraints)] for operation in grant.operations]
 
 
-def places_for(action: Action, context: Mapping[str, str]) -> list[Place]:
-    """All places in which a grant can lie that allows this action with this encryption context."""
-    operation = ACTIONS[action].grantable
-    if operation is None:
-        return []
-    folded = fold(context) if context else None
-    if not folded:
-        return [(operation, None)]
-    pairs = tuple(folded.items())
-    return [(operation, None), (operation, frozenset(pairs)), *((operation, pair) for pair in pairs)]
-
-
-def needs_context(grant: GrantRecord) -> bool:
-    """Whether some of its places are for requests with an encryption context."""
+def asks_for(grant: GrantRecord) -> tuple[bool, bool]:
+    """Whether some of its places are for requests with a certain encryption context; and for such as have a certain pair in it."""
     constraints = grant.constraints
-    return not isinstance(constraints, UnsetType) and not _is_free(constraints)
+    if isinstance(constraints, UnsetType) or _is_free(constraints):
+        return False, False
+    whole = constraints.encryption_context_equals is not UNSET
+    return whole, not whole
 
 
 def _is_free(constraints: GrantConstraints) -> bool:

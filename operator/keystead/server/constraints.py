@@ -2,8 +2,8 @@
 
     Value 'v' at 'keyId' failed to satisfy constraint: Member must have length greater than or equal to 1
 
-Several in one message, joined with "; " behind their number. Blobs, sensitive shapes, grant tokens and markers show no value (a grant
-token is a credential, though the model does not say so; a marker is written to no audit record); long values are cut, and after MOST failures no more are looked for: messages reach
+Several in one message, joined with "; " behind their number. Blobs, sensitive shapes and grant tokens show no value (a grant token
+is a credential, though the model does not say so); long values are cut, and after MOST failures no more are looked for: messages reach
 the audit log, and a megabyte of small faults must not become many.
 """
 
@@ -22,7 +22,7 @@ SHOWN: Final = 2048
 MOST: Final = 32
 """So many failures are enough."""
 
-HIDDEN: Final = frozenset({"GrantTokenType", "GrantTokenList", "MarkerType"})
+HIDDEN: Final = frozenset({"GrantTokenType", "GrantTokenList"})
 NOT_NULL: Final = "Member must not be null"
 _LENGTH: Final = frozenset({"string", "blob", "list", "map"})
 

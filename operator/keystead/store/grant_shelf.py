@@ -8,20 +8,29 @@ from typing import TypeAlias
 from keystead.engine.record import GrantRecord
 from keystead.engine.record.grant import grantee_of
 from keystead.policy.actions import ACTIONS, Action
-from keystead.policy.grant_places import Place, needs_context, places_for, places_of
+from keystead.policy.grant_places import Place, asks_for, places_of
+from keystead.policy.grants import fold
 from keystead.store.shelf import Shelf
 
 Owner: TypeAlias = tuple[bytes, str]
 
 
 class _Owned:
-    """The `number` grants of one key to one grantee. `bound`: of which so many ask for a context: where none does, none is looked at."""
+    """The `number` grants of one key to one grantee. `asks`: how many ask for a whole context, and for a part of one: where none does, none
+    is looked at.
+    """
 
-    __slots__ = ("bound", "found", "number")
+    __slots__ = ("asks", "found", "number")
 
     def __init__(self) -> None:
         self.found: Shelf[Place, GrantRecord] = Shelf(lambda grant: grant.grant_id)
-        self.number = self.bound = 0
+        self.number, self.asks = 0, [0, 0]
+
+    def count(self, grant: GrantRecord, change: int) -> None:
+        """One more (1), or one less (-1)."""
+        self.number += change
+        for kind, asked in enumerate(asks_for(grant)):
+            self.asks[kind] += change * asked
 
 
 class GrantShelf:
@@ -46,8 +55,7 @@ class GrantShelf:
                 place = min(choices, key=owned.found.count)
                 owned.found.put(place, name, grant)
                 places.append(place)
-        owned.number += 1
-        owned.bound += needs_context(grant)
+        owned.count(grant, 1)
 
     def drop(self, key_id: bytes, name: Hashable, grant: GrantRecord) -> None:
         """Take it out."""
@@ -55,20 +63,22 @@ class GrantShelf:
         owned = self._owners[owner]
         for place in self._places.pop(name, ()):
             owned.found.drop(place, name)
-        owned.number -= 1
-        owned.bound -= needs_context(grant)
+        owned.count(grant, -1)
         if not owned.number:
             del self._owners[owner]
 
     def at(self, key_id: bytes, grantee: str, action: Action, context: Mapping[str, str]) -> tuple[GrantRecord, ...]:
         """Those of a key and grantee that may allow an action with this encryption context: first such as ask for none."""
         owned = self._owners.get((key_id, grantee))
-        if owned is None:
-            return ()
-        if context and owned.bound:
-            found: tuple[GrantRecord, ...] = ()
-            for place in places_for(action, context):
-                found += owned.found.at(place)
-            return found
         operation = ACTIONS[action].grantable
-        return () if operation is None else owned.found.at((operation, None))
+        if owned is None or operation is None:
+            return ()
+        found, (whole, part) = owned.found.at((operation, None)), owned.asks
+        folded = fold(context) if context and (whole or part) else None
+        if folded:
+            if whole:
+                found += owned.found.at((operation, frozenset(folded.items())))
+            if part:
+                for pair in folded.items():
+                    found += owned.found.at((operation, pair))
+        return found

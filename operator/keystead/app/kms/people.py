@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from keystead.app.kms.keys import Target
@@ -30,6 +30,10 @@ _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z")
 _USER: Final = "user:"
 _SERVICE: Final = "service:"
 _AUTHENTICATED: Final = "system:authenticated"
+_UNCLAIMED: Final = (
+    "{} has no key that shows its account: until its first KmsKey or KmsDataKey has made the account, keys of other namespaces serve "
+    "nobody there, whatever their policies say"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ class Accounts:
     def __init__(self, view: View, target: Target | None, given: str | None = None) -> None:
         self._view = view
         self._known: dict[str, str] = {}
+        self.keyless: set[str] = set()
+        """Namespaces whose keys may be read, and of which none shows an account."""
         if given is not None:
             self._known[RECORDS_NAMESPACE] = given
         if target is not None:
@@ -115,6 +121,8 @@ class Accounts:
             found = await self._view.objects(Kind.KEY, namespace)
             arns = [] if isinstance(found, Unread) else [parse_kms_arn((body.get("status") or {}).get("keyArn", "")) for body in found]
             accounts = {arn.account for arn in arns if arn is not None}
+            if not accounts and not isinstance(found, Unread):
+                self.keyless.add(namespace)
             self._known[namespace] = accounts.pop() if len(accounts) == 1 else UNKNOWN_ACCOUNT
         return self._known[namespace]
 
@@ -122,7 +130,8 @@ class Accounts:
 async def who(view: View, asked: Named, accounts: Accounts) -> Who:
     """The caller of a name."""
     if asked.kind is CallerKind.SERVICE_ACCOUNT:
-        return await _existing(view, asked, await accounts.of(asked.namespace))
+        found = await _existing(view, asked, await accounts.of(asked.namespace))
+        return replace(found, notes=(*found.notes, _UNCLAIMED.format(asked.namespace))) if asked.namespace in accounts.keyless else found
     account = await accounts.of(RECORDS_NAMESPACE)
     if asked.kind is CallerKind.SERVICE:
         return Who(service_caller(account, RECORDS_NAMESPACE, asked.name), f"service {asked.name}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from keystead.app.kms.audit import read_all, read_token, token_for
-from keystead.app.kms.callers import AuditFolders, NoCallers
+from keystead.app.kms.callers import callers_by
 from keystead.app.kms.deletion import schedule_deletion
 from keystead.app.kms.impact import impact
 from keystead.app.kms.usage import usage
@@ -17,7 +16,7 @@ from keystead.app.kms.view import View
 from keystead.app.kms.whocan import who_can
 from keystead.app.kms.why import why
 from keystead.cli.kms_audit import AuditAnswer, AuditAsk
-from keystead.cli.kms_services import Callers, ImpactAnswer, Place, Question, Subject, WhoCanAnswer, WhyAnswer
+from keystead.cli.kms_services import ImpactAnswer, Place, Question, Subject, Trail, WhoCanAnswer, WhyAnswer
 from keystead.cli.kms_usage import UsageAnswer, UsageAsk
 from keystead.errors import StoreError
 from keystead.store.kube import connect
@@ -37,10 +36,13 @@ class AppKmsServices:
         """Everybody who may."""
         return self._run(place, lambda view, namespace: who_can(view, namespace, question))
 
-    def impact(self, place: Place, key: str, audit_logs: Sequence[Path]) -> ImpactAnswer:
+    def impact(self, place: Place, key: str, trail: Trail) -> ImpactAnswer:
         """What hangs on a key."""
-        callers: Callers = AuditFolders(audit_logs) if audit_logs else NoCallers()
-        return self._run(place, lambda view, namespace: impact(view, namespace, key, callers))
+
+        async def work(view: View, namespace: str) -> ImpactAnswer:
+            return await impact(view, namespace, key, await callers_by(view, namespace, trail))
+
+        return self._run(place, work)
 
     def schedule_deletion(self, place: Place, shown: ImpactAnswer, days: int) -> dict[str, str | int]:
         """Begin the waiting window of the key that was shown."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -75,15 +76,27 @@ def find_chains(folders: Iterable[Path]) -> list[Chain]:
 def _chains_in(folder: Path) -> Iterator[Chain]:
     found: dict[str, dict[int, Part]] = {}
     try:
-        names = sorted(item.name for item in folder.iterdir() if item.is_file())  # a pipe would hold up whoever opens it
+        names = sorted(item.name for item in folder.iterdir())
     except OSError as error:
         raise InvalidSpecError("DIR", f"{folder}: {error.strerror or type(error).__name__}") from None
     for name in names:
         match = _NAME.fullmatch(name)
         if match is not None:  # a file and its compressed copy are one: who compressed it was stopped before it took the first away
+            _check(folder / name)
             found.setdefault(match[1], {})[int(match[2])] = Part(folder, name.removesuffix(".gz"), int(match[2]))
     for chain_id, parts in sorted(found.items()):
         yield Chain(folder, chain_id, tuple(part for _, part in sorted(parts.items())))
+
+
+def _check(path: Path) -> None:
+    """InvalidSpecError for what is no file: a pipe would hold up whoever opens it, for ever."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InvalidSpecError("DIR", f"{path}: it is no file")
+    except FileNotFoundError:
+        return  # retention took it meanwhile
+    except OSError as error:
+        raise InvalidSpecError("DIR", f"{path}: {error.strerror}") from None
 
 
 def open_part(part: Part) -> IO[bytes]:

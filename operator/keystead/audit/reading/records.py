@@ -117,6 +117,11 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
 _RECORD: Final = msgspec.json.Decoder(Record)
 
 
+def record_of(told: Mapping[str, object]) -> Record:
+    """Of a record that was read already. MsgspecError where it is none."""
+    return _RECORD.decode(msgspec.json.encode(told))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """What is asked for; what is empty is not asked. `*` in key, principal, action and namespace stands for anything.

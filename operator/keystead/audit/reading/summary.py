@@ -13,7 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from keystead.audit.reading.records import Query, Record, reaches_back, records_in
+import msgspec
+
+from keystead.audit.reading.records import Query, Record, reaches_back, record_of, records_in
+from keystead.errors import FormatError
 
 FORMAT: Final = "keystead.io/audit-summary/v1"
 
@@ -142,15 +145,26 @@ class Callers:
 
 def callers(folders: Sequence[Path], key_id: str, since: datetime | None) -> Callers:
     """Who called the key of this id or ARN, most calls first."""
+    found = (record for record, _ in records_in(folders, Query(keys=(key_id,), since=since)))
+    return Callers(_callers(record for record in found if record.keystead_type == "call" and not record.second), reaches_back(folders))
+
+
+def callers_told(records: Iterable[Mapping[str, Any]]) -> tuple[KeyCaller, ...]:
+    """The same of what a server tells about a key (tenant.py): records of its own account only, and no copies. FormatError."""
+    try:
+        calls = [record_of(record) for record in records if record.get("eventType") == "AwsApiCall"]
+    except msgspec.MsgspecError:
+        raise FormatError("audit records as they were told") from None
+    return _callers(calls)
+
+
+def _callers(records: Iterable[Record]) -> tuple[KeyCaller, ...]:
     found: dict[str, KeyCaller] = {}
-    for record, _ in records_in(folders, Query(keys=(key_id,), since=since)):
-        if record.second or record.keystead_type != "call":
-            continue
+    for record in records:
         row = found.setdefault(record.principal, KeyCaller(record.principal, record.additional_event_data.namespace))
         if record.denied:
             row.denied += 1
         else:
             row.actions[record.event_name] += 1
         row.last = max(row.last, record.event_time)
-    rows = sorted(found.values(), key=lambda row: (-row.count, row.principal))
-    return Callers(tuple(rows), reaches_back(folders))
+    return tuple(sorted(found.values(), key=lambda row: (-row.count, row.principal)))
