@@ -97,6 +97,32 @@ def test_a_file_that_was_cut_under_a_fault_is_never_filled_up_with_zeros(tmp_pat
     assert b"\0" not in all_of(tmp_path)
 
 
+@pytest.mark.parametrize("what", ["pipe", "pipe that is read", "link", "folder"])
+def test_what_is_in_the_way_of_the_next_file_is_a_fault_that_heals(tmp_path: Path, what: str) -> None:
+    """Its name can be known before."""
+    path, reader = tmp_path / file_name(CHAIN, 0), None
+    match what:
+        case "link":
+            path.symlink_to(tmp_path / "elsewhere")
+        case "folder":
+            path.mkdir()
+        case _:
+            os.mkfifo(path)
+    if what == "pipe that is read":
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    sink, data = FileSink(tmp_path, CHAIN, 10**6), batch(Chain(CHAIN))
+    for _ in range(2):
+        with pytest.raises(OSError):
+            sink.write(data)
+    path.rmdir() if what == "folder" else path.unlink()
+    sink.write(data)
+    sink.close()
+    assert all_of(tmp_path) == data
+    assert not (tmp_path / "elsewhere").exists()
+    if reader is not None:
+        os.close(reader)
+
+
 def damaged(where: Path, how: str) -> Path:
     """A chain of another process, whose only file is compressed and was damaged: a power cut, or somebody."""
     path = where / file_name("old-20261126T070000Z-00000000", 0)

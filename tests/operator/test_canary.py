@@ -109,6 +109,7 @@ def test_no_plaintext_data_key_is_in_any_log_event_status_or_metric(scene: Scene
     text = b"".join(scene.said.values())
     assert any(name.endswith("apiserver.log") for name in scene.said), list(scene.said)
     assert b"leading as canary" in text
+    assert b'"eventName":"InjectDataKey"' in text  # the operator's audit trail is in what it says
     assert b"keystead_reconcile_duration_seconds" in text
     assert b"Rotated" in scene.said["events"]
     for canary in scene.canaries:

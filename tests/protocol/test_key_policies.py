@@ -143,10 +143,30 @@ def test_who_would_lock_himself_out_must_say_so(house, kms):
 def test_a_policy_can_forbid_the_bypass(house, kms):
     flag = {"Bool": {"kms:BypassPolicyLockoutSafetyCheck": "true"}}
     guarded = policy(house, says("*", "kms:PutKeyPolicy", "Deny", Condition=flag))
-    key = house.fresh()
-    kms.put_key_policy(KeyId=key, Policy=guarded)
+    key = kms.create_key(Policy=guarded)["KeyMetadata"]["Arn"]
     assert code(kms.put_key_policy, KeyId=key, Policy=guarded, BypassPolicyLockoutSafetyCheck=True) == DENIED
     assert code(kms.put_key_policy, KeyId=key, Policy=policy(house)) == ""
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({"Bool": {"aws:SecureTransport": "true"}}, ""),  # this endpoint is plain HTTP
+        ({"Bool": {"aws:SecureTransport": "false"}}, MALFORMED),
+        ({"NotIpAddress": {"aws:SourceIp": ["127.0.0.0/8", "::1/128"]}}, ""),
+        ({"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, MALFORMED),
+        ({"StringEquals": {"kms:KeySpec": "RSA_2048"}}, ""),
+        ({"StringEquals": {"kms:KeySpec": "SYMMETRIC_DEFAULT"}}, MALFORMED),
+        ({"StringEquals": {"aws:ResourceTag/team": "red"}}, MALFORMED),
+        ({"StringEquals": {"aws:ResourceTag/team": "blue"}}, ""),
+    ],
+    ids=str,
+)
+def test_a_deny_locks_out_whose_very_call_it_is_about_when_a_key_is_made_and_when_its_policy_is_put(house, kms, condition, expected):
+    guarded, tags = policy(house, says("*", "kms:*", "Deny", Condition=condition)), [{"TagKey": "team", "TagValue": "red"}]
+    key = kms.create_key(Tags=tags)["KeyMetadata"]["Arn"]
+    assert code(kms.create_key, Policy=guarded, Tags=tags) == expected
+    assert code(kms.put_key_policy, KeyId=key, Policy=guarded) == expected
 
 
 # -- what is no policy

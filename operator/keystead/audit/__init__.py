@@ -2,6 +2,7 @@
 
     table       what of each operation's request and answer may be written, and what never
     cloudtrail  a record's text, in CloudTrail's shape
+    sessions    what is written of STS; sides: what each of two accounts may read of a call between them
     lines       the chain: one line a record, each with the hash of the one before
     journal     takes events, hands lines to sinks, tells when they are durable; fails closed
     flush       threads and retries of one sink

@@ -13,6 +13,7 @@ import fcntl
 import logging
 import os
 import select
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,8 @@ from keystead.audit.lines import file_name
 log = logging.getLogger(__name__)
 FOLDER_MODE: Final = 0o700
 _FILE_MODE: Final = 0o600
+# Never through a link, and never waiting: to open a pipe for writing is to wait for its reader.
+_OPEN: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class FileSink:
@@ -84,8 +87,9 @@ class FileSink:
     def _open(self) -> int:
         self._folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         path = self._folder / file_name(self._chain, self._number)
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+        file = os.open(path, _OPEN, _FILE_MODE)
         try:
+            _check_file(file)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             sync_folder(self._folder)
         except OSError:
@@ -179,6 +183,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _check_file(file: int) -> None:
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise OSError(errno.EINVAL, "what has the name of the next file is no file")
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -76,9 +76,8 @@ def measure_server(sizes: Sizes, say: Callable[[str], None]) -> Part:
                 for operation in OPERATIONS:
                     take(table, server, operation, sizes, folder)
         quota = measure_quota(python, folder, QuotaSizes(), say)
-        rights = measure_rights(python, folder, sizes, say)
     names = [server.name for server in peers]
-    rows = [*gates(table), *inside_rows(inside), *grant_rows(), *rates(table), *quota, *rights]
+    rows = [*gates(table), *inside_rows(inside), *grant_rows(), *rates(table), *quota]
     return Part(rows, plots(table, inside, names), notes(table, inside, names, lost, word))
 
 

@@ -21,6 +21,7 @@ from keystead.operations.control.common import (
 )
 from keystead.operations.control.policies import bypass_of, check_lockout, parse_policy
 from keystead.operations.control.tags import Tag, check_lengths, tag_map
+from keystead.operations.control.unborn import KEY_ID, unborn
 from keystead.operations.describe import KeyManager, KeyMetadata, manager_of, metadata_of
 from keystead.operations.effects import Change, Probe, Running
 from keystead.operations.faults import operation
@@ -28,14 +29,14 @@ from keystead.operations.pipeline import admit_keyless, arn_of
 from keystead.operations.validate import failed
 from keystead.operations.world import ControlWorld
 from keystead.operations.writes import CreateObject
-from keystead.policy import Action, Caller, compile_policy
+from keystead.policy import Action, Caller, Question, compile_policy
 from keystead.policy.compiled import Policy
+from keystead.policy.question import RequestFacts
 from keystead.resources.vocabulary import USAGES, KeySpec, KeyUsage, ObjectKind, Origin
 
 _DESCRIPTION: Final = 8192
 _USAGE_MISSING: Final = "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."
 _SELF: Final = "SELF"
-_SOME_KEY: Final = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,13 +186,16 @@ def _spec_of(world: ControlWorld, caller: Caller, request: CreateKeyRequest) -> 
     spec: dict[str, Any] = {"region": world.region, "keySpec": key_spec.value, "keyUsage": key_usage.value}
     if request.description:
         spec["description"] = request.description
-    if request.tags:
-        spec["tags"] = [{"key": key, "value": value} for key, value in tag_map(request.tags).items()]
+    tags = tag_map(request.tags)
+    if tags:
+        spec["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
     if request.policy is not None:
         spec["policy"] = parse_policy(request.policy)
         compiled = _compiled(world, caller, request.policy)
         if not request.bypass_policy_lockout_safety_check:
-            check_lockout(compiled, caller, caller.account)
+            key = unborn(world, caller, key_spec, key_usage, tags)
+            facts = RequestFacts(request, world.carried, aliases=lambda: ())
+            check_lockout(compiled, caller, caller.account, Question(caller, Action.PUT_KEY_POLICY, key, (), {}, world.now, facts))
     # At the end: the first answer for a spec takes a probe of the token.
     if (yield Probe(key_spec)) is None:
         raise UnsupportedOperationError(f"The key store cannot do keys of KeySpec {key_spec.value}.")
@@ -200,7 +204,7 @@ def _spec_of(world: ControlWorld, caller: Caller, request: CreateKeyRequest) -> 
 
 def _compiled(world: ControlWorld, caller: Caller, policy: str) -> Policy:
     """The key has no id yet: a Resource that covers it is one that covers any key of the account."""
-    return compile_policy(policy, key_arn(world.region, caller.account, _SOME_KEY))
+    return compile_policy(policy, key_arn(world.region, caller.account, KEY_ID))
 
 
 def _refuse_elsewhere(request: CreateKeyRequest) -> None:
