@@ -283,10 +283,13 @@ def show_table(demo: Demo) -> None:
     for title, found, seconds in demo.rows:
         table.add_row(title, found, f"{seconds:.1f}")
     console.print(table)
-    console.print("Cluster, operator and server stay up. Point kubectl at them:", markup=False)
+    console.print("Cluster, operator and server stay up, the last two as processes (there is no node: Pods stay Pending).", markup=False)
+    console.print("Point kubectl at them:", markup=False)
     binary = demo.cluster.binaries["kubectl"].parent
-    print(f"  export KUBECONFIG={demo.cluster.kubeconfig} PATH={binary}:$PATH")
+    print(f"  export KUBECONFIG={demo.cluster.kubeconfig} PATH={binary}:{Path(sys.executable).parent}:$PATH")
     print("  kubectl get kms -A")
+    print("  kubectl kms who-can decrypt orders -n orders")
+    print(f"  keystead audit search {demo.made.folder / 'audit'}")
     where = os.environ.get("KEYSTEAD_DEMO_STATE")
     print(f"End them: {f'KEYSTEAD_DEMO_STATE={where} ' if where else ''}make demo-down")
 

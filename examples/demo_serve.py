@@ -92,9 +92,14 @@ def show_trail(serving: Serving) -> str:
     pem = serving.demo.made.folder / "audit.pem"
     pem.write_text(serving.demo.made.keystead("audit", "key").stdout)
     verify = ("audit", "verify", str(serving.trail), "--public-key", str(pem), "-o", "json")
-    verdict = json.loads(serving.demo.made.keystead(*verify, check=False).stdout)["verdict"]
-    assert verdict in ("whole", "unsigned"), verdict  # the first signature comes 10 s after the first record
-    return f"who used which key, who was refused and why; keystead audit verify: {verdict}"
+
+    def whole() -> bool:
+        verdict = json.loads(serving.demo.made.keystead(*verify, check=False).stdout)["verdict"]
+        assert verdict in ("whole", "unsigned"), verdict
+        return bool(verdict == "whole")
+
+    wait_for("the first signature, 10 s after the first record", whole, every=1)
+    return "who used which key, who was refused and why; keystead audit verify: whole"
 
 
 def refusal(call: Callable[[], object]) -> str:

@@ -226,3 +226,27 @@ def test_a_list_that_is_not_whole_says_so(kube: FakeKube) -> None:
     kube.forbidden |= {"clusterrolebindings", "kmsgrants"}
     told = asyncio.run(who_can(kube.view(), NAMESPACE, Question(action="decrypt", key="app")))
     assert {"you may not list clusterrolebindings", "you may not list kmsgrants in team-a"} <= set(told.unread)
+
+
+def test_an_expired_grant_is_no_row_that_hangs_on_rbac(kube: FakeKube) -> None:
+    spec = {"keyRef": {"name": "app"}, "granteePrincipal": ARN_OF_APP, "operations": ["Decrypt"]}
+    body = kube.put("KmsGrant", "given", spec=spec, status={"grantId": "ab" * 32, "keyId": KEY_ID})
+    assert holders(kube)[ARN_OF_APP].may is May.YES
+    body["status"]["expirationTime"] = "2026-01-01T00:00:00Z"
+    told = holders(kube)[ARN_OF_APP]
+    assert told.may is May.NO and "it ended at 2026-01-01T00:00:00Z" in told.note
+
+
+@pytest.mark.parametrize(
+    ("principal", "who"),
+    [
+        ({"AWS": f"arn:aws:iam::{ACCOUNT}:user/KMSAdmin"}, f"arn:aws:iam::{ACCOUNT}:user/KMSAdmin"),
+        ({"AWS": f"arn:aws:iam::{ACCOUNT}:role/ExampleRole"}, f"arn:aws:iam::{ACCOUNT}:role/ExampleRole"),
+        ({"Service": "lambda.amazonaws.com"}, "lambda.amazonaws.com"),
+    ],
+)
+def test_a_principal_of_an_aws_policy_that_nobody_here_can_be_is_told_so(kube: FakeKube, principal: dict[str, str], who: str) -> None:
+    kube.key("people", "keystead-records", OTHER_ACCOUNT)
+    kube.key(policy={"Version": "2012-10-17", "Statement": [ROOT, {**ROOT, "Principal": principal}]})
+    told = holders(kube)[who]
+    assert told.may is May.NO and "nobody is this" in told.note

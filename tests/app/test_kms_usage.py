@@ -157,6 +157,8 @@ def test_what_is_not_counted_from_the_begin_of_the_month_is_told() -> None:
     assert "counting began within the month: 2026-11-09T10:00:00Z" in told.notes
     assert "without counts, written by an earlier version: keystead-usage-1" in told.notes
     assert "counting began within the month: no server has written yet" in ask(Cluster()).notes
+    later = ask(Cluster(maps=[config_map(0, {}, "2026-11-09T10:00:00Z")]), month="2026-10")
+    assert "counting began after the month: 2026-11-09T10:00:00Z; its calls are not known" in later.notes
 
 
 def test_what_may_not_be_read_is_told_and_nothing_is_guessed() -> None:

@@ -306,3 +306,10 @@ def test_the_roles_that_are_advised_are_the_charts() -> None:
     assert {ACTIONS[action].verb for action in USE} == verbs["use"]
     given = verbs["edit"] | verbs["admin"] | verbs["look"]
     assert {ACTIONS[action].verb for action in ADMINISTER} <= given
+
+
+def test_the_grant_that_would_help_a_person_has_a_name_that_kubernetes_takes(kube: FakeKube) -> None:
+    kube.key("people", "keystead-records", OTHER_ACCOUNT)
+    told = ask(kube, "encrypt", who="user:Jane.Doe@Example.com")
+    (grant_line,) = [line for line in told.changes if line.startswith("or grant it")]
+    assert '"name": "jane.doe-example.com-encrypt"' in grant_line

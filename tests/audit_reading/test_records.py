@@ -62,6 +62,7 @@ def folder(tmp_path: Path) -> Path:
         ({"principals": ["team-b/web"]}, "1"),
         ({"principals": [f"arn:aws:sts::{ACCOUNT}:assumed-role/web/*"]}, "1 3"),
         ({"actions": ["Decrypt"]}, "1"),
+        ({"actions": ["kms:decrypt"]}, "1"),
         ({"actions": ["*crypt"]}, "0 1 2 3 4 5"),
         ({"namespaces": ["team-b"]}, "1"),
         ({"denied": True}, "3"),
@@ -208,3 +209,12 @@ def test_the_plot_has_a_bar_for_each_day(count: int) -> None:
     lines = bars(days)
     assert len(lines) == count
     assert all("#" in line for line in lines)
+
+
+@pytest.mark.parametrize("who", ["web", "team-a/web", "system:serviceaccount:team-a:web"])
+def test_who_got_credentials_is_a_principal_by_the_token_that_was_his(tmp_path: Path, who: str) -> None:
+    identity = {"type": "WebIdentityUser", "userName": "system:serviceaccount:team-a:web", "identityProvider": "kubernetes"}
+    folder = folder_of(tmp_path, a_call(0), a_call(1, action="AssumeRoleWithWebIdentity", more={"userIdentity": identity}))
+    assert ids(folder, principals=[who]) == ["1"]
+    used = summarise([folder], Query(), None).as_json()["uses"]
+    assert [row["principal"] for row in used if row["action"] == "AssumeRoleWithWebIdentity"] == ["system:serviceaccount:team-a:web"]

@@ -31,12 +31,10 @@ from keystead.engine.plan.data_key import (
     Issue,
     Rewrap,
     WriteDataKey,
-    next_change,
-    next_data_key_rotation,
     plan_data_key,
     spec_name,
-    visible_versions,
 )
+from keystead.engine.plan.data_key_versions import next_change, next_data_key_rotation, visible_versions
 from keystead.engine.record import DataKeyRecord, DataKeyVersion
 from keystead.engine.record.datakey import DataKeyTarget
 from keystead.resources import names

@@ -77,6 +77,12 @@ def test_quirks_of_aws_are_taken(text):
     compile_policy(text, ARN)
 
 
+def test_a_member_twice_is_refused_for_two_readers_could_read_two_things():
+    text = policy(statement()).replace(b'"Effect": "Allow"', b'"Effect": "Deny", "Effect": "Allow"')
+    assert text.count(b"Effect") == 2
+    assert refused(text) == "The policy document is not valid JSON."
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from datetime import timedelta
 from itertools import product
 
@@ -56,7 +55,6 @@ def test_each_caller_has_its_own_and_no_number_is_believed_of_an_object_that_is_
         for name, allowed in (("app", True), ("other", False)):
             answer = ask(document, caller=an_app(name=name))  # whose object is gone afterwards
             assert isinstance(answer, Decision) and answer.allowed is allowed
-        gc.collect()
 
 
 def test_what_is_decided_once_is_not_looked_at_again():

@@ -231,6 +231,14 @@ async def test_a_secret_that_cannot_be_made_is_a_condition(world: World, method:
     assert world.ready(REF) == "Available"
 
 
+@pytest.mark.parametrize("method", ["get", "create"])
+async def test_a_namespace_without_a_role_says_where_to_add_it(world: World, method: str) -> None:
+    world.secrets.fail(method, ForbiddenError("no right"))
+    await ready(world)
+    told = {c["type"]: c["message"] for c in world.status(REF)["conditions"]}
+    assert told["Ready"] == "no right; is this namespace in dataKeys.namespaces of the chart?"
+
+
 async def test_an_immutable_secret_is_a_condition(world: World) -> None:
     await ready(world, foreign=True)
     live = secret(world)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -31,13 +32,14 @@ from keystead.audit.sinks import FileSink, StdoutSink
 from keystead.engine.identifiers import RECORDS_NAMESPACE, RecordKind, record_name
 from keystead.engine.managed import AUDIT_KEY
 from keystead.engine.record import KeyRecord, open_sealed
-from keystead.errors import AuditUnavailableError
+from keystead.errors import AuditUnavailableError, KeysteadError
 from keystead.operations.trail import Audit, CallEvent, NoAudit, ServiceEvent
 from keystead.reconciler.ports import Engine, Records
 from keystead.resources.metrics import METRICS, Metric
 from keystead.settings import AuditMode, AuditSettings
 
 _AGAIN_SECONDS: Final = 0.5
+_OPEN_SECONDS: Final = 5.0
 # A batch is one fdatasync: from a disk's cache to what stops everything.
 _BUCKETS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -196,3 +198,19 @@ class Trail:
             await self._journal.close(running)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def kept(trail: Trail, refusal: Callable[[], KeysteadError]) -> AsyncIterator[asyncio.Task[None]]:
+    """The trail of a process that does nothing without it, opened, and ended afterwards. refusal: what is raised where it does not open."""
+    running = asyncio.create_task(trail.run())
+    try:
+        async with asyncio.timeout(_OPEN_SECONDS):
+            await trail.opened()
+    except TimeoutError:
+        running.cancel()
+        raise refusal() from None
+    try:
+        yield running
+    finally:
+        await trail.close(running)

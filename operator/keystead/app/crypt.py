@@ -6,7 +6,6 @@ Its records are never on standard output: there stands the answer.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pwd
 import socket
@@ -16,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from keystead import __version__
-from keystead.app.auditing import StoredKeySigner, Trail
+from keystead.app.auditing import StoredKeySigner, Trail, kept
 from keystead.app.openengine import OpenEngine
 from keystead.cli.services import CryptCall
 from keystead.engine.identifiers import GrantId
@@ -36,7 +35,6 @@ from keystead.store.records import KubeRecords
 from keystead.store.reviews import review
 from keystead.store.snapshot import Snapshot, take
 
-_OPEN_SECONDS: Final = 5.0
 _REPLICA: Final = "crypt"
 _SOURCE: Final = "keystead-crypt"
 
@@ -74,17 +72,8 @@ async def recording(settings: Settings, kube: Kube, hsm: Hsm) -> AsyncIterator[A
         yield NoAudit()
         return
     trail = _trail(audit, KubeRecords(kube, settings.cluster.records_namespace), kube, hsm)
-    running = asyncio.create_task(trail.run())
-    try:
-        async with asyncio.timeout(_OPEN_SECONDS):
-            await trail.opened()
-    except TimeoutError:
-        running.cancel()
-        raise AuditUnavailableError(f"Nothing is done without a record of it: {trail.missing}.") from None
-    try:
+    async with kept(trail, lambda: AuditUnavailableError(f"Nothing is done without a record of it: {trail.missing}.")) as running:
         yield trail.audit
-    finally:
-        await trail.close(running)
     if running.cancelled() or running.exception() is not None:
         raise AuditUnavailableError(f"It is not on record, so its answer is not shown: {trail.missing}.")
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -26,6 +26,7 @@ from msgspec import UNSET, Raw, UnsetType
 from keystead.audit import sessions, sides
 from keystead.audit.identity import facts_of, identity_of
 from keystead.audit.table import TABLE, members_of
+from keystead.audit.text import encode, json_of, printable, said
 from keystead.engine.clock import format_time
 from keystead.engine.identifiers import alias_arn, key_arn
 from keystead.engine.record import KeyRecord
@@ -44,12 +45,8 @@ _MESSAGE_MAX: Final = 1024
 # CloudTrail leaves out requestParameters of more than 100 KB too. A policy has 32 KB at most.
 _PARAMETERS_MAX: Final = 100 * 1024
 _TOO_LARGE: Final = {"omitted": "larger than 100 KiB"}
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-# Letters that JSON need not escape, and that move a terminal's cursor, or end a line for who splits lines as Unicode does.
-_UNSEEN: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 _ALIAS: Final = re.compile(r"alias/[a-zA-Z0-9:/_-]{1,250}\Z")
 _KEPT: Final = 10_000
-_encode: Final = msgspec.json.Encoder().encode
 _PARAMETERS: Final = {operation: members_of(row) for operation, row in TABLE.items()}
 _ALIASED: Final = frozenset(operation for operation, row in TABLE.items() if "alias_name" in row.kept.values())
 
@@ -92,7 +89,7 @@ class _Known:
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor
-        self.identity = Raw(_encode(identity_of(actor)))
+        self.identity = Raw(encode(identity_of(actor)))
         self.facts = facts_of(actor)
 
 
@@ -128,7 +125,7 @@ def _of_sts(record: _Record, event: CallEvent) -> None:
     record.responseElements = sessions.answer(event)
     role = sessions.role(event)
     if event.operation == sessions.ASSUME:
-        record.userIdentity = Raw(_encode(sessions.holder(event.actor)))
+        record.userIdentity = Raw(encode(sessions.holder(event.actor)))
         record.requestParameters = sessions.parameters(event)
     if role is not None:
         record.resources = [Raw(_resource(*role, sessions.ROLE))]
@@ -147,7 +144,7 @@ def _across(event: CallEvent, account: str) -> tuple[bytes, ...]:
     mine = _record(event, event.trail)
     mine.sharedEventID = shared
     mine.operatorOnly = {"decisions": [_decided(judged) for judged in event.trail]}
-    _decide(mine, [_decided(each) if _is_of(each, account) else Raw(_encode(sides.callers_side(each))) for each in event.trail])
+    _decide(mine, [_decided(each) if _is_of(each, account) else Raw(encode(sides.callers_side(each))) for each in event.trail])
     owners = sorted({judged.key.account for judged in event.trail if judged.key is not None} - {account})
     return (_encoded(mine), *(_encoded(_owners(event, owner, shared)) for owner in owners))
 
@@ -157,13 +154,13 @@ def _owners(event: CallEvent, owner: str, shared: str) -> _Record:
     theirs = [judged for judged in event.trail if judged.key is not None and judged.key.account == owner]
     record, caller = _record(event, theirs), event.actor.caller
     record.userIdentity = Raw(
-        _encode({"type": "AWSAccount", "principalId": user_id(caller), "arn": caller.arn, "accountId": caller.account})
+        encode({"type": "AWSAccount", "principalId": user_id(caller), "arn": caller.arn, "accountId": caller.account})
     )
     for private in ("serviceAccountUid", "podName", "podUid"):
         record.additionalEventData.pop(private, None)
     assert theirs[0].key is not None
     record.additionalEventData["namespace"] = theirs[0].key.namespace
-    _decide(record, [Raw(_encode(sides.keys_side(judged))) for judged in theirs])
+    _decide(record, [Raw(encode(sides.keys_side(judged))) for judged in theirs])
     if event.operation == "ReEncrypt":
         actions = [judged.action for judged in theirs]
         record.additionalEventData = sides.of_one_key(record.additionalEventData, actions)
@@ -202,7 +199,7 @@ def _record(event: CallEvent, trail: Sequence[Judged]) -> _Record:
         _materials(data, operation, response, first)
     why = headers.get(JUSTIFICATION)
     if why is not None:
-        data["justification"] = _said(why, _JUSTIFICATION_MAX)
+        data["justification"] = said(why, _JUSTIFICATION_MAX)
     answer = None
     if row is not None and response is not None:
         answer = row.answer(response, "" if first is None else key_arn(first.region, first.account, first.key_id))
@@ -215,7 +212,7 @@ def _record(event: CallEvent, trail: Sequence[Judged]) -> _Record:
         operation,
         event.region,
         event.source_ip,
-        _said(headers.get(b"user-agent", b""), _AGENT_MAX),
+        said(headers.get(b"user-agent", b""), _AGENT_MAX),
         event.code or UNSET,
         event.message[:_MESSAGE_MAX] if event.code else UNSET,
         None if row is None or event.request is None else _PARAMETERS[operation](event.request),
@@ -236,34 +233,11 @@ def _record(event: CallEvent, trail: Sequence[Judged]) -> _Record:
 
 
 def _encoded(record: _Record) -> bytes:
-    text = _text(record)
-    if len(text) > _PARAMETERS_MAX and len(_text(record.requestParameters)) > _PARAMETERS_MAX:
+    text = json_of(record)
+    if len(text) > _PARAMETERS_MAX and len(json_of(record.requestParameters)) > _PARAMETERS_MAX:
         record.requestParameters = _TOO_LARGE
-        text = _text(record)
-    return text if text.isascii() and b"\x7f" not in text else _UNSEEN.sub(_escaped, text)
-
-
-def _escaped(found: re.Match[bytes]) -> bytes:
-    return b"\\u%04x" % ord(found[0].decode())
-
-
-def _text(value: Any) -> bytes:  # noqa: ANN401 - a record, or a part of it
-    try:
-        return _encode(value)
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON escapes can say and UTF-8 cannot
-        return _encode(_whole(msgspec.structs.asdict(value) if isinstance(value, _Record) else value))
-
-
-def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """The same with lone surrogates written out."""
-    match value:
-        case str():
-            return value.encode("utf-8", "backslashreplace").decode()
-        case Mapping():
-            return {_whole(key): _whole(item) for key, item in value.items() if item is not UNSET}
-        case list() | tuple():
-            return [_whole(item) for item in value]
-    return value
+        text = json_of(record)
+    return printable(text)
 
 
 def _materials(data: dict[str, Any], operation: str, response: Any, key: KeyRecord | None) -> None:  # noqa: ANN401
@@ -294,7 +268,7 @@ def _decided(judged: Judged) -> Raw:
     told["reason"] = decision.reason
     if len(_decisions) >= _KEPT:
         _decisions.clear()
-    made = Raw(_encode(told))
+    made = Raw(encode(told))
     _decisions[id(decision)] = decision, action, made
     return made
 
@@ -319,7 +293,7 @@ def _key_resource(region: str, account: str, key_id: str) -> Raw:
 
 
 def _resource(arn: str, account: str, kind: str) -> bytes:
-    return _encode({"ARN": arn, "accountId": account, "type": kind})
+    return encode({"ARN": arn, "accountId": account, "type": kind})
 
 
 @lru_cache(maxsize=16)
@@ -331,14 +305,8 @@ def _second(moment: int) -> str:
 def _tls(tls: TlsFacts, host: bytes) -> Raw:
     """keyExchange is left out: Python's ssl does not tell it."""
     return Raw(
-        _encode({"tlsVersion": tls.version, "cipherSuite": tls.cipher, "clientProvidedHostHeader": _said(host, _JUSTIFICATION_MAX)})
+        encode({"tlsVersion": tls.version, "cipherSuite": tls.cipher, "clientProvidedHostHeader": said(host, _JUSTIFICATION_MAX)})
     )
-
-
-@lru_cache(maxsize=4096)
-def _said(value: bytes, most: int) -> str:
-    """A header's text, bounded, without what would move a terminal's cursor."""
-    return _CONTROL.sub(" ", value[: 4 * most].decode("utf-8", "replace")).strip()[:most]
 
 
 def service(event: ServiceEvent) -> bytes:
@@ -347,7 +315,7 @@ def service(event: ServiceEvent) -> bytes:
     record = _Record(
         "service",
         VERSION,
-        Raw(_encode({"accountId": event.account, "invokedBy": event.service})),
+        Raw(encode({"accountId": event.account, "invokedBy": event.service})),
         format_time(event.time),
         KMS,
         event.name,

@@ -37,7 +37,7 @@ from keystead.errors import AuditUnavailableError
 from keystead.operations.trail import CallEvent, ServiceEvent
 
 log = logging.getLogger(__name__)
-_DURABLE: Final = DURABLE | {name for name, row in sessions.ROWS.items() if row.durable}
+_DURABLE: Final = DURABLE | sessions.DURABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,11 +383,6 @@ class Journal:
         self._note(bare("removed", {"time": format_time(self._now()), **members, "lastHash": removed.last_hash}))
         self._next.waiters.append(waiter)
         await waiter
-
-
-def waits_for_its_record(operation: str) -> bool:
-    """Whether in mode `sync` an operation's answer waits until its record is durable."""
-    return operation in _DURABLE
 
 
 def _signature(signed: Signature) -> dict[str, str]:

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from keystead.audit.table import Row, members_of
 from keystead.engine.clock import format_time
-from keystead.engine.identifiers import role_arn
+from keystead.engine.identifiers import role_arn, session_arn
 from keystead.operations.trail import Actor, CallEvent
 from keystead.policy.caller import role_id
+from keystead.policy.review import service_account_user
 
 SOURCE: Final = "sts.amazonaws.com"
 ASSUME: Final = "AssumeRoleWithWebIdentity"
@@ -23,10 +24,10 @@ _PROVIDER: Final = "kubernetes"
 
 def _session(session: Any, _arn: str) -> dict[str, Any]:  # noqa: ANN401 - server/credentials.Session
     """responseElements."""
-    arn = f"arn:aws:sts::{session.account}:assumed-role/{session.service_account}/{session.session_name}"
+    arn = session_arn(session.account, session.service_account, session.session_name)
     return {
         "credentials": {"accessKeyId": session.access_key_id, "expiration": format_time(session.expiration)},
-        "subjectFromWebIdentityToken": _subject(session.namespace, session.service_account),
+        "subjectFromWebIdentityToken": service_account_user(session.namespace, session.service_account),
         "assumedRoleUser": {"assumedRoleId": f"{role_id(session.uid)}:{session.session_name}", "arn": arn},
         "provider": _PROVIDER,
     }
@@ -47,6 +48,7 @@ ROWS: Final = {
     "GetCallerIdentity": Row({}, frozenset(), _nothing, read_only=True, durable=False),
 }
 """Operation -> row, as table.TABLE."""
+DURABLE: Final = frozenset(operation for operation, row in ROWS.items() if row.durable)
 _MEMBERS: Final = members_of(ROWS[ASSUME])
 
 
@@ -63,7 +65,7 @@ def answer(event: CallEvent) -> dict[str, Any] | None:
 def holder(actor: Actor) -> dict[str, Any]:
     """userIdentity of who holds a web identity token."""
     caller = actor.caller
-    subject = _subject(caller.namespace, caller.name)
+    subject = service_account_user(caller.namespace, caller.name)
     return {"type": "WebIdentityUser", "principalId": f"{_PROVIDER}:{subject}", "userName": subject, "identityProvider": _PROVIDER}
 
 
@@ -73,7 +75,3 @@ def role(event: CallEvent) -> tuple[str, str] | None:
     if event.operation != ASSUME or event.response is None:
         return None
     return role_arn(caller.account, caller.name), caller.account
-
-
-def _subject(namespace: str, name: str) -> str:
-    return f"system:serviceaccount:{namespace}:{name}"

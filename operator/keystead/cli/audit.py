@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,8 +14,9 @@ from typing import Any, Final
 import click
 
 from keystead.cli.audit_services import SearchRequest, SummaryRequest, VerifyRequest
-from keystead.cli.output import Format, say, show_rows
+from keystead.cli.output import Format, dump, say, show_rows, table_option
 from keystead.cli.services import Services
+from keystead.engine.clock import read_time
 from keystead.errors import InvalidSpecError
 
 _AGO: Final = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
@@ -40,21 +40,14 @@ def read_moment(option: str, text: str | None, now: datetime) -> datetime | None
     try:
         if ago is not None:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        moment = datetime.fromisoformat(text)
+        return read_time(text)
     except (ValueError, OverflowError):
         raise InvalidSpecError(option, f"{text!r}: give a time such as 2026-11-26T08:00:00Z, a date, or how long ago: 7d") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def folders_argument(command: Callable[..., None]) -> Callable[..., None]:
     """DIR...; the command gets `folders`."""
     return click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=_FOLDERS)(command)
-
-
-def _shape_option(command: Callable[..., None]) -> Callable[..., None]:
-    choice = click.Choice([Format.TABLE.value, Format.JSON.value])
-    option = click.option("-o", "--output", type=choice, default="table", show_default=True, help="How to write the result.")
-    return option(command)
 
 
 def span_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -76,7 +69,7 @@ def span_options(command: Callable[..., None]) -> Callable[..., None]:
 @folders_argument
 @click.option("--public-key", type=_FILE, metavar="FILE", help="PEM of the signing key (`keystead audit key`), or of several.")
 @click.option("--checkpoints", type=_FILE, metavar="FILE", help="Copies of checkpoints kept elsewhere, such as collected stdout.")
-@_shape_option
+@table_option
 @click.pass_obj
 def verify(services: Services, /, *, folders: tuple[Path, ...], public_key: Path | None, checkpoints: Path | None, output: str) -> None:
     """Whether a record was removed, changed, moved, doubled or put in; in every chain of these folders.
@@ -86,7 +79,7 @@ def verify(services: Services, /, *, folders: tuple[Path, ...], public_key: Path
     """
     report = services.verify_audit(VerifyRequest(folders=folders, public_key=public_key, checkpoints=checkpoints))
     if output == Format.JSON.value:
-        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        dump(report, Format.JSON)
     else:
         show_rows([_chain_row(chain) for chain in report["chains"]], Format.TABLE)
         for line in _evidence(report["chains"]):
@@ -137,7 +130,7 @@ def _evidence(chains: Iterable[Mapping[str, Any]]) -> Iterable[str]:
 @span_options
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N.")
 @click.option("--api-server-log", "api_log", type=_FILE, metavar="FILE", help="Show the API server's requests with the same id.")
-@_shape_option
+@table_option
 @click.pass_obj
 def search(
     services: Services,
@@ -199,7 +192,7 @@ def _columns(row: Mapping[str, str]) -> str:
 @click.option("--keys", type=_FILE, metavar="FILE", help="`kubectl get kmskeys -A -o json`: tells which were never used.")
 @click.option("--ask-cluster", is_flag=True, help="List the keys by the kubeconfig instead.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write calls per day as SVG.")
-@_shape_option
+@table_option
 @click.pass_obj
 def summary(
     services: Services,
@@ -223,7 +216,7 @@ def summary(
             raise InvalidSpecError("--plot", f"{plot}: {error.strerror}") from None
     told = answer.told
     if output == Format.JSON.value:
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        dump(told, Format.JSON)
         return
     for title, member in (("Used", "uses"), ("Denied", "denied"), ("Failed otherwise", "failed"), ("Never used", "neverUsed")):
         if member in told:

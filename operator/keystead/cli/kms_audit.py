@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ import click
 from keystead.cli.audit import read_moment, show_records
 from keystead.cli.kms import place_options
 from keystead.cli.kms_services import Place
-from keystead.cli.output import Format, say
+from keystead.cli.output import Format, dump, say, table_option
 
 _FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -74,14 +73,7 @@ class KmsAuditServices(Protocol):
 )
 @click.option("--ca-file", type=_FILE, metavar="FILE", help="PEM of the authority of its certificate.", envvar="AWS_CA_BUNDLE")
 @place_options
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice([Format.TABLE.value, Format.JSON.value]),
-    default="table",
-    show_default=True,
-    help="How to write the result.",
-)
+@table_option
 @click.pass_obj
 def audit_command(
     services: KmsAuditServices,
@@ -117,7 +109,7 @@ def audit_command(
     answer = services.audit(place, ask)
     if output == Format.JSON.value:
         told = [{"endpoint": item.endpoint, "replica": item.replica, "from": item.reaches_back} for item in answer.replicas]
-        click.echo(json.dumps({"records": list(answer.records), "replicas": told}, indent=2, ensure_ascii=False))
+        dump({"records": list(answer.records), "replicas": told}, Format.JSON)
     else:
         show_records(((_row(record), b"") for record in answer.records), output)
     for item in answer.replicas:

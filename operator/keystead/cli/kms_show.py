@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
 import click
-import yaml
 
 from keystead.cli.kms_services import Considered, ImpactAnswer, Review, Unknown, Verdict, WhoCanAnswer, WhyAnswer
-from keystead.cli.output import Format, show_rows
+from keystead.cli.output import Format, dump, show_rows
 
 
 def show_why(answer: WhyAnswer, output: Format) -> None:
     """Verdict first; then what was considered; then what to do."""
     if output is not Format.TABLE:
-        _dump(answer, output)
+        dump(plain(answer), output)
         return
     click.echo(f"{answer.verdict.value}: {answer.who}, {answer.action}{f' with {answer.key}' if answer.key else ''}")
     _line("decided by", answer.decided_by)
@@ -36,7 +34,7 @@ def show_why(answer: WhyAnswer, output: Format) -> None:
 def show_who_can(answer: WhoCanAnswer, output: Format) -> None:
     """Holders, then the Deny statements."""
     if output is not Format.TABLE:
-        _dump(answer, output)
+        dump(plain(answer), output)
         return
     rows = [
         {
@@ -61,7 +59,7 @@ def show_who_can(answer: WhoCanAnswer, output: Format) -> None:
 def show_impact(answer: ImpactAnswer, output: Format, *, err: bool = False) -> None:
     """err: talk, beside data of another form."""
     if output is not Format.TABLE:
-        _dump(answer, output)
+        dump(plain(answer), output)
         return
     lines = [f"{answer.key}  {answer.key_arn}  {answer.state}", f"last used: {answer.last_used}"]
     lines += _callers(answer)
@@ -119,14 +117,6 @@ def _lines(word: str, texts: Sequence[str], *, blank: bool = False) -> None:
         click.echo()
     for text in texts:
         click.echo(f"{word}: {text}")
-
-
-def _dump(answer: object, output: Format) -> None:
-    value = plain(answer)
-    if output is Format.JSON:
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-    else:
-        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - JSON

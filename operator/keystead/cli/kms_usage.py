@@ -4,7 +4,6 @@ with the rights of the person who runs it; app/kms/usage.py does it. Every amoun
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ import click
 from keystead.cli.kms import place_options
 from keystead.cli.kms_services import Place
 from keystead.cli.kms_show import plain
-from keystead.cli.output import Format, show_rows
+from keystead.cli.output import Format, dump, show_rows, table_option
 
 _MONTH: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])\Z", re.ASCII)
 
@@ -102,14 +101,7 @@ class KmsUsageServices(Protocol):
 @click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Of all namespaces.")
 @click.option("--release-namespace", metavar="NAME", default="keystead-system", show_default=True, help="Where Keystead is installed.")
 @place_options
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice([Format.TABLE.value, Format.JSON.value]),
-    default=Format.TABLE.value,
-    show_default=True,
-    help="How to write the result.",
-)
+@table_option
 @click.pass_obj
 def usage_command(
     services: KmsUsageServices, /, *, month: str, everywhere: bool, release_namespace: str, place: Place, output: str
@@ -129,7 +121,7 @@ def usage_command(
 def show_usage(answer: UsageAnswer, output: Format) -> None:
     """Keys, calls, the sum, and what the sum is made by."""
     if output is Format.JSON:
-        click.echo(json.dumps(plain(answer), indent=2, ensure_ascii=False))
+        dump(plain(answer), output)
         return
     where = f"namespace {answer.namespace}" if answer.namespace else "all namespaces"
     click.echo(f"{answer.month}, {where}, until {answer.until}; calls counted since {answer.since or 'never'}")

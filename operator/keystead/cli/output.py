@@ -112,10 +112,19 @@ def output_option(command: Callable[..., None]) -> Callable[..., None]:
     return option(command)
 
 
+def table_option(command: Callable[..., None]) -> Callable[..., None]:
+    """`-o` of a command that has no YAML."""
+    choice = click.Choice([Format.TABLE.value, Format.JSON.value])
+    option = click.option(
+        "-o", "--output", type=choice, default=Format.TABLE.value, show_default=True, help="How to write the result."
+    )
+    return option(command)
+
+
 def show_rows(rows: Sequence[Mapping[str, str]], output: Format) -> None:
     """A list of rows that have the same members."""
     if output is not Format.TABLE:
-        _dump([dict(row) for row in rows], output)
+        dump([dict(row) for row in rows], output)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, member in enumerate(rows[0] if rows else ()):
@@ -128,7 +137,7 @@ def show_rows(rows: Sequence[Mapping[str, str]], output: Format) -> None:
 def show_facts(facts: Mapping[str, str | int], output: Format) -> None:
     """One thing's members."""
     if output is not Format.TABLE:
-        _dump(dict(facts), output)
+        dump(dict(facts), output)
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
@@ -150,7 +159,8 @@ def _print(table: Table) -> None:
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def _dump(value: object, output: Format) -> None:
+def dump(value: object, output: Format) -> None:
+    """Any JSON, as JSON or YAML."""
     if output is Format.JSON:
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
     else:

@@ -18,3 +18,9 @@ def parse_time(text: str) -> datetime:
     if moment.tzinfo is None or format_time(moment) != text:
         raise ValueError("not a time of the form 2026-11-26T08:00:00Z")
     return moment
+
+
+def read_time(text: str) -> datetime:
+    """The moment, in UTC, that a person gives: a date or a time of ISO 8601; without a zone it is UTC. ValueError, OverflowError."""
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)

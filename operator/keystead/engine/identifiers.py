@@ -116,9 +116,24 @@ def role_arn(account: str, service_account: str) -> str:
 
 
 def user_arn(account: str, name: str) -> str:
-    """The principal of a person; what an ARN cannot hold of the name is percent-encoded."""
+    """The principal of a person."""
+    return f"arn:{PARTITION}:iam::{account}:user/{encoded_name(name)}"
+
+
+def encoded_name(name: str) -> str:
+    """The name of a person as an ARN has it: what an ARN cannot hold is percent-encoded."""
     # quote() leaves the tilde, which no form of principals has (RECORDS, Identity).
-    return f"arn:{PARTITION}:iam::{account}:user/{quote(name, safe='+=,.@-_').replace('~', '%7E')}"
+    return quote(name, safe="+=,.@-_").replace("~", "%7E")
+
+
+def session_arn(account: str, service_account: str, session: str) -> str:
+    """One session of a ServiceAccount."""
+    return f"arn:{PARTITION}:sts::{account}:assumed-role/{service_account}/{session}"
+
+
+def account_in(arn: str) -> str:
+    """The account id in any ARN; "" in the name of a service."""
+    return arn.split(":", 5)[4] if arn.startswith("arn:") else ""
 
 
 def canonical_principal(arn: str) -> str:

@@ -18,7 +18,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from keystead.engine.identifiers import SESSION_ARN, GrantId, canonical_principal, role_arn, root_arn, user_arn
+from keystead.engine.identifiers import (
+    SESSION_ARN,
+    GrantId,
+    canonical_principal,
+    role_arn,
+    root_arn,
+    session_arn,
+    user_arn,
+)
 from keystead.errors import InvalidSpecError
 
 _ROLE: Final = re.compile(r"arn:aws:iam::(\d{12}):role/([\w+=,.@%-]+)\Z", re.ASCII)
@@ -69,7 +77,7 @@ def service_account_caller(
 ) -> Caller:
     """A ServiceAccount, with its session where it has one."""
     role = role_arn(account, name)
-    arn = f"arn:aws:sts::{account}:assumed-role/{name}/{session}" if session else role
+    arn = session_arn(account, name, session) if session else role
     return Caller(CallerKind.SERVICE_ACCOUNT, account, namespace, arn, role, name, uid)
 
 

@@ -76,9 +76,7 @@ class Document:
 
 def parse(text: str | bytes) -> Document:
     """The document. `text`: as sent, or the bytes of a record."""
-    given = _json(text)
-    if not isinstance(given, Mapping):
-        raise malformed("", "The policy document must be a JSON object.")
+    given = read(text)
     _members(given, _DOCUMENT, "")
     version = _text(given.get("Version", _OLD), "Version")
     if version not in (VERSION, _OLD):
@@ -248,7 +246,8 @@ def _singles(conditions: Iterable[Condition]) -> int:
     return sum(value.count("?") for one in conditions for value in one.values)
 
 
-def _json(text: str | bytes) -> Any:  # noqa: ANN401
+def read(text: str | bytes) -> dict[str, Any]:
+    """The JSON object, its members as they are. A document of which two readers could read different things is malformed."""
     try:
         data = text.encode() if isinstance(text, str) else text
         if len(data) > MAX_BYTES:
@@ -258,6 +257,8 @@ def _json(text: str | bytes) -> Any:  # noqa: ANN401
         json.dumps(given, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise malformed("", "The policy document is not valid JSON.") from error
+    if not isinstance(given, dict):
+        raise malformed("", "The policy document must be a JSON object.")
     return given
 
 

@@ -19,9 +19,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
-from keystead.engine.identifiers import SESSION_ARN, root_arn
+from keystead.engine.identifiers import SESSION_ARN, encoded_name, user_arn
 from keystead.policy.caller import Caller, CallerKind
 from keystead.policy.malformed import malformed, shown
 
@@ -31,7 +31,6 @@ _ARN: Final = re.compile(r"arn:aws:iam::(\d{12}):(root|role/|user/|group/)(.*)\Z
 _ROLE: Final = re.compile(r"[\w+=,.@-]{1,253}\Z", re.ASCII)
 _NAME: Final = re.compile(r"(?:[\w+=,.@-]|%[0-9A-Fa-f]{2}){1,1024}\Z", re.ASCII)
 _SERVICE: Final = re.compile(r"[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}\Z")
-_PLAIN: Final = "+=,.@-_"
 # What every ServiceAccount is a member of: a group of people it is not, and a Deny of it would not reach whom it seems to.
 _SERVICE_ACCOUNTS: Final = re.compile(r"system:(?:serviceaccounts(?:\Z|:)|authenticated\Z|unauthenticated\Z)")
 
@@ -118,10 +117,10 @@ def _person(account: str, kind: str, name: str, place: str) -> Principals:
     """A user or group. Two spellings of one name are one principal: `%3a` is `%3A`, and `%61` is `a`."""
     plain = _unquoted(name)
     if plain is None:
-        fix = quote(name, safe=_PLAIN).replace("~", "%7E") if "%" not in name else "its name"
+        fix = encoded_name(name) if "%" not in name else "its name"
         raise malformed(place, f"{_INVALID}: {shown(kind + name)} must be percent-encoded: {shown(kind + fix)}")
     if kind == "user/":
-        return Principals(names=frozenset((f"{root_arn(account)[:-4]}user/{encoded(plain)}",)))
+        return Principals(names=frozenset((user_arn(account, plain),)))
     if _SERVICE_ACCOUNTS.match(plain):
         words = f"{shown(plain)} is a group of ServiceAccounts; name them by role/<serviceaccount> or by their account"
         raise malformed(place, f"{_INVALID}: {words}")
@@ -135,11 +134,6 @@ def _unquoted(name: str) -> str | None:
         return unquote_to_bytes(name).decode()
     except UnicodeDecodeError:
         return None
-
-
-def encoded(name: str) -> str:
-    """The name of a person as an ARN has it."""
-    return quote(name, safe=_PLAIN).replace("~", "%7E")
 
 
 def _service(text: str, place: str) -> Principals:

@@ -10,11 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from keystead.policy.review import SubjectAccessReview
+from keystead.policy.review import SubjectAccessReview, service_account_user
 
 RBAC_GROUP: Final = "rbac.authorization.k8s.io"
 _ALL: Final = "*"
-_SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 _PARTS: Final = {"verbs": "all verbs", "resources": "all resources", "apiGroups": "all API groups"}
 Body = Mapping[str, Any]
 
@@ -47,7 +46,7 @@ class Subject:
         """Whether a user with these groups is meant."""
         if self.kind == "Group":
             return self.name in groups
-        own = f"{_SERVICE_ACCOUNT}{self.namespace}:{self.name}" if self.kind == "ServiceAccount" else self.name
+        own = service_account_user(self.namespace, self.name) if self.kind == "ServiceAccount" else self.name
         return own == user
 
     def __str__(self) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 from msgspec import UNSET
 
 from keystead.engine.clock import format_time
-from keystead.engine.identifiers import canonical_principal
+from keystead.engine.identifiers import account_in, canonical_principal
 from keystead.policy.actions import Action
 from keystead.policy.caller import CallerKind
 from keystead.policy.question import Question
@@ -255,7 +255,7 @@ def source_arn(question: Question) -> Value:
 def source_account(question: Question) -> Value:
     """aws:SourceAccount: the account of that resource."""
     arn = question.facts.carried.source_arn
-    return arn.split(":", 5)[4] if arn else None
+    return account_in(arn) or None
 
 
 def secure_transport(question: Question) -> Value:

@@ -8,6 +8,8 @@ from typing import Final
 from keystead.resources.names import GROUP
 
 RESOURCE: Final = "kmskeys"
+SERVICE_ACCOUNT: Final = "system:serviceaccount:"
+"""How the user names of ServiceAccounts begin, and nobody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class SubjectAccessReview:
 
 def service_account_user(namespace: str, name: str) -> str:
     """The user name under which RBAC knows a ServiceAccount."""
-    return f"system:serviceaccount:{namespace}:{name}"
+    return f"{SERVICE_ACCOUNT}{namespace}:{name}"
 
 
 def service_account_groups(namespace: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace as replace_record
 from keystead.engine.births import archived, data_key_version, issued_again, new_data_key_record, rewrapped
 from keystead.engine.identifiers import RecordKind, archive_name, record_name
 from keystead.engine.managed import MANAGED_KEY, managed_key
-from keystead.engine.plan.common import NamespaceFacts, Obstacle
+from keystead.engine.plan.common import NamespaceFacts, Obstacle, rotate_request
 from keystead.engine.plan.data_key import (
     Archive,
     DataKeyFacts,
@@ -29,11 +29,10 @@ from keystead.engine.plan.data_key import (
     abroad,
     lacks_object,
     names_no_key,
-    next_change,
     plan_data_key,
-    rotate_request,
     spec_name,
 )
+from keystead.engine.plan.data_key_versions import next_change
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts
 from keystead.engine.record import DataKeyRecord, KeyRecord
 from keystead.engine.view.common import Notice
@@ -45,7 +44,7 @@ from keystead.reconciler.accounts import Accounts
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
 from keystead.reconciler.lookup import birth_under, key_by_alias, key_by_id, key_by_name
-from keystead.reconciler.outcome import StoppedError
+from keystead.reconciler.outcome import TARGET_FORBIDDEN_HINT, StoppedError
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.kms_data_key import KmsDataKey, KmsDataKeyStatus, parse_data_key
 from keystead.resources.reasons import Reason
@@ -205,12 +204,12 @@ class DataKeyLife:
         issued = await pipeline.issue(context, engine, await self._live(gathered, key), content_of(spec), encryption_context)
         version = data_key_version(number, issued, encryption_context, facts.now)
         if gathered.held is not None:
-            following = issued_again(gathered.held.record, version, key, rotate_request(data_key, gathered.held.record))
+            following = issued_again(gathered.held.record, version, key, rotate_request(data_key.metadata, gathered.held.record))
             return await context.book.replace(engine.domain, RecordKind.DATAKEY, gathered.held, following)
         birth = birth_under(context, key, facts.namespace, facts.crd, facts.now)
         names = (ref.namespace, ref.name, data_key.metadata.uid)
         record = new_data_key_record(birth, key.key_id, names, (name, length), spec.target.secret_name, version)
-        request = rotate_request(data_key, None)
+        request = rotate_request(data_key.metadata, None)
         if request is not None:
             record = replace_record(record, last_rotate_request=request)
         record_id = record_name(RecordKind.DATAKEY, ref.namespace, ref.name)
@@ -261,7 +260,7 @@ class DataKeyLife:
         try:
             made = await (context.secrets.create(desired) if found is None else context.secrets.apply(desired, found))
         except ForbiddenError as error:
-            raise StoppedError(Obstacle(Reason.TARGET_FORBIDDEN, str(error))) from None
+            raise StoppedError(Obstacle(Reason.TARGET_FORBIDDEN, f"{error}{TARGET_FORBIDDEN_HINT}")) from None
         except RefusedError as error:
             raise StoppedError(Obstacle(_refusal(error, found), str(error))) from None
         except ConflictError as error:

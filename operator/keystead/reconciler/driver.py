@@ -15,7 +15,7 @@ from keystead.engine.plan.common import DeleteObject, Obstacle, Plan
 from keystead.engine.view.common import Notice
 from keystead.errors import InvalidSpecError, KeysteadError
 from keystead.reconciler.context import Context
-from keystead.reconciler.outcome import Outcome, StoppedError, obstacle_of, spread
+from keystead.reconciler.outcome import TARGET_FORBIDDEN_HINT, Outcome, StoppedError, obstacle_of, spread
 from keystead.reconciler.ports import EventType, Kind, ObjectRef
 from keystead.resources.model import Resource, to_wire
 from keystead.resources.reasons import Reason
@@ -127,9 +127,11 @@ class Driver(Generic[Object, Gathered]):
         if told is None:
             raise error
         obstacle, soon = told
-        if obstacle.reason is Reason.TARGET_FORBIDDEN and self._life.kind is not Kind.DATA_KEY:
-            # Only a data key has a target Secret: what is forbidden here are the records.
-            obstacle = Obstacle(Reason.ENGINE_UNAVAILABLE, obstacle.message)
+        if obstacle.reason is Reason.TARGET_FORBIDDEN:
+            # Only a data key has a target Secret: what is forbidden elsewhere are the records.
+            own = self._life.kind is Kind.DATA_KEY
+            said = f"{obstacle.message}{TARGET_FORBIDDEN_HINT}" if own else obstacle.message
+            obstacle = Obstacle(obstacle.reason if own else Reason.ENGINE_UNAVAILABLE, said)
         if found is None:
             # Nobody reads a condition of it: the log says it, and what keeps its record from following is looked at again soon.
             log.warning("%s, which is gone: %s", ref, obstacle.message)

@@ -55,6 +55,9 @@ OBSTACLES: Final[tuple[tuple[type[KeysteadError], Reason, bool], ...]] = (
 )
 
 
+TARGET_FORBIDDEN_HINT: Final = "; is this namespace in dataKeys.namespaces of the chart?"
+
+
 def obstacle_of(error: KeysteadError) -> tuple[Obstacle, bool] | None:
     """(obstacle, try again soon), or None for an error that no condition tells of (the store, the fence)."""
     for kind, reason, soon in OBSTACLES:

@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Protocol
 from urllib.parse import parse_qs
 
@@ -28,6 +28,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Raw
 
+from keystead.engine.clock import read_time
 from keystead.engine.identifiers import RECORDS_NAMESPACE, key_arn, key_id_bytes, parse_kms_arn
 from keystead.engine.labels import Label, domain_mac
 from keystead.engine.ports import Domain
@@ -274,8 +275,7 @@ def _since(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        return read_time(text)
     except (ValueError, OverflowError):
         raise ValidationError("since: give a time such as 2026-11-26T08:00:00Z") from None
 

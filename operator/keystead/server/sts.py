@@ -23,7 +23,7 @@ from typing import Final, TypeAlias
 from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
-from keystead.engine.identifiers import role_arn
+from keystead.engine.identifiers import role_arn, session_arn
 from keystead.engine.ports import Domain
 from keystead.errors import (
     AccessDeniedError,
@@ -37,6 +37,7 @@ from keystead.errors import (
 from keystead.operations.trail import Actor, Audit, CallEvent, NoAudit
 from keystead.policy import Caller, service_account_caller
 from keystead.policy.caller import role_id, user_id
+from keystead.policy.review import service_account_user
 from keystead.server.credentials import DEFAULT_LIFE, MAX_LIFE, MIN_LIFE, Minted, TokenIdentity, mint
 from keystead.server.door import new_id
 from keystead.server.message import Asked, Reply
@@ -208,10 +209,10 @@ def assumed(minted: Minted, request_id: str) -> Reply:
     _text(credentials, "SecretAccessKey", session.secret_access_key)
     _text(credentials, "SessionToken", minted.session_token)
     _text(credentials, "Expiration", session.expiration.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    _text(result, "SubjectFromWebIdentityToken", f"system:serviceaccount:{session.namespace}:{session.service_account}")
+    _text(result, "SubjectFromWebIdentityToken", service_account_user(session.namespace, session.service_account))
     user = ElementTree.SubElement(result, "AssumedRoleUser")
     _text(user, "AssumedRoleId", f"{role_id(session.uid)}:{session.session_name}")
-    _text(user, "Arn", f"arn:aws:sts::{session.account}:assumed-role/{session.service_account}/{session.session_name}")
+    _text(user, "Arn", session_arn(session.account, session.service_account, session.session_name))
     return _reply(root, 200, request_id)
 
 

@@ -12,9 +12,9 @@ from urllib.parse import quote
 from keystead.errors import NotFoundError
 from keystead.policy import SubjectAccessReview
 from keystead.policy.bearer import AUDIENCE, Bearer, NotBearer
+from keystead.policy.review import SERVICE_ACCOUNT
 from keystead.store.kube import Kube
 
-_SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 _ANONYMOUS: Final = "system:unauthenticated"
 # RFC 6750, b64token, and no more. The API server puts a token into a header: of one with a blank it reads a part, or nothing at all,
 # and of nothing it says "authenticated: system:anonymous".
@@ -73,9 +73,9 @@ def bearer_of(status: dict[str, Any]) -> Bearer | NotBearer:
     groups = tuple(str(group) for group in user.get("groups") or ())
     if not name or _ANONYMOUS in groups:
         return NotBearer()
-    if not name.startswith(_SERVICE_ACCOUNT):
+    if not name.startswith(SERVICE_ACCOUNT):
         return Bearer(name, uid, groups)
-    namespace, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    namespace, _, account = name.removeprefix(SERVICE_ACCOUNT).partition(":")
     if not (namespace and account and uid):
         return NotBearer()
     extra = user.get("extra") or {}

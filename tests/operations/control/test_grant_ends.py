@@ -269,7 +269,7 @@ def test_root_and_who_has_the_verb_retire_too(hsm):
     assert [(review.verb, review.name) for review in go.rbac.asked] == [("retiregrant", "key-1")]
 
 
-def test_nobody_ends_a_grant_of_a_key_whose_policy_is_not_enforced(hsm):
+def test_nobody_ends_a_grant_of_a_key_whose_policy_lets_nobody_in(hsm):
     key = a_key(hsm, policy=b"{}")
     grant = a_grant(key, G.RETIRE_GRANT, retiring_principal=APP)
     go = run(hsm, key, grant)

@@ -267,7 +267,7 @@ def test_create_grant_asks_for_its_verb_on_the_key(hsm):
     assert (type(error), "kms:CreateGrant" in error.message) == (AccessDeniedError, True)
 
 
-def test_root_makes_grants_but_not_of_keystead_keys_nor_under_a_policy_that_is_not_enforced(hsm):
+def test_root_makes_grants_but_not_of_keystead_keys_nor_under_a_policy_that_lets_nobody_in(hsm):
     key, own, closed = a_key(hsm), a_key(hsm, n=2, name="aws-keystead"), a_key(hsm, n=3, policy=b"{}")
     go = run(hsm, key, own, closed, rbac=Rbac(answer=False))
     go(create(key), ROOT)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final
 
-from keystead.app.auditing import StoredKeySigner, Trail
+from keystead.app.auditing import StoredKeySigner, Trail, kept
 from keystead.app.openengine import OpenEngine
 from keystead.cli.services import DevRequest
 from keystead.errors import InvalidSpecError
@@ -17,8 +15,6 @@ from keystead.hsm.backend import Hsm
 from keystead.operations.trail import Audit
 from keystead.settings import AuditMode, AuditSettings
 from keystead.store.sqlite.store import SqliteStore
-
-_OPEN_SECONDS: Final = 5.0
 
 
 def audit_of(settings: AuditSettings, request: DevRequest) -> AuditSettings:
@@ -40,14 +36,5 @@ async def recording(audit: AuditSettings, hsm: Hsm, store: SqliteStore) -> Async
     """The audit trail of this process, while it lives: a reset does not end it."""
     engine, now = OpenEngine(hsm, lambda _operation, _result: None), store.clock.now
     trail = Trail(audit, "dev", now, StoredKeySigner(store.records, lambda: engine, now))
-    running = asyncio.create_task(trail.run())
-    try:
-        async with asyncio.timeout(_OPEN_SECONDS):
-            await trail.opened()
-    except TimeoutError:
-        running.cancel()
-        raise InvalidSpecError("--audit", f"{audit.folder}: {trail.missing}") from None
-    try:
+    async with kept(trail, lambda: InvalidSpecError("--audit", f"{audit.folder}: {trail.missing}")):
         yield trail.audit
-    finally:
-        await trail.close(running)

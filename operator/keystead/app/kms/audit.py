@@ -136,7 +136,7 @@ def _get(connection: http.client.HTTPSConnection, endpoint: str, query: Mapping[
     except ssl.SSLCertVerificationError:
         raise StoreUnavailableError(f"{endpoint}: its certificate is not trusted; hint: --ca-file FILE") from None
     except (OSError, http.client.HTTPException) as error:
-        raise StoreUnavailableError(f"{endpoint}: no answer ({type(error).__name__})") from None
+        raise StoreUnavailableError(f"{endpoint}: no answer ({type(error).__name__}); hint: check host and port of the replica") from None
     except ValueError:  # http.client, of a header that is none: its words have the token
         raise InvalidSpecError("--token-file", "it holds no token") from None
     try:

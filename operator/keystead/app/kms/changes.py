@@ -7,6 +7,7 @@ asked about, unless it says so (the ClusterRoles of the chart do).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from shlex import quote
 from typing import Final
@@ -26,7 +27,9 @@ from keystead.policy.caller import Caller, CallerKind
 from keystead.policy.documents import Effect
 from keystead.policy.explain import MAKES_GRANTS, Explanation, Standing
 from keystead.policy.question import Question
+from keystead.resources.conditions import ConditionType, find_condition
 from keystead.resources.names import API_VERSION, GROUP
+from keystead.resources.reasons import Reason
 from keystead.resources.vocabulary import KeyState
 
 _A = Action
@@ -197,10 +200,11 @@ def _grant(caller: Caller, action: Action, target: Target) -> dict[str, object]:
         grantee = {"serviceAccountRef": {"name": caller.name}}
     if caller.kind is CallerKind.SERVICE:
         grantee = {"granteeServicePrincipal": caller.principal}
+    name = re.sub("[^a-z0-9.-]+", "-", f"{caller.name}-{ACTIONS[action].verb}".lower())[:63].strip("-.")
     return {
         "apiVersion": API_VERSION,
         "kind": "KmsGrant",
-        "metadata": {"name": f"{caller.name}-{ACTIONS[action].verb}"[:63].replace(":", "-"), "namespace": target.record.namespace},
+        "metadata": {"name": name, "namespace": target.record.namespace},
         "spec": {"keyRef": {"name": target.record.name}, **grantee, "operations": [action.value]},
     }
 
@@ -237,8 +241,8 @@ def obstacles_of(action: Action, target: Target) -> tuple[str, ...]:
     error = state_error(rule.operation, record.state, target.arn)
     if error is not None:
         fix = _UNDO.get(record.state, "").format(place=target.place)
-        ready = next((said for said in status.conditions if said.type == "Ready"), None)
-        if ready is not None and ready.reason == "Held":
+        ready = find_condition(status.conditions, ConditionType.READY)
+        if ready is not None and ready.reason == Reason.HELD:
             fix = f"keystead records hold {record.namespace} {record.name} --release"
         words = f"the key is {record.state.value}: {error.code}"
         found.append(f"{words}; hint: {fix}" if fix else words)

@@ -8,32 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from msgspec import UNSET
 
 from keystead.app.kms.view import Body, Unread, View
 from keystead.engine.clock import format_time, parse_time
 from keystead.engine.identifiers import KeyIdForm, key_id_form, parse_kms_arn
+from keystead.engine.imagined import UNSEALED, imagined_key
 from keystead.engine.plan.grant_terms import terms_of
 from keystead.engine.plan.key_settings import policy_bytes, without_default
-from keystead.engine.record import GrantRecord, KeyRecord, KeyVersion, Wrap
+from keystead.engine.record import GrantRecord, KeyRecord
 from keystead.errors import ForbiddenError, InvalidSpecError, NotFoundError
 from keystead.reconciler.ports import Kind
+from keystead.resources.conditions import ConditionStatus, ConditionType, find_condition
 from keystead.resources.kms_grant import parse_grant
 from keystead.resources.kms_key import KmsKey, parse_key
-from keystead.resources.vocabulary import DeletionPolicy, KeyState, Protection
+from keystead.resources.vocabulary import KeyState
 
 _ALIAS: Final = "alias/"
 _MANAGED: Final = "alias/aws/"
 _EPOCH: Final = "1970-01-01T00:00:00Z"
-# Members of a record that nothing but its seal, its material and its history hang on.
-_UNSEALED: Final[dict[str, Any]] = {
-    "domain_generation": 1,
-    "domain_fingerprint": "0" * 64,
-    "transition": 0,
-    "seq": 1,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +148,9 @@ def _target(body: Body, alias: str | None) -> Target:
     notes = []
     if status.observed_generation != key.metadata.generation:
         notes.append("the operator has not taken up the last change of the spec: until it has, the key is served as before")
-    for said in status.conditions:
-        if said.type == "Stalled" and said.status == "True":
-            notes.append(f"the object is stalled ({said.reason}): {said.message}")
+    said = find_condition(status.conditions, ConditionType.STALLED)
+    if said is not None and said.status is ConditionStatus.TRUE:
+        notes.append(f"the object is stalled ({said.reason}): {said.message}")
     return Target(body, key, _record(key), alias, tuple(notes))
 
 
@@ -168,48 +163,24 @@ def _record(key: KmsKey) -> KeyRecord:
     policy = status.policy if status.policy is not UNSET else spec.policy
     state = status.key_state
     assert state is not UNSET
-    gone = state is KeyState.DESTROYED
-    version = KeyVersion(
-        n=1,
-        material_id="0" * 64,
-        created=_EPOCH,
-        origin=spec.origin,
-        protection=Protection.SOFTWARE,
-        wrap=Wrap.KWP,
-        wrapped=UNSET if gone else b"",
-        plain_len=UNSET if gone else 1,
-    )
-    return KeyRecord(
-        **_UNSEALED,
-        namespace_uid=metadata.namespace,
-        store_name="default",
+    return imagined_key(
+        _EPOCH,
+        metadata.namespace,
         key_id=str(status.key_id),
         key_id_form=key_id_form(str(status.key_id)) or KeyIdForm.UUID,
         region=arn.region,
         account=arn.account,
-        namespace=metadata.namespace,
         name=metadata.name,
         object_uid=metadata.uid,
-        crd_uid="unread",
-        bound=True,
         spec=spec.key_spec,
         usage=spec.key_usage,
         origin=spec.origin,
         multi_region=spec.multi_region is True,
-        protection=Protection.SOFTWARE,
-        description="",
         tags={} if spec.tags is UNSET else {tag.key: tag.value for tag in spec.tags},
         policy=UNSET if policy is UNSET else without_default(policy_bytes(policy), arn.account),
         enabled=state is not KeyState.DISABLED,
         state=state,
-        created=_EPOCH,
         deletion_date=_EPOCH if state is KeyState.PENDING_DELETION else UNSET,
-        pending_window_in_days=30,
-        deletion_policy=DeletionPolicy.RETAIN,
-        on_demand_rotations=0,
-        versions=[version],
-        current=1,
-        n_versions=1,
     )
 
 
@@ -233,7 +204,7 @@ def _grant(body: Body, key: KeyRecord) -> GrantRecord:
     ends = grant.status.expiration_time  # status has it as the record does; a ttl counts from a moment that only the record knows
     terms = terms_of(grant.spec, key.account, parse_time(_EPOCH))
     return GrantRecord(
-        **_UNSEALED,
+        **UNSEALED,
         namespace_uid=key.namespace_uid,
         grant_id=str(grant.status.grant_id),
         grant_name=terms.grant_name,
@@ -244,7 +215,6 @@ def _grant(body: Body, key: KeyRecord) -> GrantRecord:
         name=grant.metadata.name,
         object_uid=grant.metadata.uid,
         crd_uid="unread",
-        bound=True,
         grantee_principal=terms.grantee_principal,
         grantee_service_principal=terms.grantee_service_principal,
         retiring_principal=terms.retiring_principal,

@@ -21,12 +21,12 @@ from keystead.app.kms.view import Unread, View
 from keystead.engine.identifiers import RECORDS_NAMESPACE, parse_kms_arn
 from keystead.errors import ForbiddenError, InvalidSpecError
 from keystead.policy.caller import Caller, CallerKind, service_account_caller, service_caller, user_caller
+from keystead.policy.review import SERVICE_ACCOUNT
 from keystead.reconciler.ports import Kind
 
 UNKNOWN_ACCOUNT: Final = "000000000000"
 """Stands for an account that could not be read; no account has this id (engine.identifiers.account_id)."""
-SERVICE_ACCOUNT: Final = "system:serviceaccount:"
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z")
+SERVICE_ACCOUNT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z")
 _USER: Final = "user:"
 _SERVICE: Final = "service:"
 _AUTHENTICATED: Final = "system:authenticated"
@@ -75,7 +75,7 @@ def named(text: str, groups: Sequence[str], namespace: str) -> Named:
         return _service_account(text.removeprefix(SERVICE_ACCOUNT))
     person = text.removeprefix(_USER)
     parts = text.split(":")
-    if not groups and person == text and len(parts) <= 2 and all(map(_NAME.match, parts)):
+    if not groups and person == text and len(parts) <= 2 and all(map(SERVICE_ACCOUNT_NAME.match, parts)):
         return _service_account(text if len(parts) == 2 else f"{namespace}:{text}")
     if not person:
         raise InvalidSpecError("--as", "the name of a ServiceAccount, NAMESPACE:NAME, or user:NAME")
@@ -84,7 +84,7 @@ def named(text: str, groups: Sequence[str], namespace: str) -> Named:
 
 def _service_account(text: str, uid: str = "", own: bool = False) -> Named:
     namespace, _, name = text.partition(":")
-    if not _NAME.match(namespace) or not _NAME.match(name):
+    if not SERVICE_ACCOUNT_NAME.match(namespace) or not SERVICE_ACCOUNT_NAME.match(name):
         raise InvalidSpecError("--as", f"{text} is not NAMESPACE:NAME of a ServiceAccount")
     return Named(CallerKind.SERVICE_ACCOUNT, name, namespace, uid, own=own)
 

@@ -54,7 +54,7 @@ async def usage(view: View, namespace: str, ask: UsageAsk) -> UsageAnswer:
         calls=calls,
         estimate=_estimate(keys, calls),
         prices=PricesRead(source=PRICES.source, read=PRICES.read.isoformat(), region=PRICES.region, currency=PRICES.currency),
-        notes=tuple(_notes(maps, calls, since, begin)),
+        notes=tuple(_notes(maps, calls, since, begin, end)),
         unread=tuple(f"you may not {what}" for what in view.unread),
     )
 
@@ -167,8 +167,10 @@ def _amount(value: Decimal) -> str:
     return str(value.quantize(Decimal("0.0001")))
 
 
-def _notes(maps: Sequence[Body], calls: Sequence[CallUsage], since: str, begin: datetime) -> Iterator[str]:
-    if not since or since > format_time(begin):
+def _notes(maps: Sequence[Body], calls: Sequence[CallUsage], since: str, begin: datetime, end: datetime) -> Iterator[str]:
+    if since and since >= format_time(end):
+        yield f"counting began after the month: {since}; its calls are not known"
+    elif not since or since > format_time(begin):
         yield f"counting began within the month: {since or 'no server has written yet'}"
     old = [body["metadata"]["name"] for body in maps if counts_in(body) is None]
     if old:

@@ -7,17 +7,18 @@ may not be read is named: the list is then not whole.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from keystead.app.kms.changes import BY_OBJECT, obstacles_of
 from keystead.app.kms.keys import find
-from keystead.app.kms.people import SERVICE_ACCOUNT, UNKNOWN_ACCOUNT, Accounts
+from keystead.app.kms.people import SERVICE_ACCOUNT_NAME, UNKNOWN_ACCOUNT, Accounts
 from keystead.app.kms.view import View
 from keystead.app.kms.why import Inquiry
 from keystead.cli.kms_services import Considered, Holder, May, Question, WhoCanAnswer
-from keystead.engine.identifiers import RECORDS_NAMESPACE
+from keystead.engine.identifiers import RECORDS_NAMESPACE, account_in
 from keystead.engine.record.grant import grantee_of
 from keystead.errors import InvalidSpecError
 from keystead.policy.actions import ACTIONS, KEYLESS, Action
@@ -26,19 +27,19 @@ from keystead.policy.documents import Effect
 from keystead.policy.explain import Explanation, Standing, document_of, whom
 from keystead.policy.question import Answer, Decision, NeedReview
 from keystead.policy.rbac import Holding, Right, Subject, holdings
-from keystead.policy.review import RESOURCE
+from keystead.policy.review import RESOURCE, SERVICE_ACCOUNT, service_account_groups
 from keystead.policy.supposed import action_named
 from keystead.resources.names import GROUP
 
 _FOR_DATA_KEYS: Final = frozenset({Action.GENERATE_DATA_KEY_WITHOUT_PLAINTEXT, Action.GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT})
+_SERVICE: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _ANYBODY: Final = "*"
 """A ServiceAccount whom no policy can name: stands for all whom none names."""
-_EVERY: Final = ("system:serviceaccounts", "system:authenticated")
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Somebody to ask about. held: RBAC gives it already, so that a review is answered yes."""
+    """Somebody to ask about. held: RBAC gives it already, so that a review is answered yes. grant: the id of the one that names him."""
 
     who: str
     caller: Caller
@@ -46,6 +47,7 @@ class _Row:
     wildcard: str = ""
     note: str = ""
     held: bool = False
+    grant: str = ""
 
 
 async def who_can(view: View, namespace: str, question: Question) -> WhoCanAnswer:
@@ -86,7 +88,7 @@ class Listing:
         """Each principal and what gives it the action."""
         people = await self._accounts.of(RECORDS_NAMESPACE)
         for row in (*self._named(people), *self._granted(people)):
-            yield await self._asked(row)
+            yield self._asked(row, people)
         if self._leaves():
             async for holder in self._bound(people):
                 yield holder
@@ -137,22 +139,25 @@ class Listing:
                 continue
             name = grantee_of(grant)
             through = f"KmsGrant {self._inquiry.grants.objects[grant.grant_id]}"
-            yield _Row(name, self._caller(name, people), through, note=f"grant {grant.grant_id[:8]}")
+            yield _Row(name, self._caller(name, people), through, note=f"grant {grant.grant_id[:8]}", grant=grant.grant_id)
 
     def _caller(self, name: str, people: str) -> Caller:
         """The caller that a principal is. A foreign account's namespace is not looked for: its side is its own."""
         if not name.startswith("arn:"):
             return service_caller(people, RECORDS_NAMESPACE, name)
-        account = name.split(":")[4]
+        account = account_in(name)
         own = account == self._key.account
         return caller_of(name, self._key.namespace if own else f"account {account}")
 
     def _anybody(self) -> Caller:
         return service_account_caller(self._key.account, self._key.namespace, _ANYBODY)
 
-    async def _asked(self, row: _Row) -> Holder:
+    def _asked(self, row: _Row, people: str) -> Holder:
         _, explained = self._inquiry.about(row.caller, row.caller.account != UNKNOWN_ACCOUNT)
         may, why = self._may(explained, row)
+        nobody = _nobody(row.who, people)
+        if nobody:
+            may, why = May.NO, nobody
         note = "; ".join(filter(None, (row.note, why)))
         return Holder(who=row.who, may=may, through=row.through, wildcard=row.wildcard, note=note)
 
@@ -165,6 +170,8 @@ class Listing:
             return May.NO, decision.reason if isinstance(decision, Decision) and decision.explicit else ""
         if explained.needs:
             return May.DEPENDS, f"on {', '.join(explained.needs)}"
+        if row.grant and row.caller.account == self._key.account:  # it gives nothing; what RBAC gives stands in rows of its own
+            return May.NO, next((note.words for note in explained.grants if note.name == row.grant), "")
         return May.DEPENDS, "on RBAC of its own account, for the key's ARN"
 
     async def _bound(self, people: str) -> AsyncIterator[Holder]:
@@ -179,7 +186,7 @@ class Listing:
         through = f"{held.binding} of {held.role}"
         wild = ", ".join(held.wild)
         row = await self._row_of(subject, people, through, wild)
-        holder = await self._asked(row)
+        holder = self._asked(row, people)
         if holder.may is not May.YES and self._inquiry.action in BY_OBJECT:
             note = "by writing the object, if RBAC lets them: admission asks for this verb"
             return Holder(who=holder.who, may=May.KUBECTL, through=through, wildcard=wild, note=note)
@@ -196,7 +203,7 @@ class Listing:
             caller = service_account_caller(account, subject.namespace, subject.name)
             note = "" if own else "a binding here does not reach ServiceAccounts of other namespaces"
             return _Row(f"ServiceAccount {subject.namespace}/{subject.name}", caller, through, wild, note, held=own)
-        if subject.kind == "Group" and subject.name in (*_EVERY, f"system:serviceaccounts:{key.namespace}"):
+        if subject.kind == "Group" and subject.name in service_account_groups(key.namespace):
             note = f"every ServiceAccount of {key.namespace}"
             return _Row(f"group {subject.name}", self._anybody(), through, wild, note, held=True)
         if subject.kind == "Group":
@@ -206,6 +213,17 @@ class Listing:
 
 
 _PEOPLE: Final = "RBAC alone does not let people use a key of a namespace: its policy must name user/ or group/"
+
+
+def _nobody(who: str, people: str) -> str:
+    """Why nobody can ever be the principal that a statement or grant names; "" where somebody can."""
+    if who.startswith("arn:") and ":user/" in who and people != UNKNOWN_ACCOUNT and account_in(who) != people:
+        return f"nobody is this: people are of account {people}"
+    if who.startswith("arn:") and ":role/" in who and not SERVICE_ACCOUNT_NAME.match(who.partition(":role/")[2]):
+        return "nobody is this: no ServiceAccount can have such a name"
+    if _SERVICE.fullmatch(who) and not who.endswith(f".{GROUP}"):
+        return f"nobody is this: services here are of {GROUP}"
+    return ""
 
 
 def _allows(answer: Answer, held: bool) -> bool | None:

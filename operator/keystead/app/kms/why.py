@@ -16,6 +16,7 @@ from keystead.app.kms.people import UNKNOWN_ACCOUNT, Accounts, Named, Who, mysel
 from keystead.app.kms.rights import Rights, Ruling, Settled, ruled
 from keystead.app.kms.view import Unread, View
 from keystead.cli.kms_services import Considered, Question, Review, Rule, Subject, Verdict, WhyAnswer
+from keystead.engine.identifiers import account_in
 from keystead.errors import InvalidSpecError
 from keystead.policy.actions import KEYLESS, Action
 from keystead.policy.caller import Caller, CallerKind
@@ -69,16 +70,12 @@ class Inquiry:
         found: set[str] = set()
         for statement in document_of(self.about(_NOBODY)[0]).statements:
             found |= statement.principals.accounts | {account for account, _ in statement.principals.groups}
-            found |= {account for name in statement.principals.names if (account := _account_in(name))}
-        found |= {account for grant in self.grants.records if (account := _account_in(str(grant.grantee_principal)))}
+            found |= {account for name in statement.principals.names if (account := account_in(name))}
+        found |= {account for grant in self.grants.records if (account := account_in(str(grant.grantee_principal)))}
         return found - {self.target.record.account}
 
 
 _NOBODY: Final = Caller(CallerKind.SERVICE, UNKNOWN_ACCOUNT, "", "", "")
-
-
-def _account_in(principal: str) -> str:
-    return principal.split(":")[4] if principal.startswith("arn:") else ""
 
 
 async def why(view: View, namespace: str, subject: Subject, question: Question) -> WhyAnswer:

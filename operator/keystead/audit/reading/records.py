@@ -26,6 +26,7 @@ SLACK: Final = timedelta(minutes=5)
 """A record stands where its call ended, and has the time when it began: records of a chain are out of order by no more than that."""
 _CALLS: Final = ("call", "service")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9:/_-]+", re.ASCII)
+_LAST: Final = re.compile("[/:]")
 _KEY_MEMBERS: Final = ("keyId", "sourceKeyId", "destinationKeyId", "targetKeyId", "aliasName")
 _CONTEXT_MEMBERS: Final = ("encryptionContext", "sourceEncryptionContext", "destinationEncryptionContext")
 
@@ -42,6 +43,7 @@ class _Who(msgspec.Struct, frozen=True, rename="camel"):
     arn: str = ""
     account_id: str = ""
     invoked_by: str = ""
+    user_name: str = ""
     session_context: _Session = _Session()
 
 
@@ -87,9 +89,9 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def principal(self) -> str:
-        """Who called, in the form that policies have: a role, not its session; or the service of ours."""
+        """Who called, in the form that policies have: a role, not its session; or the service of ours; or whose token it was."""
         who = self.user_identity
-        return who.session_context.session_issuer.arn or who.arn or who.invoked_by
+        return who.session_context.session_issuer.arn or who.arn or who.invoked_by or who.user_name
 
     @property
     def denied(self) -> bool:
@@ -150,7 +152,7 @@ class Query:
         return (
             _within(record.event_time, self.since, self.until)
             and (not self.denied or record.denied)
-            and _any(self.actions, (record.event_name,))
+            and _any([action.removeprefix("kms:").lower() for action in self.actions], (record.event_name.lower(),))
             and _any(self.namespaces, (record.additional_event_data.namespace,))
             and (not self.principals or _any(self.principals, _names_of(record)))
             and (not self.keys or _any(self.keys, _key_names_of(record)))
@@ -271,7 +273,7 @@ def _any(patterns: Sequence[str], names: Sequence[str]) -> bool:
 
 def _names_of(record: Record) -> tuple[str, ...]:
     who, principal = record.user_identity, record.principal
-    name = principal.rpartition("/")[2]
+    name = _LAST.split(principal)[-1]
     return (principal, who.arn, name, f"{record.additional_event_data.namespace}/{name}")
 
 

@@ -9,6 +9,8 @@ from msgspec import UNSET
 
 from keystead.engine.freshness import Seen, check_against
 from keystead.engine.record.common import RecordBase
+from keystead.engine.record.datakey import DataKeyRecord
+from keystead.engine.record.key import KeyRecord
 from keystead.errors import RecordIntegrityError
 from keystead.resources import names
 from keystead.resources.model import ObjectMeta
@@ -167,3 +169,14 @@ def gone_obstacle(
     if namespace.uid != record_namespace_uid:
         return "its namespace was made again and the object was not seen since"
     return None
+
+
+def rotate_request(metadata: ObjectMeta, record: KeyRecord | DataKeyRecord | None) -> str | None:
+    """A value of rotate-requested-at that the record has not answered yet.
+
+    The record remembers the answered value: a kill between the record's write and the status' must not rotate twice.
+    """
+    value = metadata.annotations.get(names.ROTATE_REQUESTED_AT)
+    if value is None or (record is not None and value[:256] == record.last_rotate_request):
+        return None
+    return value[:256]

@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as member
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from keystead.engine.clock import parse_time
 from keystead.engine.managed import MANAGED_ALIAS, MANAGED_KEY, serves_data_keys
 from keystead.engine.plan.common import (
     CrdFacts,
@@ -33,15 +32,15 @@ from keystead.engine.plan.common import (
     gone_obstacle,
     integrity_obstacle,
     namespace_obstacle,
+    rotate_request,
     suspended_obstacle,
 )
+from keystead.engine.plan.data_key_versions import next_data_key_rotation, versions_of, visible_versions
 from keystead.engine.plan.secret import DesiredSecret, SecretFacts, desired_secret, secret_obstacle
 from keystead.engine.record.codec import encode
-from keystead.engine.record.datakey import DataKeyRecord, DataKeyVersion
+from keystead.engine.record.datakey import DataKeyRecord
 from keystead.engine.record.key import KeyRecord
-from keystead.engine.rotation import parse_duration
-from keystead.resources import names
-from keystead.resources.kms_data_key import DEFAULT_KEEP_VERSIONS, DEFAULT_OVERLAP, KmsDataKey, KmsDataKeySpec
+from keystead.resources.kms_data_key import KmsDataKey, KmsDataKeySpec
 from keystead.resources.reasons import Reason
 from keystead.resources.vocabulary import AnyDataKeySpec, KeySpec, KeyState
 
@@ -313,7 +312,7 @@ def _issue_due(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord)
     if data_key.spec.target.immutable:
         return False
     due = next_data_key_rotation(data_key, record)
-    return rotate_request(data_key, record) is not None or (due is not None and due <= facts.now)
+    return rotate_request(data_key.metadata, record) is not None or (due is not None and due <= facts.now)
 
 
 def _work(
@@ -339,11 +338,6 @@ def _rewrap(key: KeyRecord, data_key: KmsDataKey, record: DataKeyRecord) -> Rewr
     return Rewrap(max(stale)) if stale else None
 
 
-def versions_of(record: DataKeyRecord, key: KeyRecord) -> list[DataKeyVersion]:
-    """The versions that are under this key. Those of before an alias moved stay under theirs."""
-    return [version for version in record.versions if version.key_arn.endswith(f":key/{key.key_id}")]
-
-
 def _room_for_one(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyRecord) -> Archive | None:
     """Archive up to half of the versions when the record grows too large, but none that stands in the Secret now."""
     if len(encode(record)) <= ARCHIVE_ABOVE:
@@ -351,48 +345,6 @@ def _room_for_one(facts: DataKeyFacts, data_key: KmsDataKey, record: DataKeyReco
     oldest_shown = min(visible_versions(data_key, record, facts.now))
     count = min(len(record.versions) // 2, oldest_shown - record.first_version)
     return Archive(count) if count > 0 else None
-
-
-def next_data_key_rotation(data_key: KmsDataKey, record: DataKeyRecord) -> datetime | None:
-    """Creation of the current version + spec.rotation.periodInDays; None without rotation."""
-    if data_key.spec.rotation is UNSET or data_key.spec.target.immutable:
-        return None
-    return parse_time(record.current_version.created) + timedelta(days=data_key.spec.rotation.period_in_days)
-
-
-def rotate_request(data_key: KmsDataKey, record: DataKeyRecord | None) -> str | None:
-    """A value of rotate-requested-at that the record has not answered yet."""
-    value = data_key.metadata.annotations.get(names.ROTATE_REQUESTED_AT)
-    if value is None or (record is not None and value[:256] == record.last_rotate_request):
-        return None
-    return value[:256]
-
-
-def visible_versions(data_key: KmsDataKey, record: DataKeyRecord, now: datetime) -> tuple[int, ...]:
-    """Versions that stand in the Secret now, newest first: the newest keepVersions, and every one whose overlap is not over."""
-    spec = data_key.spec.rotation
-    keep = DEFAULT_KEEP_VERSIONS if spec is UNSET or spec.keep_versions is UNSET else spec.keep_versions
-    replaced = {version.n - 1: parse_time(version.created) for version in record.versions}
-    return tuple(
-        version.n
-        for version in reversed(record.versions)
-        if version.n > record.n_versions - keep or now < replaced[version.n] + overlap_of(data_key)
-    )
-
-
-def overlap_of(data_key: KmsDataKey) -> timedelta:
-    """How long an old version stands beside the new one."""
-    spec = data_key.spec.rotation
-    return parse_duration(DEFAULT_OVERLAP if spec is UNSET or spec.overlap is UNSET else spec.overlap)
-
-
-def next_change(data_key: KmsDataKey, record: DataKeyRecord, now: datetime) -> datetime | None:
-    """When the plan changes by time alone: the next rotation, or the end of an overlap."""
-    moments = [parse_time(version.created) + overlap_of(data_key) for version in record.versions[1:]]
-    due = next_data_key_rotation(data_key, record)
-    moments += [due] if due is not None else []
-    later = [moment for moment in moments if moment > now]
-    return min(later) if later else None
 
 
 def _deliver(

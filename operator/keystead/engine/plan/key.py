@@ -36,6 +36,7 @@ from keystead.engine.plan.common import (
     gone_obstacle,
     integrity_obstacle,
     namespace_obstacle,
+    rotate_request,
     suspended_obstacle,
 )
 from keystead.engine.plan.key_life import after_deletion, hold_of, may_rotate, remade_after_destruction, with_state
@@ -350,7 +351,7 @@ def _rotation_due(facts: KeyFacts, key: KmsKey, record: KeyRecord) -> tuple[bool
     """(whether to rotate now, the request that it answers)."""
     if not may_rotate(record):
         return False, None
-    request = rotate_request(key, record)
+    request = rotate_request(key.metadata, record)
     if request is not None and record.on_demand_rotations < MAX_ON_DEMAND:
         return True, request
     due = next_rotation(record, facts.now)
@@ -363,14 +364,3 @@ def next_change(key: KmsKey | None, record: KeyRecord | None, now: datetime) -> 
         return None
     due = next_rotation(record, now)
     return due if due is not None and due > now else None
-
-
-def rotate_request(key: KmsKey, record: KeyRecord) -> str | None:
-    """A value of rotate-requested-at that the record has not answered yet.
-
-    The record remembers the answered value: a kill between the record's write and the status' must not rotate twice.
-    """
-    value = key.metadata.annotations.get(names.ROTATE_REQUESTED_AT)
-    if value is None or value[:256] == record.last_rotate_request:
-        return None
-    return value[:256]

@@ -11,7 +11,14 @@ from msgspec.structs import replace
 
 from keystead.engine.plan.common import Obstacle
 from keystead.resources import names
-from keystead.resources.conditions import Condition, ConditionStatus, ConditionType, kstatus, merge_conditions
+from keystead.resources.conditions import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    find_condition,
+    kstatus,
+    merge_conditions,
+)
 from keystead.resources.events import Event, is_warning
 from keystead.resources.model import ObjectMeta
 from keystead.resources.reasons import REASONS, Outlook, Reason
@@ -83,7 +90,8 @@ def obstacle_notices(status: CommonStatus, generation: int, obstacle: Obstacle |
 
 
 def _shown(status: CommonStatus) -> str | None:
-    return next((c.reason for c in status.conditions if c.type == ConditionType.READY), None)
+    ready = find_condition(status.conditions, ConditionType.READY)
+    return None if ready is None else ready.reason
 
 
 def shows(status: CommonStatus, kind: ConditionType) -> bool:

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from keystead.engine.clock import parse_time
 from keystead.engine.plan.common import Obstacle, Opened
-from keystead.engine.plan.data_key import next_data_key_rotation, versions_of, visible_versions
+from keystead.engine.plan.data_key_versions import next_data_key_rotation, versions_of, visible_versions
 from keystead.engine.plan.secret import pem
 from keystead.engine.record.datakey import DataKeyRecord
 from keystead.engine.record.key import KeyRecord

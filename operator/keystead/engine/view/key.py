@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import key_arn
-from keystead.engine.plan.common import NOTHING_DEPENDS, Dependants, Obstacle, Opened
+from keystead.engine.plan.common import NOTHING_DEPENDS, Dependants, Obstacle, Opened, rotate_request
 from keystead.engine.plan.key_life import deletion_wanted, may_rotate, shown_state
 from keystead.engine.plan.key_settings import shown_policy
 from keystead.engine.plan.secret import pem
@@ -18,7 +18,7 @@ from keystead.engine.record.key import KeyRecord
 from keystead.engine.rotation import MAX_ON_DEMAND, next_rotation
 from keystead.engine.view.common import Notice, believes, condition, obstacle_notices, shows, with_conditions
 from keystead.resources import names
-from keystead.resources.conditions import Condition, ConditionType
+from keystead.resources.conditions import Condition, ConditionType, find_condition
 from keystead.resources.events import Event
 from keystead.resources.kms_key import Dependents, KeyMaterial, KmsKey, KmsKeyStatus
 from keystead.resources.reasons import Reason
@@ -91,8 +91,7 @@ def _own_conditions(key: KmsKey, record: KeyRecord, now: datetime) -> list[Condi
 
 def _rotation_said(key: KmsKey, record: KeyRecord) -> Obstacle | None:
     """A request that cannot be carried out is told, and so is what was done."""
-    asked = key.metadata.annotations.get(names.ROTATE_REQUESTED_AT)
-    open_request = asked is not None and asked[:256] != record.last_rotate_request
+    open_request = rotate_request(key.metadata, record) is not None
     if open_request and record.on_demand_rotations >= MAX_ON_DEMAND:
         words = f"{MAX_ON_DEMAND} rotations on demand are the most that a key may have"
         return Obstacle(Reason.ROTATION_FAILED, f"rotate-requested-at: {words}")
@@ -203,7 +202,8 @@ def _first_notice(key: KmsKey, record: KeyRecord) -> Notice:
 def _state_notices(key: KmsKey, record: KeyRecord) -> list[Notice]:
     """Holds and deletions, told once each: `once` is when they began, or which record ended them."""
     notices: list[Notice] = []
-    held = next((c for c in key.status.conditions if c.type == ConditionType.READY and c.reason == Reason.HELD), None)
+    ready = find_condition(key.status.conditions, ConditionType.READY)
+    held = ready if ready is not None and ready.reason == Reason.HELD else None
     if record.hold is not UNSET and held is None:
         notices.append(Notice(Event.HELD, f"held since {record.hold.since}: every use is refused", record.hold.since))
     if record.hold is UNSET and held is not None:

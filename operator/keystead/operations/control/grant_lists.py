@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from msgspec import UnsetType
 
 from keystead.engine.clock import parse_time
-from keystead.engine.identifiers import key_arn, key_id_bytes, root_arn
+from keystead.engine.identifiers import account_in, key_arn, key_id_bytes, root_arn
 from keystead.engine.record import GrantRecord
 from keystead.errors import ValidationError
 from keystead.operations import refusals
@@ -124,7 +124,7 @@ def _retiring(caller: Caller, request: ListRetirableGrantsRequest) -> str:
     """Who retires the grants that are asked for: a principal of the caller's account, or the service that asks itself."""
     if request.retiring_principal is not None:
         principal = principal_of(request.retiring_principal)
-        if principal.split(":")[4] == caller.account:
+        if account_in(principal) == caller.account:
             return principal
     # "This filter is only usable by callers in a service principal".
     elif caller.kind is CallerKind.SERVICE and request.retiring_service_principal == caller.principal:

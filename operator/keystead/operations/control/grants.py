@@ -97,7 +97,7 @@ def create_grant(world: ControlWorld, caller: Caller, request: CreateGrantReques
             usable=lambda grants: parents_of(grants, terms.operations, terms.constraints),
         ),
     )
-    _check_key(world, caller, key, terms)
+    _check_key(caller, key, terms)
     name = _object_name(world, caller, key, terms)
     _check_count(world, key, name)
     if request.dry_run:
@@ -133,7 +133,7 @@ def principal_of(arn: str) -> str:
     return principal
 
 
-def _check_key(world: ControlWorld, caller: Caller, key: KeyRecord, terms: GrantTerms) -> None:
+def _check_key(caller: Caller, key: KeyRecord, terms: GrantTerms) -> None:
     if manager_of(key) is KeyManager.AWS:
         raise refusals.denied(caller, Action.CREATE_GRANT, arn_of(key))
     try:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec import UNSET
 
-from keystead.engine.plan.key_settings import MAX_POLICY, default_policy, policy_bytes, without_default
+from keystead.engine.plan.key_settings import default_policy, policy_bytes, without_default
 from keystead.engine.record import KeyRecord
 from keystead.errors import InvalidSpecError, MalformedPolicyDocumentError, NotFoundException
 from keystead.operations.control.common import (
@@ -31,13 +29,11 @@ from keystead.operations.world import ControlWorld
 from keystead.operations.writes import Annotate
 from keystead.policy import Action, Caller, Question, compile_policy, locks_out
 from keystead.policy.compiled import Policy
+from keystead.policy.documents import read
 from keystead.policy.lockout import closes
 from keystead.resources import names
 
 _DEFAULT: Final = "default"
-# As in the schema of spec.policy; IAM knows Version, Id and Statement.
-_MEMBERS: Final = 16
-_EXACT: Final = 2**53
 _NAME: Final = 128
 
 
@@ -157,46 +153,13 @@ def policy_of(record: KeyRecord) -> str:
 
 
 def parse_policy(text: str) -> Mapping[str, Any]:
-    """The policy document. MalformedPolicyDocumentException for what no key could hold as it was sent."""
-    if len(text.encode(errors="surrogatepass")) > MAX_POLICY:
-        raise MalformedPolicyDocumentError(f"The policy document must not be longer than {MAX_POLICY} bytes.")
+    """The policy document, for the object's spec. MalformedPolicyDocumentException for what no record could hold as it was sent."""
+    policy = read(text)
     try:
-        policy = json.loads(text, object_pairs_hook=_members, parse_int=_integer, parse_float=_number, parse_constant=_none)
-        if not isinstance(policy, dict):
-            raise MalformedPolicyDocumentError("The policy document must be a JSON object.")
-        if len(policy) > _MEMBERS:
-            raise MalformedPolicyDocumentError("The policy document has unknown members.")
         policy_bytes(policy)
-    except (ValueError, RecursionError) as error:
-        raise MalformedPolicyDocumentError("The policy document is not valid JSON.") from error
     except InvalidSpecError as error:
         raise MalformedPolicyDocumentError(f"The policy document cannot be used: {error.message}.") from error
     return policy
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Of two members of one name, readers disagree on which one counts.
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a member twice")
-    return dict(pairs)
-
-
-def _integer(text: str) -> int:
-    number = int(text)
-    if abs(number) > _EXACT:
-        raise ValueError("a number that does not survive JSON")
-    return number
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("a number that does not survive JSON")
-    return number
-
-
-def _none(text: str) -> None:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _check_name(name: str | None) -> None:
