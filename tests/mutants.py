@@ -359,7 +359,7 @@ MUTANTS = (
     Mutant(
         "lock-out check off",
         "operator/keystead/operations/control/policies.py",
-        "    if locks_out(policy, caller, account, question):",
+        "    if why:",
         "    if False:",
         ("tests/operations/control/test_policies.py",),
     ),

@@ -58,6 +58,21 @@ def test_data_keys_are_found_by_every_way_that_leads_to_the_key(kube: FakeKube) 
     assert {item.name for item in told.dependants} == {"ours", "by-name", "by-alias", "abroad", "by-record"}
 
 
+def test_what_is_over_or_stalled_is_marked(kube: FakeKube) -> None:
+    taken = {"type": "Stalled", "status": "True", "reason": "AliasTaken", "observedGeneration": 1}
+    kube.put("KmsAlias", "twice", spec={"aliasName": "alias/x", "keyRef": {"name": "app"}}, status={"conditions": [taken]})
+    spec = {"keyRef": {"name": "app"}, "granteePrincipal": ARN_OF_APP, "operations": ["Decrypt"]}
+    kube.put("KmsGrant", "past", spec=spec, status={"keyId": KEY_ID, "expirationTime": "2026-01-01T00:00:00Z"})
+    kube.put("KmsGrant", "lasts", spec=spec, status={"keyId": KEY_ID, "expirationTime": "2099-01-01T00:00:00Z"})
+    kube.put("KmsGrant", "bad", spec=spec, status={"keyId": KEY_ID, "conditions": [{**taken, "reason": "InvalidSpec"}]})
+    assert {item.name: item.detail for item in shown(kube).dependants} == {
+        "twice": "alias/x (Stalled: AliasTaken)",
+        "past": f"{ARN_OF_APP}: Decrypt, ended at 2026-01-01T00:00:00Z",
+        "lasts": f"{ARN_OF_APP}: Decrypt, until 2099-01-01T00:00:00Z",
+        "bad": f"{ARN_OF_APP}: Decrypt (Stalled: InvalidSpec)",
+    }
+
+
 def test_the_managed_key_has_the_data_keys_without_a_reference(kube: FakeKube) -> None:
     kube.key("aws-keystead")
     data_key(kube, "managed")

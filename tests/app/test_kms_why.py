@@ -294,6 +294,13 @@ def test_who_is_meant(text: str, groups: tuple[str, ...], kind: CallerKind, name
     assert (found.kind, found.name, found.namespace) == (kind, name, namespace)
 
 
+def test_a_name_that_no_serviceaccount_can_have_is_said_to_be_taken_for_a_person(kube: FakeKube) -> None:
+    told = ask(kube, who="ExampleRole")
+    assert "user ExampleRole: no ServiceAccount can have this name; write user:ExampleRole if a person is meant" in told.notes
+    for who in ("user:ExampleRole", "jane@example.com", "app"):
+        assert not any("no ServiceAccount can have" in note for note in ask(kube, who=who).notes)
+
+
 @pytest.mark.parametrize("text", ["user:", "system:serviceaccount:app", "system:serviceaccount:a:b:c"])
 def test_nobody_is_refused(text: str) -> None:
     with pytest.raises(InvalidSpecError):
@@ -313,3 +320,12 @@ def test_the_grant_that_would_help_a_person_has_a_name_that_kubernetes_takes(kub
     told = ask(kube, "encrypt", who="user:Jane.Doe@Example.com")
     (grant_line,) = [line for line in told.changes if line.startswith("or grant it")]
     assert '"name": "jane.doe-example.com-encrypt"' in grant_line
+
+
+def test_whom_a_policy_names_that_nobody_can_be_is_noted(kube: FakeKube) -> None:
+    admin = {"Sid": "admin", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/KeyAdmin"}, "Action": "kms:*"}
+    kube.key(policy=policy(ROOT, admin))
+    assert not any("KeyAdmin" in note for note in ask(kube).notes)  # whose people are is not known
+    kube.key("people", "keystead-records", OTHER_ACCOUNT)
+    words = f'statement "admin" names arn:aws:iam::{ACCOUNT}:user/KeyAdmin, who is nobody: people and groups are of account {OTHER_ACCOUNT}'
+    assert words in ask(kube).notes

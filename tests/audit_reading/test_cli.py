@@ -77,6 +77,26 @@ def test_search_writes_json_lines_as_they_stand_in_the_trail(trail: Path, capsys
     assert keystead("search", trail, "--since", "soon") == 2
 
 
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_search_that_finds_nothing_says_so(trail: Path, capsys: pytest.CaptureFixture[str], output: str) -> None:
+    assert keystead("search", trail, "--action", "Sign", "-o", output) == 0
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "no record matches\n")
+    assert keystead("search", trail, "-o", output) == 0
+    assert "no record matches" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["verify", "search", "summary"])
+def test_a_file_in_the_place_of_a_folder_is_told_apart(trail: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert keystead(command, min(trail.iterdir())) == 2
+    assert "is a file: give the folder that it is in" in capsys.readouterr().err
+
+
+def test_the_hint_names_the_option_that_is_wrong(trail: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert keystead("search", trail, "--since", "soon") == 2
+    assert capsys.readouterr().err.endswith("\nhint: correct --since\n")
+
+
 def test_nothing_that_a_caller_chose_moves_the_cursor_of_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evil = a_call(reason="\x1b[2J\u202egone", principal="x\x07", code="AccessDenied")
     AChain("a").start().add(evil).write(tmp_path)

@@ -183,6 +183,25 @@ def test_a_foreign_key_that_refused_is_counted_for_the_operator_of_the_install(t
     assert (denied["key"], denied["reason"]) == (KEY_2, "the key's policy names nobody abroad")
 
 
+def test_a_refused_call_without_a_known_key_is_told_as_it_was_asked(tmp_path: Path) -> None:
+    asked = {"resources": [], "requestParameters": {"keyId": arn_of(KEY_2, OTHER)}}
+    folder_of(tmp_path, a_call(0, code="AccessDeniedException", reason="", more=asked))
+    (denied,) = summarise([tmp_path], Query(), None).as_json()["denied"]
+    assert (denied["key"], denied["reason"]) == (arn_of(KEY_2, OTHER), "AccessDeniedException")
+
+
+def test_names_that_callers_make_up_are_told_to_a_bound(tmp_path: Path) -> None:
+    made = [{"resources": [], "requestParameters": {"keyId": f"alias/{number}"}} for number in range(1100)]
+    folder_of(tmp_path, *(a_call(number, code="AccessDeniedException", reason="", more=more) for number, more in enumerate(made)))
+    told = summarise([tmp_path], Query(), None).as_json()["denied"]
+    assert (len(told), told[0]["key"], told[0]["count"]) == (1001, "(others)", 100)
+
+
+def test_keysteads_own_keys_are_not_told_as_never_used(folder: Path) -> None:
+    told = summarise([folder], Query(), [KnownKey("keystead-records", "audit-signing", "8"), KnownKey("a", "idle", "9")]).as_json()
+    assert [key["name"] for key in told["neverUsed"]] == ["idle"]
+
+
 def test_callers_of_a_key_are_told_with_their_actions_and_from_when_it_is_known(folder: Path) -> None:
     told = callers([folder], KEY_ID, BEGIN - timedelta(days=90))
     assert told.reaches_back == at(0)

@@ -252,6 +252,21 @@ def test_another_name_than_the_keys_changes_nothing(typed: Callable[[str], None]
     assert [call[0] for call in asked.calls] == ["impact"]
 
 
+@pytest.mark.parametrize(("cause", "code", "words"), [(EOFError, 1, "give --yes"), (KeyboardInterrupt, 130, "")])
+def test_no_answer_at_the_prompt_says_that_nothing_was_changed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cause: type[BaseException], code: int, words: str
+) -> None:
+    def end(*_arguments: object, **_options: object) -> str:
+        raise cause
+
+    monkeypatch.setattr(click.termui, "visible_prompt_func", end)
+    asked = Asked()
+    assert run(["schedule-deletion", "app"], asked) == code
+    error = capsys.readouterr().err
+    assert "\nnothing was changed\n" in error and words in error
+    assert [call[0] for call in asked.calls] == ["impact"]
+
+
 def test_the_keys_name_schedules_the_deletion_of_what_was_shown(typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:
     typed("app")
     asked = Asked()

@@ -138,6 +138,27 @@ def test_what_aws_refuses_is_never_granted(hsm: FakeHsm, spec: Changes, field: s
     assert message.startswith(field)
 
 
+@pytest.mark.parametrize("name", ["encryptionContextEquals", "encryptionContextSubset"])
+def test_a_context_constraint_of_operations_without_a_context_is_never_granted(hsm: FakeHsm, name: str) -> None:
+    key = a_settled_key(hsm, spec=KeySpec.ECC_NIST_P256, usage=KeyUsage.SIGN_VERIFY)
+    for operations, granted in ((["DescribeKey", "Sign"], False), (["DescribeKey"], True)):
+        grant = a_kms_grant(operations=operations, constraints={name: {"a": "b"}})
+        plan = plan_grant(grant_facts(hsm, record=None, grant=grant, key=key, target=None))
+        assert (plan.step is not None) is granted
+        if not granted:
+            words = f"spec.constraints.{name}: Sign has no encryption context, so that none can be required"
+            assert told(plan) == (Reason.INVALID_SPEC, words)
+
+
+@pytest.mark.parametrize("name", ["encryption_context_equals", "encryption_context_subset"])
+def test_an_empty_context_constraint_of_an_older_object_is_never_granted(hsm: FakeHsm, name: str) -> None:
+    grant = a_kms_grant(constraints={"sourceArn": APP})
+    empty = replace(grant.spec.constraints, **{name: {}})
+    plan = plan_grant(grant_facts(hsm, record=None, grant=replace(grant, spec=replace(grant.spec, constraints=empty))))
+    assert plan.step is None
+    assert "has 1 to 8 pairs" in told(plan)[1]
+
+
 @pytest.mark.parametrize("usage", list(KeyUsage))
 def test_every_operation_fits_some_key_and_these_fit_all(usage: KeyUsage) -> None:
     always = {GrantOperation.DESCRIBE_KEY, GrantOperation.CREATE_GRANT, GrantOperation.RETIRE_GRANT}

@@ -181,3 +181,8 @@ def test_an_account_spares_only_its_root():
     assert account.spare(APP_ROOT)
     assert not account.spare(an_app())
     assert aws(role("app")).spare(an_app())
+
+
+def test_a_role_with_a_path_is_refused_with_the_reason():
+    with pytest.raises(MalformedPolicyDocumentError, match="is no principal; paths are not supported: role/<serviceaccount>"):
+        aws(f"arn:aws:iam::{ACCOUNT}:role/path/app")

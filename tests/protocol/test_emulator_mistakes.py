@@ -122,8 +122,8 @@ def test_state_and_policy_are_enforced_on_every_cryptographic_call(house, kms):
     kms.disable_key(KeyId=arn)
     assert refused(kms.decrypt, CiphertextBlob=blob).code == "DisabledException"
     kms.enable_key(KeyId=arn)
-    policy = {"Version": "2012-10-17", "Statement": []}
-    kms.put_key_policy(KeyId=arn, Policy=json.dumps(policy))
+    root = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{house.first.id}:root"}, "Action": "kms:PutKeyPolicy", "Resource": "*"}
+    kms.put_key_policy(KeyId=arn, Policy=json.dumps({"Version": "2012-10-17", "Statement": [root]}))
     assert refused(kms.decrypt, CiphertextBlob=blob).code == "AccessDeniedException"
 
 

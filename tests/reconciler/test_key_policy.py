@@ -187,7 +187,7 @@ async def test_a_policy_that_allows_the_controller_serves_a_data_key(world: Worl
     [
         allow(GENERATE, Condition={"StringNotEquals": {"kms:ViaService": SERVICE}}),
         allow(GENERATE, {"AWS": role_arn(ACCOUNT, "author")}),
-        allow(GENERATE, {"Service": "other.kms.keystead.io"}),
+        allow(GENERATE, {"Service": "audit.kms.keystead.io"}),
         allow(GENERATE, Condition={"StringEquals": {"kms:EncryptionContext:team": "b"}}),
         allow(GENERATE, Condition={"ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/b"}}),
         allow("kms:Decrypt"),
@@ -381,3 +381,30 @@ def test_the_strict_policy_administers_and_uses_nothing() -> None:
     }
     keyless = {Action.GENERATE_RANDOM, Action.CREATE_KEY, Action.LIST_KEYS, Action.LIST_ALIASES, Action.LIST_RETIRABLE_GRANTS}
     assert statement.actions == frozenset(Action) - use - keyless
+
+
+# Whom a policy names that nobody can be
+
+
+async def test_people_of_an_account_that_has_none_are_told_once_and_the_key_works(world: World) -> None:
+    people = account_id(bytes.fromhex(INSTALL_ID), "keystead-records", 0)
+    admin = allow("kms:*", {"AWS": f"arn:aws:iam::{ACCOUNT}:user/KeyAdmin"}, Sid="admin")
+    assert await apply(world, KEY, policy=policy(*ADMINISTERED["Statement"], admin)) == "Available"
+    assert await world.reconcile(KEY)
+    told = f'statement "admin" names arn:aws:iam::{ACCOUNT}:user/KeyAdmin, who is nobody: people and groups are of account {people}'
+    assert told in message(world, KEY)
+    assert [str(reason) for _, reason, _ in world.objects.events] == ["Created", "NobodyNamed"]
+    jane = allow("kms:*", {"AWS": f"arn:aws:iam::{people}:user/jane"})
+    assert await apply(world, KEY, policy=policy(*ADMINISTERED["Statement"], jane)) == "Available"
+    assert message(world, KEY) == "the key can be used"
+
+
+async def test_a_policy_in_force_may_name_whom_no_new_one_may(world: World) -> None:
+    dead = policy(*ADMINISTERED["Statement"], allow("kms:Sign", {"Service": "lambda.amazonaws.com"}))
+    assert await apply(world, KEY, policy=dead) == "InvalidSpec"
+    assert "spec.policy.Statement[1].Principal.Service" in message(world, KEY)
+    assert not world.has_record(KEY)
+    await apply(world, KEY, policy=ADMINISTERED)
+    await world.rewrite(KEY, policy=policy_bytes(dead))
+    assert await apply(world, KEY, policy=dead) == "Available"
+    assert "lambda.amazonaws.com, who is nobody" in message(world, KEY)

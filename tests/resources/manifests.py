@@ -238,6 +238,18 @@ GRANT_ROWS = (
         {"constraints": {"encryptionContextEquals": {str(n): "v" * 384 for n in range(8)}}},
         {"constraints": {"encryptionContextEquals": {str(n): "v" for n in range(9)}}},
     ),
+    grant(
+        SCHEMA,
+        "spec.constraints.encryptionContextEquals",
+        {"constraints": {"encryptionContextEquals": {"a": ""}}},
+        {"constraints": {"encryptionContextEquals": {}}},
+    ),
+    grant(
+        SCHEMA,
+        "spec.constraints.encryptionContextSubset",
+        {"constraints": {"encryptionContextSubset": {"a": ""}}},
+        {"constraints": {"encryptionContextSubset": {}}},
+    ),
     grant("ttl-bounds", "spec.ttl", {"ttl": "1m"}, {"ttl": "59s"}),
     grant("ttl-bounds", "spec.ttl", {"ttl": "87600h"}, {"ttl": "99999h"}),
     grant(SCHEMA, "spec.expiresAt", TIMES, {"expiresAt": "tomorrow"}),

@@ -23,7 +23,7 @@ _AGO: Final = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MOST_JOINED: Final = 10_000
 _WIDTHS: Final = {"time": 20, "action": 24, "principal": 48, "key": 36, "result": 22}
-_FOLDERS: Final = click.Path(path_type=Path, exists=True, file_okay=False)
+_FOLDERS: Final = click.Path(path_type=Path, exists=True)
 _FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -47,7 +47,15 @@ def read_moment(option: str, text: str | None, now: datetime) -> datetime | None
 
 def folders_argument(command: Callable[..., None]) -> Callable[..., None]:
     """DIR...; the command gets `folders`."""
-    return click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=_FOLDERS)(command)
+    wanted = click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=_FOLDERS, callback=_only_folders)
+    return wanted(command)
+
+
+def _only_folders(_context: click.Context, _parameter: click.Parameter, given: tuple[Path, ...]) -> tuple[Path, ...]:
+    for path in given:
+        if not path.is_dir():
+            raise click.UsageError(f"{path} is a file: give the folder that it is in, for a chain may have several files")
+    return given
 
 
 def span_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -171,8 +179,9 @@ def search(
 
 def show_records(found: Iterable[tuple[dict[str, str], bytes]], output: str) -> None:
     """As they come: there may be more than fit into memory."""
-    headed = False
+    headed = found_any = False
     for row, data in found:
+        found_any = True
         if output == Format.JSON.value:
             click.echo(data.decode("utf-8", "replace"))
             continue
@@ -180,6 +189,8 @@ def show_records(found: Iterable[tuple[dict[str, str], bytes]], output: str) -> 
             click.echo(_columns({name: name.upper() for name in row}))
             headed = True
         click.echo(_columns(row))
+    if not found_any:
+        say("no record matches")
 
 
 def _columns(row: Mapping[str, str]) -> str:

@@ -217,7 +217,14 @@ def schedule_deletion(
 
 def _confirm(shown: ImpactAnswer, days: int) -> None:
     say(f"Use of {shown.key} stops now; after {days} days nothing that it encrypted can ever be read again.")
-    typed = click.prompt(f"Type the key's name ({shown.name})", err=True, default="", show_default=False)
+    try:
+        typed = click.prompt(f"Type the key's name ({shown.name})", err=True, default="", show_default=False)
+    except click.exceptions.Abort as error:
+        say("\nnothing was changed")
+        if not isinstance(error.__context__, EOFError):
+            raise  # ctrl-c
+        say_error("the key's name was asked for, and nothing can be typed here", "at a terminal type it; in a script give --yes")
+        click.get_current_context().exit(1)
     if typed != shown.name:
         raise click.UsageError("that is not its name: nothing was changed")
 

@@ -79,6 +79,8 @@ KMS_HINTS: Final[Mapping[str, str]] = {
 def explain(error: KeysteadError) -> tuple[str, str, int]:
     """(message, hint, exit code) of an error: one line each, lower case."""
     code, usual = next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
+    if isinstance(error, InvalidSpecError) and error.field:
+        usual = f"correct {error.field}"
     message, _, hint = str(error).partition("; hint: ")
     if isinstance(error, KmsError):
         said = " ".join(message.split())

@@ -6,7 +6,8 @@ the network, a record store.
     documents   the document, parsed: principals.py, conditions.py (conditionkeys.py, operators.py: the two tables), wildcards.py
     compiled    statements by action, conditions as tests
     question    what is asked: caller, action, key, request; request.py says how conditions take their values from it
-    evaluate    the decision; grants.py, lockout.py
+    evaluate    the decision; grants.py, reach.py (what is remembered of a caller), lockout.py
+    explain     why it is so, for `kubectl kms`: supposed.py (what nobody said), rbac.py (which binding gave a right)
 """
 
 from keystead.policy.actions import Action

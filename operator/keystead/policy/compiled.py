@@ -21,10 +21,11 @@ from keystead.policy.actions import Action
 from keystead.policy.caller import Caller, CallerKind
 from keystead.policy.conditionkeys import STEADY
 from keystead.policy.conditions import Test, test_of
-from keystead.policy.documents import Document, Effect, Statement, check_covers, parse
+from keystead.policy.documents import Document, Effect, Statement, check_covers, parse, read
 from keystead.policy.principals import Principals
 from keystead.policy.question import By, Decision, Ground, Question
 from keystead.policy.request import Take
+from keystead.policy.somebody import check_somebody
 
 _REMEMBERED: Final = 8192
 _REMEMBERED_BYTES: Final = 4 * 2**20
@@ -161,7 +162,14 @@ class Policy(dict[Action, Rules]):
 
 
 def compile_policy(text: str | bytes, arn: str) -> Policy:
-    """The policy of the key of this ARN. MalformedPolicyDocumentError names the place."""
+    """A new policy of the key of this ARN. MalformedPolicyDocumentError names the place."""
+    policy = recorded_policy(text, arn)
+    check_somebody(read(text))
+    return policy
+
+
+def recorded_policy(text: str | bytes, arn: str) -> Policy:
+    """The same of one that is in force: it may name whom no new one may (policy/somebody.py)."""
     document = parse(text)
     check_covers(document, arn)
     return Policy(document)
@@ -200,7 +208,7 @@ class Remembered:
         except KeyError:
             pass
         try:
-            made: Policy | None = compile_policy(text, key_arn(region, account, key_id))
+            made: Policy | None = recorded_policy(text, key_arn(region, account, key_id))
         except MalformedPolicyDocumentError:
             made = None
         if key not in self._found:

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
@@ -141,9 +142,20 @@ def _actions(given: Any, place: str) -> frozenset[Action]:  # noqa: ANN401
             raise malformed(place, f"{shown(pattern)} is no action of kms")
         names = _named(pattern[4:].lower())
         if not names:
-            raise malformed(place, f"there is no action {shown(pattern)}")
+            raise malformed(place, f"there is no action {shown(pattern)}{_meant(pattern[4:])}")
         found.update(_SERVED[name] for name in names if name in _SERVED)
     return frozenset(found)
+
+
+def _meant(name: str) -> str:
+    """The action that a slip was probably meant to be, for a person to decide."""
+    if name.lower() == "reencrypt":
+        return "; did you mean kms:ReEncrypt*"
+    if "*" in name or "?" in name:
+        return ""
+    known = {each.lower(): each for each in KNOWN}
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+    return f"; did you mean kms:{known[near[0]]}" if near else ""
 
 
 _ALL: Final = frozenset(Action)

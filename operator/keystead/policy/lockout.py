@@ -19,12 +19,23 @@ from keystead.policy.question import Question
 
 def locks_out(policy: Policy, caller: Caller, account: str, question: Question | None = None) -> bool:
     """Whether `caller` could no longer do PutKeyPolicy on a key of `account`. question: the call, as a question about PutKeyPolicy."""
+    return bool(lockout(policy, caller, account, question))
+
+
+def lockout(policy: Policy, caller: Caller, account: str, question: Question | None = None) -> str:
+    """What keeps `caller` from it, in words for whoever wrote the policy; "" where nothing does."""
     if caller.account != account:
-        return True  # no other account can ever put a policy
+        return "no other account can ever put a policy"
     rules = policy[Action.PUT_KEY_POLICY]
-    if any(_holds(rule, question, unknown=True) for rule in rules.deny.reaching(caller)):
-        return True
-    return not any(_holds(rule, question, unknown=False) for rule in rules.allow.reaching(caller))
+    for rule in rules.deny.reaching(caller):
+        if _holds(rule, question, unknown=True):
+            return f'statement "{rule.decision.by.name}" of the new policy denies it'
+    allowing = rules.allow.reaching(caller)
+    if any(_holds(rule, question, unknown=False) for rule in allowing):
+        return ""
+    if allowing:
+        return f'the conditions of statement "{allowing[0].decision.by.name}" of the new policy do not hold for this request'
+    return f"no statement of the new policy allows kms:PutKeyPolicy to {caller.principal} or leaves it to its account"
 
 
 def closes(policy: Policy, account: str) -> bool:

@@ -25,7 +25,7 @@ from keystead.engine.identifiers import SESSION_ARN, encoded_name, user_arn
 from keystead.policy.caller import Caller, CallerKind
 from keystead.policy.malformed import malformed, shown
 
-_INVALID: Final = "Policy contains a statement with one or more invalid principals"
+INVALID: Final = "Policy contains a statement with one or more invalid principals"
 _ACCOUNT: Final = re.compile(r"\d{12}\Z", re.ASCII)
 _ARN: Final = re.compile(r"arn:aws:iam::(\d{12}):(root|role/|user/|group/)(.*)\Z", re.ASCII | re.DOTALL)
 _ROLE: Final = re.compile(r"[\w+=,.@-]{1,253}\Z", re.ASCII)
@@ -71,25 +71,26 @@ def parse_principals(given: Any, place: str) -> Principals:  # noqa: ANN401 - JS
     if given == "*":
         return EVERYBODY
     if not isinstance(given, Mapping) or not given:
-        raise malformed(place, f'{_INVALID}: "*" or an object with the members AWS and Service')
+        raise malformed(place, f'{INVALID}: "*" or an object with the members AWS and Service')
     parts: list[Principals] = []
     for kind, names in given.items():
         where = f"{place}.{shown(kind)}"
         if kind not in _KINDS:
-            raise malformed(where, f"{_INVALID}: there are no such principals here, only AWS and Service")
-        parts.extend(_KINDS[kind](name, spot) for name, spot in _listed(names, where))
+            raise malformed(where, f"{INVALID}: there are no such principals here, only AWS and Service")
+        parts.extend(_KINDS[kind](name, spot) for name, spot in listed(names, where))
     return _together(parts)
 
 
-def _listed(names: Any, place: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+def listed(names: Any, place: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+    """The principals of one kind, each with its place."""
     if isinstance(names, str):
         yield names, place
         return
     if not isinstance(names, list) or not names:
-        raise malformed(place, f"{_INVALID}: a principal, or a list of some")
+        raise malformed(place, f"{INVALID}: a principal, or a list of some")
     for n, name in enumerate(names):
         if not isinstance(name, str):
-            raise malformed(f"{place}[{n}]", f"{_INVALID}: not a text")
+            raise malformed(f"{place}[{n}]", f"{INVALID}: not a text")
         yield name, f"{place}[{n}]"
 
 
@@ -102,7 +103,7 @@ def _aws(text: str, place: str) -> Principals:
         return Principals(names=frozenset((text,)))
     match = _ARN.match(text)
     if match is None:
-        raise malformed(place, f"{_INVALID}: {shown(text)} is no principal (account, role/, user/, group/ or session ARN)")
+        raise malformed(place, f"{INVALID}: {shown(text)} is no principal (account, role/, user/, group/ or session ARN)")
     account, kind, name = match.groups()
     if kind == "root" and not name:
         return Principals(accounts=frozenset((account,)))
@@ -110,7 +111,8 @@ def _aws(text: str, place: str) -> Principals:
         return Principals(names=frozenset((text,)))
     if kind in ("user/", "group/"):
         return _person(account, kind, name, place)
-    raise malformed(place, f"{_INVALID}: {shown(text)} is no principal")
+    path = "; paths are not supported: role/<serviceaccount>" if kind == "role/" and "/" in name else ""
+    raise malformed(place, f"{INVALID}: {shown(text)} is no principal{path}")
 
 
 def _person(account: str, kind: str, name: str, place: str) -> Principals:
@@ -118,12 +120,12 @@ def _person(account: str, kind: str, name: str, place: str) -> Principals:
     plain = _unquoted(name)
     if plain is None:
         fix = encoded_name(name) if "%" not in name else "its name"
-        raise malformed(place, f"{_INVALID}: {shown(kind + name)} must be percent-encoded: {shown(kind + fix)}")
+        raise malformed(place, f"{INVALID}: {shown(kind + name)} must be percent-encoded: {shown(kind + fix)}")
     if kind == "user/":
         return Principals(names=frozenset((user_arn(account, plain),)))
     if _SERVICE_ACCOUNTS.match(plain):
         words = f"{shown(plain)} is a group of ServiceAccounts; name them by role/<serviceaccount> or by their account"
-        raise malformed(place, f"{_INVALID}: {words}")
+        raise malformed(place, f"{INVALID}: {words}")
     return Principals(groups=frozenset(((account, plain),)))
 
 
@@ -138,7 +140,7 @@ def _unquoted(name: str) -> str | None:
 
 def _service(text: str, place: str) -> Principals:
     if not _SERVICE.match(text):
-        raise malformed(place, f"{_INVALID}: {shown(text)} is not the name of a service, like datakeys.kms.keystead.io")
+        raise malformed(place, f"{INVALID}: {shown(text)} is not the name of a service, like datakeys.kms.keystead.io")
     return Principals(names=frozenset((text,)))
 
 

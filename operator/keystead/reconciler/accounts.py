@@ -30,6 +30,7 @@ class Accounts:
         self._given = given or {}
         self._turn = asyncio.Lock()
         self._known: dict[tuple[str, str], AccountId] = {}
+        self._people: AccountId | None = None
 
     async def claim(self, domain: Domain, namespace: str, uid: str, transition: int, now: datetime) -> AccountId:
         """The account id of this namespace of this uid; made where there is none yet."""
@@ -84,6 +85,13 @@ class Accounts:
             raise RecordIntegrityError(f"account {account} has no record of namespace {owner[0]}; restore keystead-records")
         await self._book.replace(domain, RecordKind.ACCOUNT, held, replace(held.record, namespace_uid=owner[1]))
         return AccountId(account)
+
+    async def of_people(self, domain: Domain) -> AccountId:
+        """The account that people are of: the install's own (own). RecordIntegrityError without an install record."""
+        if self._people is None:
+            install = await self._install(domain)
+            self._people = self._candidate(bytes.fromhex(install.install_id), RECORDS_NAMESPACE, 0)
+        return self._people
 
     async def _existing(self, domain: Domain, install_id: bytes, owner: tuple[str, str]) -> AccountId | None:
         """The account that this namespace of this uid has, without claiming one."""

@@ -40,7 +40,7 @@ from keystead.reconciler.accounts import Accounts
 from keystead.reconciler.aside import end_copy
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
-from keystead.reconciler.keypolicy import fault_at_birth, fault_of
+from keystead.reconciler.keypolicy import fault_at_birth, fault_of, remark_on, speaks_of_people
 from keystead.reconciler.ports import Kind, ObjectRef, Seed
 from keystead.resources import names
 from keystead.resources.kms_key import KmsKey, KmsKeyStatus, parse_key
@@ -49,11 +49,15 @@ from keystead.resources.vocabulary import KeyState, Protection
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The facts of a pass, and the record with what is needed to replace it. born_fault: what is wrong with the policy of a new key."""
+    """The facts of a pass, and the record with what is needed to replace it. born_fault: what is wrong with the policy of a new key.
+
+    people: the account that people are of, where the policy speaks of some
+    """
 
     facts: KeyFacts
     held: Held[KeyRecord] | None = None
     born_fault: str = ""
+    people: str = ""
 
 
 class KeyLife:
@@ -121,7 +125,16 @@ class KeyLife:
             keys=(0 if namespace is None else context.index.count(Kind.KEY, namespace.uid), context.keys_per_namespace),
         )
         fault = await self._fault_at_birth(found, namespace) if found is not None and may_be_born else ""
-        return self._with_world(Gathered(facts, held, fault))
+        return self._with_world(Gathered(facts, held, fault, await self._people(found, facts.record)))
+
+    async def _people(self, found: KmsKey | None, record: KeyRecord | None) -> str:
+        """Without an install record nobody knows: that is told by who needs it to make something."""
+        if not speaks_of_people(found, record):
+            return ""
+        try:
+            return await self._accounts.of_people(self._context.engine().domain)
+        except RecordIntegrityError:
+            return ""
 
     async def _fault_at_birth(self, found: KmsKey, namespace: NamespaceFacts | None) -> str:
         if found.spec.policy is UNSET or namespace is None or namespace.terminating:
@@ -255,11 +268,13 @@ class KeyLife:
         facts = gathered.facts
         if facts.key is not None and _let_go(found, facts.key):
             return found.status
-        return key_status(facts.key or found, facts.record, facts.opened, obstacle, now, facts.dependants)
+        remark = remark_on(facts.record, gathered.people)
+        return key_status(facts.key or found, facts.record, facts.opened, obstacle, now, facts.dependants, remark)
 
     def notices(self, found: KmsKey, gathered: Gathered, obstacle: Obstacle | None) -> list[Notice]:
         """key_notices."""
-        return key_notices(found, gathered.facts.record, obstacle)
+        record = gathered.facts.record
+        return key_notices(found, record, obstacle, remark_on(record, gathered.people))
 
     def waits(self, found: KmsKey | None, gathered: Gathered) -> bool:
         """A record without an object waits while it is bound (its object may be seen again) or a window may begin or end."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from keystead.engine.identifiers import KeyArn, key_arn
@@ -15,13 +16,15 @@ from keystead.engine.plan.key_settings import policy_bytes, without_default
 from keystead.engine.record import KeyRecord
 from keystead.errors import InvalidSpecError, MalformedPolicyDocumentError
 from keystead.policy import compile_policy
-from keystead.policy.compiled import Policy, policy_of
+from keystead.policy.compiled import Policy, policy_of, recorded_policy
 from keystead.policy.lockout import closes
+from keystead.policy.somebody import strangers
 from keystead.resources import names
 from keystead.resources.kms_key import KmsKey
 from keystead.resources.rules_key import AWS_PREFIX
 
 _FIELD: Final = "spec.policy"
+_TOLD: Final = 3
 # A key that is to be made has no id yet: a Resource that covers it is one that covers any key of the account.
 _SOME_KEY: Final = "00000000-0000-4000-8000-000000000000"
 
@@ -45,16 +48,35 @@ def fault_of(key: KmsKey, record: KeyRecord) -> str:
     return ""
 
 
+def remark_on(record: KeyRecord | None, people: str) -> str:
+    """Whom the policy in force names that nobody can be: no fault, as it opens nothing; but a statement does less than it seems to."""
+    policy = None if record is None else policy_of(record)
+    if policy is None:
+        return ""
+    found = strangers(policy.document, people)
+    more = f" (and {len(found) - _TOLD} more)" if len(found) > _TOLD else ""
+    return f"{_FIELD}: {'; '.join(found[:_TOLD])}{more}" if found else ""
+
+
+def speaks_of_people(key: KmsKey | None, record: KeyRecord | None) -> bool:
+    """Whether `remark_on` needs to know whose people are: of the policy in force, and of one that may be in force after this pass."""
+    texts = [] if record is None or record.policy is UNSET else [record.policy]
+    if key is not None and key.spec.policy is not UNSET:
+        texts.append(msgspec.json.encode(key.spec.policy))
+    return any(b":user/" in text or b":group/" in text for text in texts)
+
+
 def _fault(key: KmsKey, arn: KeyArn, account: str, *, in_force: bytes | UnsetType) -> str:
     assert key.spec.policy is not UNSET
     try:
         data = policy_bytes(key.spec.policy)
-        policy = compile_policy(data, arn)
+        stands = without_default(data, account) == in_force
+        policy = recorded_policy(data, arn) if stands else compile_policy(data, arn)
     except InvalidSpecError as error:
         return str(error)
     except MalformedPolicyDocumentError as error:
         return f"{_FIELD}.{error}" if error.place else f"{_FIELD}: {error}"
-    if without_default(data, account) == in_force or _may_close(key):
+    if stands or _may_close(key):
         return ""
     return _closing(policy, account)
 

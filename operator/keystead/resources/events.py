@@ -30,6 +30,7 @@ class Event(StrEnum):
     DELETION_SCHEDULED = "DeletionScheduled"
     DELETION_CANCELLED = "DeletionCancelled"
     DESTROYED = "Destroyed"
+    NOBODY_NAMED = "NobodyNamed"
 
 
 class EventRow(NamedTuple):
@@ -65,6 +66,9 @@ EVENTS: Final[Mapping[Event, EventRow]] = MappingProxyType(
         ),
         Event.DELETION_CANCELLED: EventRow(False, _KEY, "The deletion was cancelled before the window's end."),
         Event.DESTROYED: EventRow(True, _KEY, "The window ended: the key material is destroyed."),
+        Event.NOBODY_NAMED: EventRow(
+            True, _KEY, "A statement of the policy names whom nobody can be, such as a user of an account that people are not of."
+        ),
     }
 )
 """Event -> type, kinds, when. The reference page is generated from it."""

@@ -37,7 +37,8 @@ class GrantConstraints(Spec, frozen=True, kw_only=True):
         Annotated[
             Mapping[str, ConstraintValue],
             doc(
-                "The request's encryption context must be exactly these pairs, 8 at most.",
+                "The request's encryption context must be exactly these pairs, 1 to 8.",
+                min_length=1,
                 max_length=8,
                 x_kubernetes_map_type="atomic",
             ),
@@ -48,7 +49,8 @@ class GrantConstraints(Spec, frozen=True, kw_only=True):
         Annotated[
             Mapping[str, ConstraintValue],
             doc(
-                "The request's encryption context must contain these pairs, 8 at most.",
+                "The request's encryption context must contain these pairs, 1 to 8.",
+                min_length=1,
                 max_length=8,
                 x_kubernetes_map_type="atomic",
             ),

@@ -13,11 +13,13 @@ from keystead.operations.control.policies import (
     GetKeyPolicyRequest,
     ListKeyPoliciesRequest,
     PutKeyPolicyRequest,
+    check_lockout,
     parse_policy,
 )
 from keystead.operations.control.state import DisableKeyRequest
 from keystead.operations.describe import DescribeKeyRequest
 from keystead.operations.encryption import EncryptRequest
+from keystead.policy import compile_policy, root_caller
 
 OWN = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*"}]}
 
@@ -98,7 +100,8 @@ def test_a_policy_that_locks_its_author_out_is_refused_unless_it_asks_to(desk):
     error = refusal(desk, PutKeyPolicyRequest(key_id=key.key_id, policy=json.dumps(OWN)))
     assert (error.code, error.message) == (
         "MalformedPolicyDocumentException",
-        "The new key policy will not allow you to update the key policy in the future.",
+        "The new key policy will not allow you to update the key policy in the future. "
+        'Statement "Statement[0]" of the new policy denies it.',
     )
     assert desk.changes == []
     put(desk, key, OWN, bypass_policy_lockout_safety_check=True)
@@ -113,7 +116,35 @@ def test_the_lockout_check_knows_the_conditions_of_this_very_call(desk):
     unmet = {"StringEquals": {"kms:KeySpec": "RSA_2048"}}
     put(desk, key, a_policy(allow(desk.account, "kms:*", Condition=met)))
     document = json.dumps(a_policy(allow(desk.account, "kms:*", Condition=unmet)))
-    assert "in the future" in refusal(desk, PutKeyPolicyRequest(key_id=key.key_id, policy=document)).message
+    told = refusal(desk, PutKeyPolicyRequest(key_id=key.key_id, policy=document)).message
+    assert told.endswith('in the future. The conditions of statement "Statement[0]" of the new policy do not hold for this request.')
+
+
+def test_a_caller_of_another_account_is_told_nothing_of_the_policy(desk):
+    compiled = compile_policy(json.dumps(OWN), f"arn:aws:kms:r:{desk.account}:key/k")
+    with pytest.raises(KmsError) as caught:
+        check_lockout(compiled, root_caller("444455556666", "there"), desk.account)
+    assert caught.value.message == "The new key policy will not allow you to update the key policy in the future."
+
+
+def test_a_deny_that_locks_its_author_out_is_named(desk):
+    key = desk.apply("k")
+    document = a_policy(allow(desk.account, "kms:*"), allow("*", "kms:Put*", effect="Deny", Sid="tls"))
+    told = refusal(desk, PutKeyPolicyRequest(key_id=key.key_id, policy=json.dumps(document))).message
+    assert told.endswith('in the future. Statement "tls" of the new policy denies it.')
+
+
+@pytest.mark.parametrize("name", ["role/KeyAdmin", "role/a_b"])
+@pytest.mark.parametrize("effect", ["Allow", "Deny"])
+def test_a_policy_that_names_whom_nobody_can_be_is_not_put_and_one_that_stands_is_served(desk, name, effect):
+    desk.apply("k")
+    statement = allow(f"arn:aws:iam::{desk.account}:{name}", "kms:Sign", effect=effect)
+    document = a_policy(allow(desk.account, "kms:*"), statement)
+    key = desk.rewrite("k", policy=json.dumps(document).encode())
+    error = refusal(desk, PutKeyPolicyRequest(key_id=key.key_id, policy=json.dumps(document)))
+    assert error.message.startswith("Statement[1].Principal.AWS: Policy contains a statement with one or more invalid principals")
+    assert desk.changes == []
+    desk.call(EncryptRequest(key_id=key.key_id, plaintext=b"x"))
 
 
 @pytest.mark.parametrize("text", ["{}", '{"Id": null, "Statement": []}', '{"Statement": [{"Condition": {}}]}'])

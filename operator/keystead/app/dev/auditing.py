@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 from keystead.app.auditing import StoredKeySigner, Trail, kept
 from keystead.app.openengine import OpenEngine
+from keystead.audit.reading.signatures import as_pem
 from keystead.cli.services import DevRequest
+from keystead.engine.identifiers import RECORDS_NAMESPACE, RecordKind, record_name
+from keystead.engine.managed import AUDIT_KEY
+from keystead.engine.material import material_of
+from keystead.engine.record import KeyRecord, open_sealed
 from keystead.errors import InvalidSpecError
 from keystead.hsm.backend import Hsm
 from keystead.operations.trail import Audit
 from keystead.settings import AuditMode, AuditSettings
 from keystead.store.sqlite.store import SqliteStore
+
+PUBLIC_KEY: Final = "audit-signing.pem"
 
 
 def audit_of(settings: AuditSettings, request: DevRequest) -> AuditSettings:
@@ -29,6 +40,32 @@ def audit_of(settings: AuditSettings, request: DevRequest) -> AuditSettings:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InvalidSpecError("--audit", f"{folder} cannot be written to")
     return replace(settings, folder=folder, stdout=False)
+
+
+async def publish_key(audit: AuditSettings, hsm: Hsm, store: SqliteStore) -> bool:
+    """Whether PUBLIC_KEY beside the records has the key that signs them now. One block a key: a reset, or --memory, makes a new one."""
+    stored = await store.records.get(record_name(RecordKind.KEY, RECORDS_NAMESPACE, AUDIT_KEY))
+    if audit.folder is None or stored is None:
+        return False
+    record = open_sealed(hsm.domain, stored.sealed, KeyRecord)
+    spki = material_of(record, record.current_version).spki
+    assert spki is not None
+    await asyncio.to_thread(_add_key, audit.folder / PUBLIC_KEY, as_pem(base64.b64encode(spki).decode()))
+    return True
+
+
+def _add_key(path: Path, pem: str) -> None:
+    """The earlier ones stay: they are what older chains are verified with. Whole, or as it was."""
+    try:
+        known = path.read_text("ascii") if path.is_file() else ""
+        if pem in known:
+            return
+        new = path.with_name(f".{path.name}.new")
+        new.write_text(known + pem, "ascii")
+        new.chmod(0o644)
+        new.replace(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSpecError("--audit", f"{path}: {error}") from None
 
 
 @asynccontextmanager

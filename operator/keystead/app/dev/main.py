@@ -20,7 +20,7 @@ from typing import Any, Final
 from keystead.app.addresses import check_address
 from keystead.app.controller import Controller, Ports
 from keystead.app.dev import token as devtoken
-from keystead.app.dev.auditing import audit_of, recording
+from keystead.app.dev.auditing import audit_of, publish_key, recording
 from keystead.app.dev.house import Premises, make_house, serve_on, take_records
 from keystead.app.dev.memory import memory_folder
 from keystead.app.dev.ports import Alone, NoSecrets, Silent
@@ -147,10 +147,12 @@ class Household:
         return self.door
 
     async def own_key(self) -> None:
-        """The key that signs the audit trail. For ever."""
+        """The key that signs the audit trail, and its public half beside the records. For ever."""
         own = self.controller.own_keys
         assert own is not None
         while not await own.ensure():
+            await asyncio.sleep(_AGAIN_SECONDS)
+        while not await publish_key(self._premises.audit, self._estate.hsm, self._estate.store):
             await asyncio.sleep(_AGAIN_SECONDS)
         await asyncio.Event().wait()
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from keystead.app.kms.keys import Target, find
 from keystead.app.kms.view import Body, Unread, View
 from keystead.cli.kms_services import Callers, Dependant, ImpactAnswer, Mount
-from keystead.engine.clock import format_time
+from keystead.engine.clock import format_time, read_time
 from keystead.engine.managed import MANAGED_KEY
 from keystead.reconciler.ports import Kind
+from keystead.resources.conditions import stalled_of
 from keystead.resources.vocabulary import KeyState
 
 SPAN: Final = timedelta(days=90)
@@ -68,16 +69,18 @@ def _last_used(target: Target) -> str:
 
 async def _aliases(view: View, target: Target) -> list[Dependant]:
     found = await view.objects(Kind.ALIAS, target.record.namespace)
-    return [
-        Dependant(Kind.ALIAS.value, body["metadata"]["namespace"], body["metadata"]["name"], str(body["spec"].get("aliasName", "")))
-        for body in _listed(found)
-        if _names(body, target)
-    ]
+    return [_alias(body) for body in _listed(found) if _names(body, target)]
+
+
+def _alias(body: Body) -> Dependant:
+    words = f"{body['spec'].get('aliasName', '')}{_stalled(body)}"
+    return Dependant(Kind.ALIAS.value, body["metadata"]["namespace"], body["metadata"]["name"], words)
 
 
 async def _grants(view: View, target: Target) -> list[Dependant]:
     found = await view.objects(Kind.GRANT, target.record.namespace)
-    return [_grant(body) for body in _listed(found) if _names(body, target)]
+    now = view.kube.clock.now()
+    return [_grant(body, now) for body in _listed(found) if _names(body, target)]
 
 
 def _names(body: Body, target: Target) -> bool:
@@ -89,12 +92,20 @@ def _names(body: Body, target: Target) -> bool:
     return bool((body["spec"].get("keyRef") or {}).get("name") == target.record.name)
 
 
-def _grant(body: Body) -> Dependant:
+def _stalled(body: Body) -> str:
+    """A mark for what its owner must mend first: an alias that another one holds, a grant that says something impossible."""
+    stalled = stalled_of(body)
+    return f" (Stalled: {stalled[0]})" if stalled else ""
+
+
+def _grant(body: Body, now: datetime) -> Dependant:
     spec, status = body["spec"], body.get("status") or {}
     local = (spec.get("serviceAccountRef") or {}).get("name")
     grantee = status.get("granteePrincipal") or spec.get("granteePrincipal") or spec.get("granteeServicePrincipal") or local
-    ends = f", until {status['expirationTime']}" if status.get("expirationTime") else ""
-    words = f"{grantee}: {', '.join(spec.get('operations') or ())}{ends}"
+    end = str(status.get("expirationTime") or "")
+    over = bool(end) and read_time(end) <= now
+    ends = f", {'ended at' if over else 'until'} {end}" if end else ""
+    words = f"{grantee}: {', '.join(spec.get('operations') or ())}{ends}{'' if over else _stalled(body)}"
     return Dependant(Kind.GRANT.value, body["metadata"]["namespace"], body["metadata"]["name"], words)
 
 
@@ -122,7 +133,7 @@ def _is_under(body: Body, target: Target, aliases: set[str]) -> bool:
 
 def _data_key(body: Body) -> Dependant:
     status = body.get("status") or {}
-    words = f"Secret {body['spec']['target']['secretName']}, version {status.get('version', 'not made yet')}"
+    words = f"Secret {body['spec']['target']['secretName']}, version {status.get('version', 'not made yet')}{_stalled(body)}"
     return Dependant(Kind.DATA_KEY.value, body["metadata"]["namespace"], body["metadata"]["name"], words)
 
 

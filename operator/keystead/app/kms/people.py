@@ -30,6 +30,7 @@ SERVICE_ACCOUNT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z")
 _USER: Final = "user:"
 _SERVICE: Final = "service:"
 _AUTHENTICATED: Final = "system:authenticated"
+_GUESSED: Final = "user {0}: no ServiceAccount can have this name; write user:{0} if a person is meant"
 _UNCLAIMED: Final = (
     "{} has no key that shows its account: until its first KmsKey or KmsDataKey has made the account, keys of other namespaces serve "
     "nobody there, whatever their policies say"
@@ -65,6 +66,8 @@ class Named:
     uid: str = ""
     groups: tuple[str, ...] = ()
     own: bool = False
+    guessed: bool = False
+    """A person only because no ServiceAccount can have the name."""
 
 
 def named(text: str, groups: Sequence[str], namespace: str) -> Named:
@@ -79,7 +82,8 @@ def named(text: str, groups: Sequence[str], namespace: str) -> Named:
         return _service_account(text if len(parts) == 2 else f"{namespace}:{text}")
     if not person:
         raise InvalidSpecError("--as", "the name of a ServiceAccount, NAMESPACE:NAME, or user:NAME")
-    return Named(CallerKind.USER, person, groups=tuple(dict.fromkeys((*groups, _AUTHENTICATED))))
+    guessed = not groups and person == text and "@" not in text
+    return Named(CallerKind.USER, person, groups=tuple(dict.fromkeys((*groups, _AUTHENTICATED))), guessed=guessed)
 
 
 def _service_account(text: str, uid: str = "", own: bool = False) -> Named:
@@ -136,7 +140,7 @@ async def who(view: View, asked: Named, accounts: Accounts) -> Who:
     if asked.kind is CallerKind.SERVICE:
         return Who(service_caller(account, RECORDS_NAMESPACE, asked.name), f"service {asked.name}")
     caller = user_caller(account, RECORDS_NAMESPACE, asked.name, asked.uid, asked.groups)
-    return Who(caller, f"user {asked.name}", asked.own)
+    return Who(caller, f"user {asked.name}", asked.own, (_GUESSED.format(asked.name),) if asked.guessed else ())
 
 
 async def _existing(view: View, asked: Named, account: str) -> Who:

@@ -16,7 +16,7 @@ from keystead.app.kms.people import UNKNOWN_ACCOUNT, Accounts, Named, Who, mysel
 from keystead.app.kms.rights import Rights, Ruling, Settled, ruled
 from keystead.app.kms.view import Unread, View
 from keystead.cli.kms_services import Considered, Question, Review, Rule, Subject, Verdict, WhyAnswer
-from keystead.engine.identifiers import account_in
+from keystead.engine.identifiers import RECORDS_NAMESPACE, account_in
 from keystead.errors import InvalidSpecError
 from keystead.policy.actions import KEYLESS, Action
 from keystead.policy.caller import Caller, CallerKind
@@ -24,6 +24,7 @@ from keystead.policy.evaluate import evaluate_keyless, review_of
 from keystead.policy.explain import Explanation, Note, document_of, explain
 from keystead.policy.question import Answer, Decision, NeedReview
 from keystead.policy.question import Question as Asked
+from keystead.policy.somebody import names_people, strangers
 from keystead.policy.supposed import action_named, said_of, suppose
 from keystead.reconciler.ports import Kind
 
@@ -40,11 +41,18 @@ class Inquiry:
         self._question = question
         self.grants = Grants()
         self._aliases: tuple[str, ...] | Unread = ()
+        self.strangers: tuple[str, ...] = ()
 
     async def gather(self) -> None:
         """Grants and aliases of the key."""
         self.grants = await grants_of(self.view, self.target)
         self._aliases = await aliases_of(self.view, self.target)
+
+    async def look_for_strangers(self, accounts: Accounts) -> None:
+        """Whom the policy names that nobody can be."""
+        document = document_of(self.about(_NOBODY)[0])
+        people = await accounts.of(RECORDS_NAMESPACE) if names_people(document) else UNKNOWN_ACCOUNT
+        self.strangers = strangers(document, "" if people == UNKNOWN_ACCOUNT else people)
 
     def about(self, caller: Caller, account_known: bool = True) -> tuple[Asked, Explanation]:
         """What the evaluator says of a caller."""
@@ -91,6 +99,7 @@ async def why(view: View, namespace: str, subject: Subject, question: Question) 
     about = await who(view, asked, accounts)
     inquiry = Inquiry(view, target, action, question)
     await inquiry.gather()
+    await inquiry.look_for_strangers(accounts)
     worst, best, first = await _both(inquiry, about)
     alias = await _alias_side(inquiry, about, question.key)
     verdict = _verdict(worst, best, alias, inquiry.grants.unread is not None)
@@ -161,6 +170,7 @@ async def _answer(inquiry: Inquiry, about: Who, first: tuple[Asked, Explanation]
         notes.append("UpdateAlias needs the right on the key that the alias has and on the one that it gets: this is about one of them")
     if question.caller.namespace != record.namespace:
         notes.append("a key of another namespace is named by its ARN in a request")
+    notes += inquiry.strangers
     decided = outcome.verdict is not Verdict.UNDECIDED
     depends = () if decided else _depends(inquiry, explained, account_known)
     grants = [note for note in explained.grants if note.standing.value != "another principal"]

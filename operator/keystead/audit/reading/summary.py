@@ -16,9 +16,14 @@ from typing import Any, Final
 import msgspec
 
 from keystead.audit.reading.records import Query, Record, reaches_back, record_of, records_in
+from keystead.engine.identifiers import RECORDS_NAMESPACE
 from keystead.errors import FormatError
 
 FORMAT: Final = "keystead.io/audit-summary/v1"
+_ASKED: Final = ("keyId", "sourceKeyId", "destinationKeyId")
+_MOST_ASKED: Final = 1000
+"""Names that callers made up, told one by one: whoever sends a new one each time must not fill memory and page."""
+_OTHERS: Final = "(others)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +57,33 @@ class Summary:
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     days: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     reaches: str = ""
+    asked: set[str] = field(default_factory=set)
     never: list[KnownKey] | None = None
 
     def add(self, record: Record) -> None:
         """One record."""
         if record.second:
             return
-        keys = list(dict.fromkeys(arn.rpartition("/")[2] for arn in record.key_arns)) or [""]
-        for key in keys:
+        keys = list(dict.fromkeys(arn.rpartition("/")[2] for arn in record.key_arns))
+        if record.denied and not keys:
+            keys = self._as_asked(record)
+        for key in keys or [""]:
             if record.denied:
-                self.denials[key, record.principal, record.event_name, record.reason].add(record.event_time)
+                why = record.reason or record.error_code
+                self.denials[key, record.principal, record.event_name, why].add(record.event_time)
             elif not record.error_code:
                 self.uses[key, record.principal, record.event_name].add(record.event_time)
         if record.error_code and not record.denied:
             self.failures[record.event_name, record.error_code] += 1
         if record.keystead_type == "call":
             self.days[record.event_time[:10]][record.denied] += 1
+
+    def _as_asked(self, record: Record) -> list[str]:
+        """What a refused call named a key by that is none of its account, or none at all."""
+        asked = list(dict.fromkeys(map(str, record.parameters(_ASKED))))
+        if len(self.asked) < _MOST_ASKED:
+            self.asked.update(asked)
+        return [name if name in self.asked else _OTHERS for name in asked]
 
     def used_keys(self) -> set[str]:
         """Ids of keys that were used with success."""
@@ -105,7 +121,8 @@ def summarise(folders: Sequence[Path], query: Query, keys: Sequence[KnownKey] | 
         found.add(record)
     if keys is not None:
         used = found.used_keys()
-        found.never = sorted((key for key in keys if key.key_id not in used), key=lambda key: (key.namespace, key.name))
+        idle = (key for key in keys if key.key_id not in used and key.namespace != RECORDS_NAMESPACE)  # its own keys no caller may use
+        found.never = sorted(idle, key=lambda key: (key.namespace, key.name))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -37,8 +38,17 @@ _SYMMETRIC: Final = frozenset(
 )
 _PRINCIPAL: Final = re.compile(r"arn:aws:(iam|sts)::\d{12}:(root|(role|user|group|assumed-role|federated-user)/[\w+=,.@:/%-]+)\Z", re.ASCII)
 
+IN_CONTEXT: Final = _ANY | _SYMMETRIC | {_O.ENCRYPT, _O.DECRYPT, _O.RE_ENCRYPT_FROM, _O.RE_ENCRYPT_TO}
+"""AWS: an encryption context constraint goes with operations that have a context, and with the three that any key can do."""
+
 SERVICES: Final = frozenset({DATA_KEYS_SERVICE})
 """Services of ours that act on behalf of resources: what can be a grantee, or retire."""
+
+
+_CONTEXTS: Final = {
+    "encryption_context_equals": "encryptionContextEquals",
+    "encryption_context_subset": "encryptionContextSubset",
+}
 
 
 class GrantTerms(Struct, frozen=True, kw_only=True):
@@ -85,6 +95,26 @@ def check_terms(terms: GrantTerms, spec: KeySpec, usage: KeyUsage) -> None:
                 f"spec.{field}", "not the ARN of a principal, such as arn:aws:iam::<account>:role/<serviceaccount> or ...:user/<name>"
             )
     _check_services(terms)
+    _check_context(terms)
+
+
+def contextless(operations: Iterable[GrantOperation]) -> str:
+    """What is wrong with an encryption context constraint for these operations; "" where nothing is. CreateGrant asks it too."""
+    unfit = sorted(set(operations) - IN_CONTEXT)
+    return f"{', '.join(unfit)} has no encryption context, so that none can be required" if unfit else ""
+
+
+def _check_context(terms: GrantTerms) -> None:
+    if isinstance(terms.constraints, UnsetType):
+        return
+    for field, name in _CONTEXTS.items():
+        pairs = getattr(terms.constraints, field)
+        if pairs is UNSET:
+            continue
+        # Of an object from before the CRD refused it. A constraint that constrains nothing would allow nothing (policy.grants).
+        wrong = contextless(terms.operations) if pairs else "has 1 to 8 pairs; leave it out to require no encryption context"
+        if wrong:
+            raise InvalidSpecError(f"spec.constraints.{name}", wrong)
 
 
 def _check_services(terms: GrantTerms) -> None:

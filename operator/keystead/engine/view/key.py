@@ -35,12 +35,18 @@ def key_status(
     obstacle: Obstacle | None,
     now: datetime,
     dependants: Dependants = NOTHING_DEPENDS,
+    remark: str = "",
 ) -> KmsKeyStatus:
-    """The whole status. With an obstacle that denies the record's credit, the record's members are those shown before."""
+    """The whole status. remark: on the policy in force (reconciler/keypolicy.py).
+
+    With an obstacle that denies the record's credit, the record's members are those shown before.
+    """
     believed = record if believes(obstacle) else None
     if obstacle is not None and obstacle.reason is Reason.SUSPENDED and believed is not None and believed.hold is not UNSET:
         obstacle = state_of(believed)  # a hold wins over spec, suspend included
     said = obstacle or _in_use(key, believed, dependants) or state_of(believed)
+    if remark and said.reason is Reason.AVAILABLE:
+        said = Obstacle(said.reason, f"{said.message}; {remark}")
     own = [] if believed is None else _own_conditions(key, believed, now)
     base = key.status if believed is None else _view(key, believed, opened, dependants, now)
     return with_conditions(base, _without_ended(key.status), key.metadata, said, own, now)
@@ -167,7 +173,7 @@ def _materials(record: KeyRecord) -> tuple[KeyMaterial, ...]:
     )
 
 
-def key_notices(key: KmsKey, record: KeyRecord | None, obstacle: Obstacle | None) -> list[Notice]:
+def key_notices(key: KmsKey, record: KeyRecord | None, obstacle: Obstacle | None, remark: str = "") -> list[Notice]:
     """Events for what the record has and the status does not show yet. Emitted before the status is written."""
     told = obstacle_notices(key.status, key.metadata.generation, obstacle)
     if record is None or not believes(obstacle) or record.object_uid != key.metadata.uid:
@@ -176,7 +182,15 @@ def key_notices(key: KmsKey, record: KeyRecord | None, obstacle: Obstacle | None
         shown = key.status.key_state
         ended = shown is not UNSET and shown is not KeyState.DESTROYED
         return [Notice(Event.DESTROYED, f"the material of key {record.key_id} is destroyed", record.key_id)] if ended else told
-    return [*_record_notices(key, record), *_state_notices(key, record), *told]
+    return [*_record_notices(key, record), *_state_notices(key, record), *_remarked(key, record, remark if obstacle is None else ""), *told]
+
+
+def _remarked(key: KmsKey, record: KeyRecord, remark: str) -> list[Notice]:
+    """Once for each policy of a key that is in use: the message of Ready shows it from then on."""
+    ready = find_condition(key.status.conditions, ConditionType.READY)
+    shown = ready is not None and remark in ready.message
+    told = bool(remark) and not shown and not key.metadata.terminating and state_of(record).reason is Reason.AVAILABLE
+    return [] if not told else [Notice(Event.NOBODY_NAMED, remark, f"{key.metadata.generation}")]
 
 
 def _record_notices(key: KmsKey, record: KeyRecord) -> list[Notice]:

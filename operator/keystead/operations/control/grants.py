@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from keystead.engine.bounds import GRANTS_PER_KEY
 from keystead.engine.identifiers import canonical_principal, key_id_bytes
-from keystead.engine.plan.grant_terms import SERVICES, GrantTerms, check_terms, is_principal, terms_of
+from keystead.engine.plan.grant_terms import SERVICES, GrantTerms, check_terms, contextless, is_principal, terms_of
 from keystead.engine.record import GrantRecord, KeyRecord
 from keystead.errors import InvalidArnError, InvalidSpecError, ValidationError
 from keystead.operations import refusals
@@ -32,7 +32,6 @@ from keystead.operations.validate import check_grant_tokens, check_key_id, faile
 from keystead.operations.world import ControlWorld
 from keystead.operations.writes import CreateObject
 from keystead.policy import Action, Caller
-from keystead.policy.actions import ACTIONS, Constraint
 from keystead.resources.kms_grant import KmsGrantSpec
 from keystead.resources.model import KeyRef, to_wire
 from keystead.resources.rules_grant import CONTEXT_KEY_MAX
@@ -41,11 +40,6 @@ from keystead.resources.vocabulary import GrantOperation, ObjectKind
 _PAIRS: Final = 8
 _VALUE_MAX: Final = 384
 _WORDS: Final = frozenset(GrantOperation)
-# AWS: an encryption context constraint goes with operations that have a context, and with these three.
-_BESIDE_CONTEXT: Final = frozenset({GrantOperation.DESCRIBE_KEY, GrantOperation.RETIRE_GRANT, GrantOperation.CREATE_GRANT})
-_IN_CONTEXT: Final = _BESIDE_CONTEXT | {
-    row.grantable for row in ACTIONS.values() if row.grantable is not None and row.constraint is Constraint.COMPARED
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +224,6 @@ def _check_pairs(pairs: Mapping[str, str], operations: list[str]) -> None:
         raise ValidationError(f"Constraints: an encryption context constraint has 1 to {_PAIRS} pairs.")
     if any(not 1 <= len(key) <= CONTEXT_KEY_MAX or len(value) > _VALUE_MAX for key, value in pairs.items()):
         raise ValidationError(f"Constraints: keys have 1 to {CONTEXT_KEY_MAX} characters, values at most {_VALUE_MAX}.")
-    unfit = sorted(set(operations) - _IN_CONTEXT)
-    if unfit:
-        raise ValidationError(f"Constraints: {', '.join(unfit)} has no encryption context, so that none can be required.")
+    wrong = contextless(map(GrantOperation, operations))
+    if wrong:
+        raise ValidationError(f"Constraints: {wrong}.")

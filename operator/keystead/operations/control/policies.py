@@ -27,14 +27,15 @@ from keystead.operations.pipeline import Asked, arn_of, question_of
 from keystead.operations.validate import failed
 from keystead.operations.world import ControlWorld
 from keystead.operations.writes import Annotate
-from keystead.policy import Action, Caller, Question, compile_policy, locks_out
+from keystead.policy import Action, Caller, Question, compile_policy
 from keystead.policy.compiled import Policy
 from keystead.policy.documents import read
-from keystead.policy.lockout import closes
+from keystead.policy.lockout import closes, lockout
 from keystead.resources import names
 
 _DEFAULT: Final = "default"
 _NAME: Final = 128
+_LOCKED_OUT: Final = "The new key policy will not allow you to update the key policy in the future."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +133,12 @@ def list_key_policies(
 
 
 def check_lockout(policy: Policy, caller: Caller, account: str, question: Question | None = None) -> None:
-    """MalformedPolicyDocumentException where the caller could not put the next policy. AWS's text."""
-    if locks_out(policy, caller, account, question):
-        raise MalformedPolicyDocumentError("The new key policy will not allow you to update the key policy in the future.")
+    """MalformedPolicyDocumentException where the caller could not put the next policy. AWS's text, and what of the policy decides."""
+    why = lockout(policy, caller, account, question)
+    if why:
+        # The policy is the caller's own words; one of another account is told nothing that AWS would not tell.
+        told = f" {why[0].upper()}{why[1:]}." if caller.account == account else ""
+        raise MalformedPolicyDocumentError(f"{_LOCKED_OUT}{told}")
 
 
 def bypass_of(policy: Policy, account: str) -> Mapping[str, str]:
