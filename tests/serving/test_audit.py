@@ -35,7 +35,7 @@ def pod(installation: Installation, leader: OperatorProcess, authority: Authorit
 
 def records(text: str) -> list[dict[str, Any]]:
     """What is on a process's standard output, among what it logs."""
-    return [json.loads(line) for line in text.splitlines() if line.startswith('{"keysteadType"')]
+    return [json.loads(line) for line in text.splitlines() if line.startswith('{"keysteadType"') and line.endswith("}")]
 
 
 def named(text: str, event: str, /, **members: str) -> list[dict[str, Any]]:
@@ -90,6 +90,11 @@ def test_the_trail_is_signed_by_keysteads_own_key_and_whole(installation: Instal
     pem = wait_for(
         "the signing key", lambda: (get("kmskey", "audit-signing", "-n", "keystead-records").get("status") or {}).get("publicKey")
     )
+
+    def signing() -> bool:
+        return len({record["chain"]["id"] for record in records(pod.text) if "signature" in record}) == 2
+
+    wait_for("a signature of each worker", signing)  # the first one starts a process; the last one is not waited for as long
     pod.stop()
     assert verify([folder], read_keys(as_pem(pem).encode())).verdict is Verdict.WHOLE
     assert len({record["chain"]["id"] for record in records(pod.text)}) == 2
