@@ -36,9 +36,9 @@ class Suite:
 
 SUITES = (
     Suite("unit", "not token and not cluster and not helm and not bench and not clients", 240, {"unit": ""}),
-    Suite("token", "token and not cluster and not helm and not bench", 360, {"softhsm": r"softhsm", "kryoptic": r"kryoptic"}),
+    Suite("token", "token and not cluster and not helm and not bench", 480, {"softhsm": r"softhsm", "kryoptic": r"kryoptic"}),
     Suite("clients", "clients and not cluster and not bench", 240, {"http": r"http", "tls": r"tls"}),
-    Suite("cluster", "cluster and not helm and not bench and not long", 1260, {"cluster": ""}),
+    Suite("cluster", "cluster and not helm and not bench and not long", 1680, {"cluster": ""}),
     Suite("helm", "helm and not bench", 420, {"helm": ""}),
     Suite("mutants", "", 420, command=("-m", "tests.mutants")),
     Suite("long", "long and not bench", 600, {"cluster": ""}, asked=True),
