@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -124,25 +125,26 @@ def done(client: Raw, operation: str, **members: Any) -> Any:
     return answer.json
 
 
-@pytest.fixture(scope="module")
-def stage(admin: Raw) -> Stage:
+def stage_by(done: Callable[..., Any]) -> Stage:
+    """`done(operation, **members)`: the JSON of an answer to an administrator."""
+
     def key(**members: Any) -> str:
-        return str(done(admin, "CreateKey", **members)["KeyMetadata"]["KeyId"])
+        return str(done("CreateKey", **members)["KeyMetadata"]["KeyId"])
 
     def raw(operation: str, member: str, **members: Any) -> bytes:
-        return base64.b64decode(done(admin, operation, **members)[member])
+        return base64.b64decode(done(operation, **members)[member])
 
     sign = key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
     mac = key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
     agree = key(KeySpec="ECC_NIST_P256", KeyUsage="KEY_AGREEMENT")
     sym, other, enabled, disabled, doomed, saved = (key() for _ in range(6))
-    done(admin, "DisableKey", KeyId=disabled)
-    done(admin, "ScheduleKeyDeletion", KeyId=saved)
+    done("DisableKey", KeyId=disabled)
+    done("ScheduleKeyDeletion", KeyId=saved)
     for name in ("moves", "old"):
-        done(admin, "CreateAlias", AliasName=f"alias/rbac-{name}", TargetKeyId=sym)
-    account = done(admin, "DescribeKey", KeyId=sym)["KeyMetadata"]["AWSAccountId"]
+        done("CreateAlias", AliasName=f"alias/rbac-{name}", TargetKeyId=sym)
+    account = done("DescribeKey", KeyId=sym)["KeyMetadata"]["AWSAccountId"]
     grantee = {"KeyId": sym, "GranteePrincipal": f"arn:aws:iam::{account}:role/nobody"}
-    revoked, retired = (done(admin, "CreateGrant", **grantee, Operations=[name])["GrantId"] for name in ("Encrypt", "Decrypt"))
+    revoked, retired = (done("CreateGrant", **grantee, Operations=[name])["GrantId"] for name in ("Encrypt", "Decrypt"))
     return Stage(
         account=account,
         sym=sym,
@@ -161,6 +163,11 @@ def stage(admin: Raw) -> Stage:
         revoked=revoked,
         retired=retired,
     )
+
+
+@pytest.fixture(scope="module")
+def stage(admin: Raw) -> Stage:
+    return stage_by(partial(done, admin))
 
 
 def codes(worker: Worker, stage: Stage) -> dict[str, str]:

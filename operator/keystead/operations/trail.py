@@ -35,7 +35,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class TlsFacts:
-    """Of the connection: `TLSv1.3`, the cipher suite, and the host that the client asked for."""
+    """Of the connection: `TLSv1.3`, and the cipher suite by its name in OpenSSL."""
 
     version: str
     cipher: str

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.operations.control.desk import Desk
-from tests.serving.test_rbac import CALLS, MACED, MESSAGE, SIGNED, Stage
+from tests.serving.test_rbac import CALLS, stage_by
 
 from keystead.app.frontdoor import SERVED
 from keystead.operations.permissions import API, On, by_grant, by_policy, is_abroad
@@ -20,43 +21,9 @@ WIRE = Codec(SERVED)
 
 
 def run(desk: Desk, operation: str, **members: Any) -> Any:
-    """The wire's JSON, as a client sends it."""
+    """The wire's JSON, there and back, as a client has it."""
     sent = json.dumps(members, default=lambda data: b64encode(data).decode())
-    return desk.call(WIRE.decode(operation, sent.encode()))
-
-
-def a_stage(desk: Desk) -> Stage:
-    def key(**members: Any) -> str:
-        return str(run(desk, "CreateKey", **members).key_metadata.key_id)
-
-    sign = key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
-    mac = key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
-    agree = key(KeySpec="ECC_NIST_P256", KeyUsage="KEY_AGREEMENT")
-    sym, other, enabled, disabled, doomed, saved = (key() for _ in range(6))
-    run(desk, "DisableKey", KeyId=disabled)
-    run(desk, "ScheduleKeyDeletion", KeyId=saved)
-    for name in ("moves", "old"):
-        run(desk, "CreateAlias", AliasName=f"alias/rbac-{name}", TargetKeyId=sym)
-    grantee = {"KeyId": sym, "GranteePrincipal": f"arn:aws:iam::{desk.account}:role/nobody"}
-    revoked, retired = (run(desk, "CreateGrant", **grantee, Operations=[name]).grant_id for name in ("Encrypt", "Decrypt"))
-    return Stage(
-        account=desk.account,
-        sym=sym,
-        other=other,
-        sign=sign,
-        mac=mac,
-        agree=agree,
-        enabled=enabled,
-        disabled=disabled,
-        doomed=doomed,
-        saved=saved,
-        blob=run(desk, "Encrypt", KeyId=sym, Plaintext=MESSAGE).ciphertext_blob,
-        tag=run(desk, "GenerateMac", KeyId=mac, **MACED).mac,
-        signature=run(desk, "Sign", KeyId=sign, **SIGNED).signature,
-        public=run(desk, "GetPublicKey", KeyId=agree).public_key,
-        revoked=revoked,
-        retired=retired,
-    )
+    return json.loads(WIRE.encode(operation, desk.call(WIRE.decode(operation, sent.encode()))) or b"{}")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +31,7 @@ def asked() -> Iterator[dict[str, list[tuple[str, str]]]]:
     """Operation -> the verbs and resources that RBAC was asked for."""
     desk = Desk()
     try:
-        stage, found = a_stage(desk), {}
+        stage, found = stage_by(partial(run, desk)), {}
         for operation, members in CALLS.items():
             desk.rbac.asked.clear()
             run(desk, operation, **members(stage))
