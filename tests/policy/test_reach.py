@@ -57,6 +57,13 @@ def test_each_caller_has_its_own_and_no_number_is_believed_of_an_object_that_is_
             assert isinstance(answer, Decision) and answer.allowed is allowed
 
 
+def test_what_is_remembered_of_a_caller_keeps_it_so_that_no_other_gets_its_number():
+    compiled, caller = compile_policy(from_inside_only(), ARN), an_app()
+    reach_of(compiled, Question(caller, Action.DECRYPT, KEY, (), {}, NOW, RequestFacts(carried=SENT)))
+    [(_, kept)] = compiled.reached.values()
+    assert kept is caller
+
+
 def test_what_is_decided_once_is_not_looked_at_again():
     compiled = compile_policy(from_inside_only(), ARN)
     inside, outside = (
