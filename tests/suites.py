@@ -1,7 +1,8 @@
-"""Runs the suites one after another, with times and counts, and fails where a suite that must run ran nothing.
+"""Runs the suites, with times and counts, and fails where a suite that must run ran nothing.
 
 `python -m tests.suites [NAME...]`; what each is for: docs/testing.md. A skip counts as a failure unless tests/skips.toml names it with
-its reason. Each suite is one pytest process with a JUnit file, which is where the counts come from.
+its reason. Each suite is one pytest process with a JUnit file, which is where the counts come from. Two lanes run side by side: what
+needs a cluster, and what needs none; each line of their output says which suite it is of.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import tempfile
 import time
 import tomllib
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Suite:
-    """`marks`: pytest -m. `parts`: what must have run in it, by a pattern on the test's name. `budget`: seconds when warm.
+    """`marks`: pytest -m. `parts`: what must have run in it, by a pattern on the test's name. `budget`: seconds when warm, in its lane.
 
-    `asked`: runs only when it is named (`make test-long`), not with the others.
+    `asked`: runs only when it is named (`make test-long`), not with the others. `lane`: those of one lane run one after another.
     """
 
     name: str
@@ -32,16 +35,18 @@ class Suite:
     parts: dict[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     asked: bool = False
+    lane: str = "no cluster"
 
 
+CLUSTER = "cluster"
 SUITES = (
     Suite("unit", "not token and not cluster and not helm and not bench and not clients", 240, {"unit": ""}),
     Suite("token", "token and not cluster and not helm and not bench", 480, {"softhsm": r"softhsm", "kryoptic": r"kryoptic"}),
     Suite("clients", "clients and not cluster and not bench", 240, {"http": r"http", "tls": r"tls"}),
-    Suite("cluster", "cluster and not helm and not bench and not long", 1680, {"cluster": ""}),
-    Suite("helm", "helm and not bench", 420, {"helm": ""}),
+    Suite("cluster", "cluster and not helm and not bench and not long", 1680, {"cluster": ""}, lane=CLUSTER),
+    Suite("helm", "helm and not bench", 420, {"helm": ""}, lane=CLUSTER),
     Suite("mutants", "", 420, command=("-m", "tests.mutants")),
-    Suite("long", "long and not bench", 600, {"cluster": ""}, asked=True),
+    Suite("long", "long and not bench", 600, {"cluster": ""}, asked=True, lane=CLUSTER),
 )
 OTHER_PYTHONS = ("3.12", "3.13")
 
@@ -69,12 +74,11 @@ def run(suite: Suite, python: str = sys.executable) -> Result:
     print(f"\n==> suite {suite.name} (usually under {suite.budget} s)", flush=True)
     start = time.monotonic()
     if suite.command:
-        code = subprocess.run([python, *suite.command], cwd=ROOT, check=False).returncode
+        code = follow(suite.name, [python, *suite.command])
         return Result(suite.name, time.monotonic() - start, problems=[f"exit code {code}"] if code else [])
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "junit.xml"
-        arguments = ["-m", "pytest", "-q", "-m", suite.marks, f"--junitxml={report}", "tests"]
-        code = subprocess.run([python, *arguments], cwd=ROOT, check=False).returncode
+        code = follow(suite.name, [python, "-m", "pytest", "-q", "-m", suite.marks, f"--junitxml={report}", "tests"])
         result = Result(suite.name, time.monotonic() - start)
         names = read_report(report, result)
     if code not in (0, 5):
@@ -86,6 +90,15 @@ def run(suite: Suite, python: str = sys.executable) -> Result:
         if not any(re.search(pattern, test) for pattern, _ in allowed_skips()):
             result.problems.append(f"skipped without being on tests/skips.toml: {test} ({reason})")
     return result
+
+
+def follow(name: str, command: list[str]) -> int:
+    """Run it to its end, each line with its suite's name before it, as soon as it stands. Answers the exit code."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            print(f"{name:<8}| {line}", end="", flush=True)
+    return child.returncode
 
 
 def read_report(report: Path, result: Result) -> list[str]:
@@ -142,12 +155,21 @@ def run_on(version: str, python: str) -> Result:
     return run(suite, str(folder / "bin/python"))
 
 
+def run_lanes(suites: Iterable[Suite]) -> list[Result]:
+    """The lanes side by side; in the order of the table."""
+    lanes: dict[str, list[Suite]] = {}
+    for suite in suites:
+        lanes.setdefault(suite.lane, []).append(suite)
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        return [result for lane in pool.map(lambda lane: [run(suite) for suite in lane], lanes.values()) for result in lane]
+
+
 def show(results: list[Result]) -> int:
     """The table at the end, and the exit code."""
     print(f"\n{'suite':<16}{'tests':>7}{'failed':>8}{'skipped':>9}{'seconds':>9}")
     for result in results:
         print(f"{result.name:<16}{result.ran:>7}{result.failed:>8}{len(result.skipped):>9}{result.seconds:>9.0f}")
-    reasons = {}
+    reasons: dict[str, int] = {}
     for pattern, reason in allowed_skips():
         count = sum(bool(re.search(pattern, test)) for result in results for test, _ in result.skipped)
         if count:
@@ -169,7 +191,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"error: no suite {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
-    results = [run(known[name]) for name in names or [suite.name for suite in SUITES if not suite.asked]]
+    results = run_lanes([known[name] for name in names or [suite.name for suite in SUITES if not suite.asked]])
     if not names or "unit" in names:
         results += other_pythons()
     return show(results)
