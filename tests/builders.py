@@ -32,6 +32,7 @@ from keystead.engine.record.grant import grantee_of
 from keystead.operations import OPERATIONS, World, drive
 from keystead.operations.world import ControlWorld, LastUse
 from keystead.policy import Action, Caller, SubjectAccessReview, root_caller, service_account_caller
+from keystead.policy.grant_needs import Wanted
 from keystead.resources.vocabulary import (
     DeletionPolicy,
     GrantOperation,
@@ -255,10 +256,16 @@ class Records:
         return self.aliases.get((account, region, name))
 
     def grants_of(self, key_id: bytes) -> Sequence[GrantRecord]:
-        return self.grants.get(key_id, ())
+        return sorted(self.grants.get(key_id, ()), key=lambda grant: grant.grant_id)
 
-    def grants_to(self, key_id: bytes, grantee: str, action: Action, context: Mapping[str, str]) -> Sequence[GrantRecord]:
-        return [grant for grant in self.grants.get(key_id, ()) if grantee_of(grant) == grantee]
+    def grants_held(self, key: KeyRecord, grantee: str) -> Sequence[GrantRecord]:
+        found = [grant for grant in self.grants_of(key_id_bytes(key.key_id)) if grant.namespace_uid == key.namespace_uid]
+        return sorted((grant for grant in found if grantee_of(grant) == grantee), key=lambda grant: grant.grant_id)
+
+    def grants_to(
+        self, key: KeyRecord, caller: Caller, action: Action, context: Mapping[str, str], source: str = "", wanted: Wanted | None = None
+    ) -> Sequence[GrantRecord]:
+        return [grant for grant in self.grants_of(key_id_bytes(key.key_id)) if grantee_of(grant) == caller.principal]
 
     def namespace_uid(self, namespace: str) -> str | None:
         return self.namespaces.get(namespace)

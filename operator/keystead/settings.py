@@ -162,6 +162,7 @@ class AuditSettings:
     file_bytes      64 MiB: a file that has grown to this is closed, and compressed
     retain_bytes    10 GiB of files, compressed ones as they are; the oldest goes first, and that is on record
     buffer_seconds  0.2: how long a record that nobody waits for is kept back; the bound of what a killed process loses
+    peers           none: host and port of names that lead to all replicas of the server, whose files a tenant reads through any of them
     """
 
     mode: AuditMode = AuditMode.SYNC
@@ -170,6 +171,7 @@ class AuditSettings:
     file_bytes: int = 64 * 1024 * 1024
     retain_bytes: int = 10 * 1024**3
     buffer_seconds: float = 0.2
+    peers: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +186,7 @@ class Settings:
 
 
 _REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})\Z")
 
 
 def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
@@ -249,6 +252,7 @@ def _audit(env: Mapping[str, str]) -> AuditSettings:
         file_bytes=int(_number(env, "KEYSTEAD_AUDIT_FILE_BYTES", default.file_bytes, 64 * 1024, 2**40)),
         retain_bytes=int(_number(env, "KEYSTEAD_AUDIT_RETAIN_BYTES", default.retain_bytes, 64 * 1024, 2**50)),
         buffer_seconds=_number(env, "KEYSTEAD_AUDIT_BUFFER_SECONDS", default.buffer_seconds, 0, 60),
+        peers=tuple(map(_place, filter(None, env.get("KEYSTEAD_AUDIT_PEERS", "").split(",")))),
     )
     if found.mode is not AuditMode.OFF and not found.stdout and found.folder is None:
         raise InvalidSpecError("KEYSTEAD_AUDIT_FOLDER", "nothing would keep the records: name a folder, or set KEYSTEAD_AUDIT_STDOUT=true")
@@ -289,6 +293,13 @@ def _truth(env: Mapping[str, str], name: str, default: bool) -> bool:
     if text not in ("true", "false"):
         raise InvalidSpecError(name, f"must be true or false, not {text!r}")
     return text == "true"
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not _HOST.match(host) or not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        raise InvalidSpecError("KEYSTEAD_AUDIT_PEERS", f"HOST:PORT, several with commas, not {text!r}")
+    return host, int(port)
 
 
 def _region(text: str) -> str:

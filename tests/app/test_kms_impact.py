@@ -15,12 +15,14 @@ from tests.builders import ACCOUNT, NAMESPACE, NOW, OTHER_ACCOUNT, OTHER_NAMESPA
 from keystead.app.kms.callers import AuditFolders, NoCallers, ServersTell
 from keystead.app.kms.impact import impact, uses
 from keystead.app.kms.whocan import who_can
-from keystead.cli.kms_audit import AuditAnswer, AuditAsk, ReplicaTold
+from keystead.cli.kms_audit import AuditAnswer, AuditAsk, ReplicaMissing, ReplicaTold
 from keystead.cli.kms_services import CallerUse, Holder, ImpactAnswer, KnownCallers, May, Question, Unknown
 from keystead.errors import FormatError
+from keystead.resources.kms_data_key import KEY_ARNS_SHOWN
 
 KEY_ID = a_key_id(1, "app", NAMESPACE)
 ARN = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{KEY_ID}"
+OTHER_ARN = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{a_key_id(2)}"
 ARN_OF_APP = f"arn:aws:iam::{ACCOUNT}:role/app"
 ASK = AuditAsk(key="", since=None, limit=10, endpoints=("https://a",), ca_file=None, service_account="auditor", token_file=None)
 ROOT = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "kms:*", "Resource": "*"}
@@ -56,6 +58,44 @@ def test_data_keys_are_found_by_every_way_that_leads_to_the_key(kube: FakeKube) 
     data_key(kube, "managed")
     told = shown(kube)
     assert {item.name for item in told.dependants} == {"ours", "by-name", "by-alias", "abroad", "by-record"}
+
+
+def counts(kube: FakeKube, number: int) -> None:
+    kube.key()["status"]["dependents"] = {"aliases": 0, "grants": 0, "dataKeys": number}
+
+
+def moved(kube: FakeKube, name: str, version: int = 2, **status: Any) -> None:
+    """A data key that an alias took to another key."""
+    target = {"secretName": f"{name}-secret"}
+    spec = {"target": target, "aliasRef": {"name": "elsewhere"}}
+    kube.put("KmsDataKey", name, spec=spec, status={"keyArn": OTHER_ARN, "version": version, **status})
+
+
+def test_a_data_key_with_older_versions_under_the_key_is_found_and_so_is_who_mounts_it(kube: FakeKube) -> None:
+    counts(kube, 1)
+    moved(kube, "moved", keyArns=[OTHER_ARN, ARN])
+    moved(kube, "never-here", keyArns=[OTHER_ARN])
+    kube.put("Pod", "web-0", spec={"volumes": [{"name": "key", "secret": {"secretName": "moved-secret"}}]})
+    told = shown(kube)
+    assert [(item.name, item.detail) for item in told.dependants] == [
+        ("moved", "Secret moved-secret, version 2, older versions under this key")
+    ]
+    assert [mount.name for mount in told.mounts] == ["web-0"]
+    assert (told.hidden, told.unclear) == ({}, ())
+
+
+def test_a_data_key_whose_status_does_not_say_it_yet_is_named_where_the_count_leaves_room(kube: FakeKube) -> None:
+    """Its status is of a version before this one, or has as many keys as it can."""
+    moved(kube, "before")
+    moved(kube, "full", keyArns=[f"{OTHER_ARN}-{n}" for n in range(KEY_ARNS_SHOWN)])
+    moved(kube, "young", version=1)
+    moved(kube, "known", keyArns=[OTHER_ARN])
+    for number, unclear in ((1, ("team-a/before", "team-a/full")), (0, ())):
+        counts(kube, number)
+        assert shown(kube).unclear == unclear
+    assert shown(kube).dependants == ()
+    kube.key()  # without a count
+    assert shown(kube).unclear == ("team-a/before", "team-a/full")
 
 
 def test_what_is_over_or_stalled_is_marked(kube: FakeKube) -> None:
@@ -166,9 +206,19 @@ def test_callers_that_servers_tell_are_counted_once_and_from_when_all_of_them_kn
     many = known(AuditAnswer(told, replicas, more=True))
     assert many == Unknown("not known: the servers have more than 10 records; give --audit-log DIR")
     silent = AuditAnswer([], [*replicas, ReplicaTold("https://c", "c", "")], more=False)
-    assert known(silent) == Unknown("not known: https://c has no audit records")
+    assert known(silent) == Unknown("not known: c (https://c) has no audit records")
+    lost = AuditAnswer(told, replicas, more=False, missing=[ReplicaMissing("https://a", "", "10.0.0.2:8443", "nobody listens there")])
+    assert known(lost) == Unknown("not known: 10.0.0.2:8443 could not be asked: nobody listens there")
     with pytest.raises(FormatError):
         known(AuditAnswer([{"eventType": "AwsApiCall", "eventTime": 7}], replicas, more=False))
+
+
+def test_of_a_trail_that_is_damaged_nothing_is_said(kube: FakeKube, tmp_path: Path) -> None:
+    (path,) = AChain("a").start().add(a_call(0, key=KEY_ID)).write(tmp_path)
+    assert isinstance(shown(kube, AuditFolders([tmp_path])).callers, KnownCallers)
+    path.write_bytes(path.read_bytes() + b"x" * 3_000_000 + b"\n")
+    told = shown(kube, AuditFolders([tmp_path])).callers
+    assert isinstance(told, Unknown) and "damaged: audit-a-000000.jsonl: the line at byte" in told.reason
 
 
 def test_without_a_trail_callers_are_unknown_and_not_none(kube: FakeKube, tmp_path: Path) -> None:
@@ -218,6 +268,21 @@ def test_a_policy_that_leaves_nothing_to_the_account_makes_bindings_worthless(ku
     kube.key(policy={"Version": "2012-10-17", "Statement": [only]})
     kube.bind("users", rule("decrypt"), account("app"))
     assert {who: holder.may for who, holder in holders(kube).items()} == {f"arn:aws:iam::{ACCOUNT}:role/named": May.YES}
+
+
+def test_a_policy_that_cannot_be_read_serves_nobody_and_says_so(kube: FakeKube) -> None:
+    kube.key(policy={"Version": "2012-10-17", "Statement": [{**ROOT, "Action": "kms:Fly"}]})
+    kube.bind("users", rule("decrypt", "describekey"), account("app"))
+    spec = {"keyRef": {"name": "app"}, "granteePrincipal": ARN_OF_APP, "operations": ["Decrypt"]}
+    kube.put("KmsGrant", "given", spec=spec, status={"grantId": "ab" * 32, "keyId": KEY_ID})
+    told = holders(kube)
+    reason = "the key's policy cannot be read by this version: the key serves nobody until it has another"
+    assert {who: (holder.may, holder.note) for who, holder in told.items()} == {
+        f"account {ACCOUNT} (root)": (May.NO, reason),
+        ARN_OF_APP: (May.NO, reason),
+    }
+    assert told[f"account {ACCOUNT} (root)"].through == 'statement "Enable IAM User Permissions" of the default policy'
+    assert holders(kube, "describe-key")["ServiceAccount team-a/app"].may is May.YES
 
 
 def test_everybody_is_marked_and_a_condition_makes_it_depend(kube: FakeKube) -> None:

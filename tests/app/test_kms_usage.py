@@ -6,7 +6,7 @@ import asyncio
 import base64
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -140,6 +140,43 @@ def test_the_running_month_is_paid_for_up_to_now() -> None:
     assert told.calls == ()
 
 
+def versions(first: str, number: int, step: int) -> list[str]:
+    """Times of the materials that an object shows: its newest sixteen."""
+    begin = datetime.fromisoformat(first)
+    return [format_time(begin + timedelta(days=step * version)) for version in range(number)][-16:]
+
+
+@pytest.mark.parametrize(
+    ("number", "step", "cost", "note"),
+    [
+        (16, 1, "2.9000", ""),  # 1 + 29/30 + 28/30: the second and the third, on the 2nd and 3rd of November
+        (17, 1, "2.9000", "more than 16 versions; may cost more: when the first were made is not shown"),
+        (30, 1, "2.0333", "more than 16 versions; may cost more: when the first were made is not shown"),
+    ],
+)
+def test_of_many_versions_the_first_two_rotations_are_paid_for(number: int, step: int, cost: str, note: str) -> None:
+    body = key("a", "many", 1, *versions("2026-11-01T00:00:00Z", number, step))
+    body["status"]["creationTime"] = "2026-11-01T00:00:00Z"
+    (told,) = ask(Cluster([body])).keys
+    assert (told.cost, told.note, told.versions) == (cost, note, 16)
+
+
+def test_of_many_versions_that_are_older_than_the_month_the_amount_is_whole() -> None:
+    body = key("a", "many", 1, *versions("2024-01-01T00:00:00Z", 40, 20))
+    body["status"]["creationTime"] = "2024-01-01T00:00:00Z"
+    (told,) = ask(Cluster([body])).keys
+    assert (told.cost, told.note) == ("3.0000", "more than 16 versions")
+
+
+def test_a_key_that_cannot_be_read_is_named_and_hides_no_other() -> None:
+    broken = key("a", "broken", 2, keySpec="OF_A_LATER_VERSION")
+    told = ask(Cluster([broken, key("a", "k", 1)]))
+    assert [each.name for each in told.keys] == ["k"]
+    assert [note for note in told.notes if "a/broken" in note] == [told.notes[0]]
+    assert "cannot be read" in told.notes[0]
+    assert "a/broken" not in str(ask(Cluster([broken, key("b", "k", 1)]), "b").notes)
+
+
 def test_a_key_that_was_not_made_yet_is_not_in_the_month() -> None:
     assert ask(Cluster([key("a", "k", 1, "2026-12-01T00:00:00Z")])).keys == ()
 
@@ -190,5 +227,5 @@ def test_the_page_has_what_the_command_says() -> None:
 
 
 def test_wrong_options_are_wrong_usage() -> None:
-    for wrong in (("--month", "2026-13"), ("--month", "2026-1"), ("-A", "-n", "a")):
+    for wrong in (("--month", "2026-13"), ("--month", "2026-1"), ("--month", "0000-01"), ("--month", "9999-12"), ("-A", "-n", "a")):
         assert CliRunner().invoke(usage_command, list(wrong), obj=None).exit_code == 2

@@ -128,11 +128,13 @@ async def test_a_bearer_token_of_a_service_account_is_that() -> None:
 
 
 async def test_a_person_is_a_user_of_the_installs_own_account() -> None:
-    facts = Known(who=Bearer("alice@example.com", "u-1", ("system:authenticated",)))
+    said = (("example.org/office", ("Bern",)),)
+    facts = Known(who=Bearer("alice@example.com", "u-1", ("system:authenticated",), extra=said))
     actor, uid = await Recogniser(facts, accounts(a_model())).recognise("t")  # type: ignore[arg-type]
     caller = actor.caller
     own = account_id(bytes.fromhex(INSTALL), RECORDS_NAMESPACE, 0)
     assert (caller.kind, caller.account, caller.namespace, uid) == (CallerKind.USER, own, RECORDS_NAMESPACE, "uid-r")
+    assert (caller.name, caller.uid, caller.groups, caller.extra) == ("alice@example.com", "u-1", ("system:authenticated",), said)
     facts.namespaces.clear()
     with pytest.raises(IdentityTokenError):
         await Recogniser(facts, accounts(a_model())).recognise("t")  # type: ignore[arg-type]

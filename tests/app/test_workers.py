@@ -19,6 +19,7 @@ from tests.operator.harness import ROOT, wait_for
 
 from keystead.app.server.podmetrics import merged_page
 from keystead.app.workers import Supervisor, private_folder
+from keystead.audit.press import Press
 from keystead.errors import InvalidSpecError
 
 LONG = 30.0
@@ -26,10 +27,10 @@ LONG = 30.0
 
 @asynccontextmanager
 async def running(
-    count: int = 2, grace: float = 5.0, *, stagger: bool = False, **how: str
+    count: int = 2, grace: float = 5.0, *, stagger: bool = False, press: Press | None = None, **how: str
 ) -> AsyncIterator[tuple[Supervisor, asyncio.Event, asyncio.Task[int]]]:
     with private_folder() as folder:
-        made, stop = supervisor(folder, count, grace, stagger=stagger, **how), asyncio.Event()
+        made, stop = supervisor(folder, count, grace, stagger=stagger, press=press, **how), asyncio.Event()
         task = asyncio.create_task(made.run(stop))
         try:
             yield made, stop, task
@@ -82,6 +83,19 @@ async def test_a_killed_worker_is_started_anew_and_the_others_go_on() -> None:
         await until(lambda: made.missing is None)
         assert made.pids[0] != first
         assert made.pids[1] == second
+
+
+async def test_workers_print_by_way_of_the_supervisor_and_so_does_one_that_is_started_anew(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with out.open("wb") as file:
+        async with running(press=Press(file.fileno())) as (made, _, _task):
+            await asyncio.wait_for(made.all_ready.wait(), LONG)
+            first = made.pids
+            os.kill(first[0] or 0, signal.SIGKILL)
+            await until(lambda: made.missing is not None)
+            await until(lambda: made.missing is None)
+            printed = [*enumerate(first), (0, made.pids[0])]
+    assert sorted(out.read_text().splitlines()) == sorted(f"worker {index} is {pid}" for index, pid in printed)
 
 
 async def test_a_worker_that_fails_after_it_was_ready_is_tried_again_and_again() -> None:
@@ -174,7 +188,7 @@ def test_workers_end_with_a_supervisor_that_is_killed() -> None:
         assert len(pids) == 2
         process.kill()
         process.wait()
-        wait_for("the workers' end", lambda: not any(alive(int(pid)) for pid in pids), seconds=5)
+        wait_for("the workers' end", lambda: not any(alive(int(pid)) for pid in pids), seconds=60)
     for left in Path(folder).iterdir():
         left.unlink()
     Path(folder).rmdir()

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from keystead.app.workers import METRICS, READY, STATE, Post, Supervisor, private_folder
+from keystead.audit.press import Press, PressSink
 from keystead.errors import InvalidSpecError
 from keystead.server.siblings import Desk
 
@@ -54,6 +55,8 @@ async def _serve(post: Post, how: str) -> int:
         "pid": lambda: str(os.getpid()).encode(),
     }
     desk = Desk(post.own, answers)
+    if post.press is not None:
+        await asyncio.to_thread(PressSink(post.press).write, f"worker {post.index} is {os.getpid()}\n".encode())
     await desk.open()
     await stop.wait()
     while how == "never ends":
@@ -62,9 +65,11 @@ async def _serve(post: Post, how: str) -> int:
     return 0
 
 
-def supervisor(folder: Path, count: int, grace: float = 5.0, *, stagger: bool = False, **how: str) -> Supervisor:
+def supervisor(
+    folder: Path, count: int, grace: float = 5.0, *, stagger: bool = False, press: Press | None = None, **how: str
+) -> Supervisor:
     posts = tuple(Post(index, count, folder, 0) for index in range(count))
-    return Supervisor(work, how, posts, grace, stagger)
+    return Supervisor(work, how, posts, grace, stagger, press)
 
 
 async def _main() -> int:

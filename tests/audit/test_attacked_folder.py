@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 from tests.audit.events import NOW, a_call
@@ -155,6 +156,46 @@ def test_a_damaged_file_does_not_end_the_housekeeping(tmp_path: Path, how: str) 
     keeper = FolderKeeper(tmp_path, CHAIN, 0)
     assert [each.name for each in keeper.tidy()] == [file_name(CHAIN, 0), file_name(CHAIN, 1)]
     assert not done.exists()
+
+
+def test_a_line_that_is_nested_without_end_keeps_no_process_from_beginning(tmp_path: Path) -> None:
+    old = "old-20261126T070000Z-00000000"
+    path = tmp_path / file_name(old, 0)
+    path.write_bytes(batch(Chain(old), 3) + b'{"chain":{"id":"x","seq":3,"prev":""},"deep":' + b"[" * 5000 + b"]" * 5000 + b"}\n")
+    assert previous_chains(tmp_path) == []
+    os.utime(path, (1000, 1000))
+    sink, chain = FileSink(tmp_path, CHAIN, 1000), Chain(CHAIN)
+    for _ in range(3):
+        sink.write(batch(chain, 6))
+    sink.close()
+    assert file_name(CHAIN, 0) in [each.name for each in FolderKeeper(tmp_path, CHAIN, 0).tidy()]
+
+
+def test_what_is_packed_tightly_is_unpacked_only_so_far_and_hides_no_other_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of some megabytes can hold gigabytes, and a start waits for all of it."""
+    unpacked, real = [0], folder.open_file
+
+    def counted(path: Path) -> IO[bytes]:
+        file = real(path)
+        if path.suffix == ".gz":
+            read = file.read
+            monkeypatch.setattr(file, "read", lambda size: unpacked.append(len(data := read(size))) or data)
+        return file
+
+    monkeypatch.setattr(folder, "open_file", counted)
+    monkeypatch.setattr(folder, "_UNPACKED", 8 << 20)
+    for number in range(3):
+        bomb = tmp_path / f"{file_name(f'old-20261126T07000{number}Z-00000000', 0)}.gz"
+        bomb.write_bytes(gzip.compress(b"\0" * (24 << 20), 9))
+    whole = "old-20261126T060000Z-00000000"
+    (tmp_path / file_name(whole, 0)).write_bytes(batch(Chain(whole), 3))
+    assert [(told["id"], told["lastSeq"]) for told in previous_chains(tmp_path)] == [(whole, 2)]
+    assert sum(unpacked) <= 16 << 20
+    unpacked.clear()
+    assert len(previous_chains(tmp_path, 20 << 20)) == 1  # files of such a size are usual there
+    assert sum(unpacked) > 24 << 20
 
 
 def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:

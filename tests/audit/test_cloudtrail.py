@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.audit.events import APP, HEADERS, HSM, KEY, ROOT, SECRET, a_call, a_request, a_service_event, judged
+from tests.audit.events import (
+    APP,
+    HEADERS,
+    HSM,
+    KEY,
+    NOW,
+    ROOT,
+    SECRET,
+    a_call,
+    a_request,
+    a_response,
+    a_service_event,
+    judged,
+)
 from tests.builders import ACCOUNT, NAMESPACE, OTHER_ACCOUNT, OTHER_NAMESPACE, a_key, another_tenants_key
 from tests.operator.canaries import found_in
 
 from keystead.app.frontdoor import SERVED
 from keystead.audit import cloudtrail
+from keystead.audit.table import TABLE
 from keystead.operations.trail import Actor, CallEvent
 from keystead.operations.world import Judged
 from keystead.policy import Action, Decision, Question, evaluate
@@ -48,6 +63,47 @@ def test_a_record_has_cloudtrails_members():
     assert record["resources"] == [{"ARN": arn(KEY), "accountId": ACCOUNT, "type": "AWS::KMS::Key"}]
     assert record["tlsDetails"]["clientProvidedHostHeader"] == "keystead-server.keystead-system.svc:8443"
     assert (record["readOnly"], record["eventType"], record["recipientAccountId"]) == (True, "AwsApiCall", ACCOUNT)
+
+
+OTHER_KEY, OURS = a_key(HSM, n=2), (judged(),)
+DIFFERENT: list[dict[str, Any]] = [
+    {"time": NOW + timedelta(seconds=1), "event_id": "e2", "request_id": "r2"},
+    {"actor": ROOT},
+    {"region": "eu-west-1"},
+    {"source_ip": "10.244.1.18"},
+    {"tls": None},
+    {"headers": {**HEADERS, b"user-agent": "b\u00f6to\x7f\0".encode()}},
+    {"headers": {**HEADERS, b"host": b"another"}},
+    {"headers": {**HEADERS, cloudtrail.JUSTIFICATION: b"a ticket"}},
+    {"headers": {}},
+    {"code": "AccessDeniedException", "message": "no", "response": None},
+    {"request": None},
+    {"trail": ()},
+    {"trail": (judged(OTHER_KEY),)},
+    {"trail": (judged(a_key(HSM, n_versions=2)),)},
+    {"trail": (judged(action=Action.DECRYPT),)},
+    {"trail": (judged(reason="another statement"),)},
+    {"trail": (judged(), judged())},
+    {"trail": (judged(ABROAD),)},
+    {"trail": (judged(ABROAD, allowed=False),)},
+]
+
+
+@pytest.mark.parametrize("operation", sorted(TABLE))
+def test_what_is_remembered_of_a_callers_last_record_changes_no_other(operation: str, monkeypatch: pytest.MonkeyPatch):
+    request, response = a_request(operation), a_response(operation)
+    different = [*DIFFERENT]
+    if hasattr(response, "key_material_id"):
+        different.append({"response": replace(response, key_material_id="another")})
+    for name in ("encryption_context", "description"):
+        if hasattr(request, name):
+            odd = "\x7f\u2028\ud800"
+            different.append({"request": replace(request, **{name: {"tenant": odd} if "context" in name else odd})})
+    calls = [a_call(operation, **{"trail": OURS, "request": request, "response": response, **changes}) for changes in ({}, *different)]
+    calls += calls[::-1]
+    told = [cloudtrail.call(each) for each in calls]
+    monkeypatch.setattr(cloudtrail, "_usual", lambda _: None)
+    assert told == [cloudtrail.call(each) for each in calls]
 
 
 def test_a_session_is_an_assumed_role_with_its_pod_beside_it():
@@ -90,10 +146,19 @@ def test_two_actors_never_share_an_identity():
 def test_a_refusal_has_its_error_and_the_reason():
     trail = (judged(action=Action.DECRYPT, allowed=False, reason="statement Deny denies it", explicit=True),)
     record = one(a_call("Decrypt", code="AccessDeniedException", message="User: x is not authorized", trail=trail))
-    assert (record["errorCode"], record["errorMessage"]) == ("AccessDeniedException", "User: x is not authorized")
+    assert record["errorMessage"] == "User: x is not authorized"
     assert record["responseElements"] is None
     assert record["additionalEventData"]["decision"]["explicit"] is True
     assert record["additionalEventData"]["decision"]["reason"] == "statement Deny denies it"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [("AccessDeniedException", "AccessDenied"), ("AccessDenied", "AccessDenied"), ("DisabledException", "DisabledException")],
+)
+def test_a_refusal_has_cloudtrails_code_whatever_the_api_calls_it(code, told):
+    assert one(a_call("Decrypt", code=code, message="no"))["errorCode"] == told
+    assert json.loads(cloudtrail.service(a_service_event(code=code, message="no")))["errorCode"] == told
 
 
 def test_decrypt_always_has_its_algorithm_and_the_key_as_sent():
@@ -118,6 +183,23 @@ def test_an_alias_is_a_resource_beside_its_key():
     assert record["readOnly"] is False
 
 
+def test_an_alias_that_goes_over_names_its_new_key():
+    request = a_request("UpdateAlias", alias_name="alias/orders")
+    new = a_key(HSM, n=2)
+    trail = (judged(action=Action.UPDATE_ALIAS), judged(new, Action.UPDATE_ALIAS))
+    record = one(a_call("UpdateAlias", request=request, trail=trail))
+    assert record["responseElements"] == {"keyId": arn(new)}
+    assert [each["ARN"] for each in record["resources"]][:2] == [arn(KEY), arn(new)]
+
+
+def test_a_grant_that_is_retired_by_its_token_is_named():
+    request = a_request("RetireGrant", key_id=None, grant_id=None)
+    record = one(a_call("RetireGrant", request=request, trail=(judged(action=Action.RETIRE_GRANT),)))
+    assert record["additionalEventData"]["grantId"] == "a grant_id"
+    assert record["requestParameters"] == {"dryRun": True}
+    assert record["responseElements"] == {"keyId": arn(KEY)}
+
+
 def test_the_material_that_encrypted_is_named():
     key = a_key(HSM, n_versions=2)
     assert one(a_call(trail=(judged(key),)))["additionalEventData"]["keyMaterialId"] == key.versions[1].material_id
@@ -131,9 +213,13 @@ def test_what_could_not_be_read_or_reached_is_recorded_without_it(operation):
     assert "decision" not in record["additionalEventData"]
 
 
-def test_an_operation_that_is_not_served_is_recorded_by_its_name():
-    record = one(a_call("ImportKeyMaterial", trail=(), code="UnsupportedOperationException", message="no"))
-    assert (record["eventName"], record["requestParameters"], record["readOnly"]) == ("ImportKeyMaterial", None, False)
+@pytest.mark.parametrize(
+    ("operation", "reads"),
+    [("ImportKeyMaterial", False), ("DescribeCustomKeyStores", True), ("GetParametersForImport", True), ("UpdatePrimaryRegion", False)],
+)
+def test_an_operation_that_is_not_served_is_recorded_by_its_name(operation, reads):
+    record = one(a_call(operation, trail=(), code="UnsupportedOperationException", message="no"))
+    assert (record["eventName"], record["requestParameters"], record["readOnly"]) == (operation, None, reads)
 
 
 @pytest.mark.parametrize(
@@ -261,6 +347,14 @@ def test_what_keystead_does_by_itself_is_a_service_event():
     assert record["resources"] == [{"ARN": arn(KEY), "accountId": ACCOUNT, "type": "AWS::KMS::Key"}]
     assert record["additionalEventData"] == {"namespace": NAMESPACE}
     assert record["readOnly"] is False
+
+
+def test_what_is_done_for_somebody_names_him_as_a_call_does():
+    own = json.loads(cloudtrail.service(a_service_event(name="ReadAuditRecords", actor=APP)))
+    assert own["userIdentity"] == {**one(a_call())["userIdentity"], "invokedBy": "keys.kms.keystead.io"}
+    abroad = json.loads(cloudtrail.service(a_service_event(account=OTHER_ACCOUNT, actor=APP)))
+    assert (abroad["userIdentity"]["type"], abroad["userIdentity"]["arn"]) == ("AWSAccount", APP.caller.arn)
+    assert APP.access_key_id not in json.dumps(abroad)
 
 
 def without_the_secret(*events: CallEvent, secret: bytes = SECRET) -> None:

@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from tests.audit.child import HELD
 from tests.audit.sinks import kinds, read_chain
 from tests.audit.test_sinks import all_of
 
+from keystead.audit import reserve
 from keystead.audit.folder import files_in
 from keystead.audit.reading.verify import verify
 
@@ -23,17 +25,22 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Child:
-    """A process of tests.audit.child. `answers`: what it answered so far, read without waiting for more."""
+    """A process of tests.audit.child. `answers`: what it answered so far, read without waiting for more. beside: whose disks it sees."""
 
-    def __init__(self, *arguments: object, stdout: int | None = None, shell: str = "") -> None:
+    def __init__(
+        self, *arguments: object, stdout: int | None = None, shell: str = "", press: int | None = None, beside: int | None = None
+    ) -> None:
         reader, writer = os.pipe()
-        command = [sys.executable, "-m", "tests.audit.child", *map(str, arguments)]
+        handed = [] if press is None else [press]
+        command = [sys.executable, "-m", "tests.audit.child", *map(str, arguments), *(f"press={each}" for each in handed)]
         if shell:
             own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
             command = [*own, "bash", "-c", f'{shell}; exec "$@"', "bash", *command]
+        if beside is not None:
+            command = ["nsenter", "-t", str(beside), "-m", f"--wd={ROOT}", *command]
         hand_over = ["bash", "-c", f'exec 3>&{writer} {writer}>&-; exec "$@"', "bash", *command]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}"}
-        self.process = subprocess.Popen(hand_over, cwd=ROOT, env=environment, stdout=stdout, pass_fds=[writer])
+        self.process = subprocess.Popen(hand_over, cwd=ROOT, env=environment, stdout=stdout, pass_fds=[writer, *handed])
         os.close(writer)
         self._reader = reader
         os.set_blocking(reader, False)
@@ -151,6 +158,52 @@ def test_a_full_disk_stops_the_answers_within_a_second_and_heals(tmp_path: Path)
     assert "No space left on device" in gap["reason"]
 
 
+@contextmanager
+def a_small_disk(folder: Path, size: str) -> Iterator[int]:
+    """A tmpfs that outlives the processes which write to it: the process that has it, in a mount namespace of its own."""
+    own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    folder.mkdir()
+    script = f'mount -t tmpfs -o size={size} tmpfs "{folder}" && echo mounted && exec sleep 300'
+    with subprocess.Popen([*own, "bash", "-c", script], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None and holder.stdout.readline() == b"mounted\n"
+            yield holder.pid
+        finally:
+            holder.kill()
+
+
+def fill(path: Path) -> None:
+    """Until not a byte is left."""
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+
+def test_a_disk_that_is_full_to_its_last_byte_is_cured_by_retaining_less(tmp_path: Path) -> None:
+    """The process that filled it is gone; a new one can write its first line only with what was held back, and so it says what it takes."""
+    folder = tmp_path / "disk"
+    with a_small_disk(folder, "512k") as holder:
+        inside = Path(f"/proc/{holder}/root{folder}")
+        with a_child(folder, f"keep={10**9}", beside=holder) as child:
+            child.wait_for(b"-" * 8)
+            child.end(signal.SIGKILL)
+        fill(inside / "of somebody else")
+        assert (inside / reserve.NAME).stat().st_size == HELD
+        (filled,) = {file.chain for file in files_in(inside)}
+        data = all_of(inside, filled)
+        assert kinds(read_chain(data[: data.rfind(b"\n") + 1])).count("call") >= child.answers.count(b"+") > 0
+        with a_child(folder, "keep=100000", beside=holder) as child:
+            while sum(file.size for file in files_in(inside)) > 250_000:
+                child.wait_for(b"+" * 20)
+            assert child.end() == 0
+        report = verify([inside])
+    assert [finding for chain in report.chains for finding in chain.findings] == []
+    after = {chain.id: chain for chain in report.chains}
+    assert after[filled].taken
+    (cured,) = after.keys() - {filled}
+    assert after[cured].ended and after[cured].last_seq > child.answers.count(b"+")  # its numbers have no hole
+
+
 def test_a_reader_of_stdout_that_stops_stops_the_answers_and_they_go_on_with_it(tmp_path: Path) -> None:
     out = tmp_path / "read"
     with out.open("wb") as file:
@@ -174,23 +227,3 @@ def test_a_reader_of_stdout_that_stops_stops_the_answers_and_they_go_on_with_it(
     assert kinds(records)[-1] == "end"
     assert kinds(records).count("call") >= child.answers.count(b"+")
     assert any("acknowledged" in record["reason"] for record in records if record["keysteadType"] == "gap")
-
-
-def test_two_processes_with_one_stdout_have_two_whole_chains(tmp_path: Path) -> None:
-    out = tmp_path / "read"
-    with out.open("wb") as file:
-        reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
-    assert reader.stdin is not None
-    end = reader.stdin.fileno()
-    with a_child(tmp_path / "a", "stdout", stdout=end) as one, a_child(tmp_path / "b", "stdout", stdout=end) as other:
-        reader.stdin.close()
-        one.wait_for(b"+" * 50)
-        other.wait_for(b"+" * 50)
-        assert (one.end(), other.end()) == (0, 0)
-    assert reader.wait(10) == 0
-    lines = out.read_bytes().splitlines(keepends=True)
-    chains = {line.rpartition(b'"chain":{"id":"')[2][:37] for line in lines}
-    assert len(chains) == 2
-    for chain in chains:
-        records = read_chain(b"".join(line for line in lines if chain in line))
-        assert kinds(records)[-1] == "end"

@@ -15,7 +15,7 @@ import pytest
 from tests.audit.events import a_call, a_service_event
 from tests.audit.sinks import CHAIN, RULES, MemorySink, a_journal, kinds, read_chain
 
-from keystead.audit.journal import Journal
+from keystead.audit.journal import Journal, Rules
 from keystead.audit.lines import chain_id, checkpoint_digest
 from keystead.audit.ports import Removed
 from keystead.errors import AuditUnavailableError
@@ -27,14 +27,29 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 async def running(journal: Journal) -> AsyncIterator[Journal]:
     """From the first line to the last."""
     task = asyncio.create_task(journal.run())
-    await asyncio.wait_for(journal.started(), 5)
+    await asyncio.wait_for(journal.started(), 60)
     try:
         yield journal
     finally:
         await journal.close(task)
 
 
-async def until(condition: Any, seconds: float = 5.0) -> None:
+class Clock:
+    """The loop's clock, with hours that a test skips: what it waits for is due by the order of the times, however slow the machine is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self._skipped, true = 0.0, loop.time
+        monkeypatch.setattr(loop, "time", lambda: true() + self._skipped)
+
+    async def skip(self, seconds: float) -> None:
+        """And what was due before is done."""
+        self._skipped += seconds
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+async def until(condition: Any, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
@@ -42,7 +57,7 @@ async def until(condition: Any, seconds: float = 5.0) -> None:
 
 async def recorded(taken: Awaitable[None] | None) -> None:
     assert taken is not None
-    await asyncio.wait_for(taken, 5)
+    await asyncio.wait_for(taken, 60)
 
 
 def stall(**changes: Any) -> Any:
@@ -130,30 +145,40 @@ async def test_a_sink_that_fails_stops_everything_at_once_and_heals(sync):
     assert (gap["reason"], gap["lost"]) == ("memory: No space left on device", 0)
 
 
-async def test_a_sink_that_does_not_answer_refuses_who_waits_within_a_second():
-    sink = MemorySink()
-    async with running(a_journal(sink, **stall(stall_seconds=0.8))) as journal:
+async def test_a_sink_that_does_not_answer_refuses_who_waits_within_a_second(monkeypatch):
+    """Of the journal's clock, counted from the first who waits: the one who came last does not begin a second of its own."""
+    assert Rules().stall_seconds < 1
+    sink, clock = MemorySink(), Clock(monkeypatch)
+    async with running(a_journal(sink, **stall(stall_seconds=10_000))) as journal:
         sink.open.clear()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        before = sink.writes
         waiting = [asyncio.ensure_future(journal.call(a_call("Decrypt"))) for _ in range(3)]
-        await asyncio.sleep(0.3)
+        await until(lambda: sink.writes == before + 1)
+        await clock.skip(9_000)
         waiting.append(asyncio.ensure_future(journal.call(a_call("Sign"))))
+        await clock.skip(0)
+        assert not any(one.done() for one in waiting)
+        await clock.skip(1_000)
+        assert all(one.done() for one in waiting)
         answers = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(answer) for answer in answers] == [AuditUnavailableError] * 4
-        assert loop.time() - began < 1.0
         assert journal.stopped
         sink.open.set()
         await until(lambda: not journal.stopped)
     assert kinds(sink.lines).count("call") == 4
 
 
-async def test_a_buffered_record_stops_it_too_when_it_is_not_acknowledged():
-    sink = MemorySink()
-    async with running(a_journal(sink)) as journal:
+async def test_a_buffered_record_stops_it_too_when_it_is_not_acknowledged(monkeypatch):
+    sink, clock = MemorySink(), Clock(monkeypatch)
+    async with running(a_journal(sink, **stall(stall_seconds=10_000))) as journal:
         sink.open.clear()
+        before = sink.writes
         assert journal.call(a_call("Encrypt")) is None
-        await until(lambda: journal.stopped, 1.0)
+        await until(lambda: sink.writes == before + 1)
+        await clock.skip(9_000)
+        assert not journal.stopped
+        await clock.skip(1_000)
+        assert journal.stopped
         sink.open.set()
         await until(lambda: not journal.stopped)
 
@@ -189,7 +214,7 @@ async def test_a_caller_that_goes_away_takes_nobody_with_it():
         stays = asyncio.ensure_future(journal.call(a_call("Decrypt")))
         gone.cancel()
         sink.open.set()
-        await asyncio.wait_for(stays, 5)
+        await asyncio.wait_for(stays, 60)
 
 
 async def test_nothing_is_taken_before_the_first_line_is_kept():
@@ -201,7 +226,7 @@ async def test_nothing_is_taken_before_the_first_line_is_kept():
     with pytest.raises(AuditUnavailableError):
         journal.call(a_call("Decrypt"))
     sink.open.set()
-    await asyncio.wait_for(journal.started(), 5)
+    await asyncio.wait_for(journal.started(), 60)
     await journal.close(task)
     assert "gap" not in kinds(sink.lines)
 
@@ -242,10 +267,10 @@ async def test_a_sink_that_never_answers_does_not_keep_the_process_from_ending()
     sink = MemorySink()
     journal = a_journal(sink, **stall(close_seconds=0.1))
     task = asyncio.create_task(journal.run())
-    await asyncio.wait_for(journal.started(), 5)
+    await asyncio.wait_for(journal.started(), 60)
     sink.open.clear()
     journal.call(a_call("Encrypt"))
-    await asyncio.wait_for(journal.close(task), 2)
+    await asyncio.wait_for(journal.close(task), 30)  # the sink holds its write for longer
     assert kinds(sink.lines) == ["start"]
     sink.open.set()
 
@@ -267,8 +292,10 @@ class Hand:
         self.error: Exception | None = None
         self.wait = 0.0
         self.key = True
+        self.asked = 0
 
     async def sign(self, digest: bytes) -> Signed | None:
+        self.asked += 1
         await asyncio.sleep(self.wait)
         if self.error is not None:
             raise self.error
@@ -287,13 +314,14 @@ def signed_places(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-async def test_checkpoints_are_signed_in_their_place_and_so_is_the_end():
-    sink, hand = MemorySink(), Hand()
-    async with running(a_journal(sink, signer=hand, **stall(checkpoint_seconds=0.03))) as journal:
-        for _ in range(2):
+async def test_checkpoints_are_signed_in_their_place_and_so_is_the_end(monkeypatch):
+    sink, hand, clock = MemorySink(), Hand(), Clock(monkeypatch)
+    async with running(a_journal(sink, signer=hand, **stall(stall_seconds=1e6, sign_seconds=60.0, end_seconds=60.0))) as journal:
+        for count in (1, 2):
             await recorded(journal.call(a_call("Decrypt")))
-            count = kinds(sink.lines).count("checkpoint")
-            await until(lambda count=count: kinds(sink.lines).count("checkpoint") > count)
+            await clock.skip(RULES.checkpoint_seconds)
+            await until(lambda count=count: kinds(sink.lines).count("checkpoint") == count)
+        await clock.skip(2 * RULES.checkpoint_seconds)
         await asyncio.sleep(0.1)  # nothing new: no checkpoint
     assert kinds(sink.lines) == ["start", "call", "checkpoint", "call", "checkpoint", "end"]
     places = signed_places(sink.data)
@@ -303,28 +331,60 @@ async def test_checkpoints_are_signed_in_their_place_and_so_is_the_end():
     assert sink.lines[2]["keyArn"] == "arn:aws:kms:::key/audit"
 
 
+@pytest.mark.parametrize("when", ["before it is signed", "while it is signed"])
+async def test_the_ends_signature_fits_its_place_whenever_a_checkpoint_is_due(monkeypatch, when):
+    """Else a trail that nobody touched is taken for one that was."""
+    sink, hand, clock = MemorySink(), Hand(), Clock(monkeypatch)
+    sign = hand.sign
+
+    async def slowly(digest):
+        await clock.skip(2 * RULES.checkpoint_seconds)
+        return await sign(digest)
+
+    journal = a_journal(sink, signer=hand, **stall(stall_seconds=1e6, sign_seconds=1e6, end_seconds=1e6, close_seconds=1e6))
+    task = asyncio.create_task(journal.run())
+    await asyncio.wait_for(journal.started(), 60)
+    await recorded(journal.call(a_call("Decrypt")))
+    if when == "while it is signed":
+        hand.sign = slowly
+        await journal.close(task)
+    else:
+        sink.open.clear()
+        journal.call(a_call("Decrypt"))
+        await until(lambda: sink.writes == 3)
+        closing = asyncio.create_task(journal.close(task))
+        await clock.skip(2 * RULES.checkpoint_seconds)
+        sink.open.set()
+        await closing
+    assert kinds(sink.lines)[-1] == "end"
+    places = signed_places(sink.data)
+    assert places[-1][0] == len(sink.lines) - 1
+    assert [digest for _, digest in places] == hand.signed
+
+
 @pytest.mark.parametrize("fault", ["raises", "has no key", "is slow"])
 async def test_a_signer_that_cannot_sign_never_stops_the_records(fault):
     sink, hand = MemorySink(), Hand()
     hand.error = ValueError("token away") if fault == "raises" else None
     hand.key = fault != "has no key"
-    hand.wait = 30.0 if fault == "is slow" else 0.0
+    hand.wait = 1000.0 if fault == "is slow" else 0.0
     rules = stall(checkpoint_seconds=0.02, sign_seconds=0.05, again_seconds=0.02, end_seconds=0.05)
     async with running(a_journal(sink, signer=hand, **rules)) as journal:
         for _ in range(4):
+            before = hand.asked
             await recorded(journal.call(a_call("Decrypt")))
-            await asyncio.sleep(0.03)
+            await until(lambda before=before: hand.asked > before)
         assert not journal.stopped
     assert kinds(sink.lines) == ["start", *["call"] * 4, "end"]
 
 
 async def test_a_checkpoint_that_could_not_be_signed_is_signed_later_without_a_new_record():
     sink, hand = MemorySink(), Hand()
-    hand.wait = 0.2
-    rules = stall(checkpoint_seconds=0.02, sign_seconds=0.05, again_seconds=0.05)
+    hand.wait = 1000.0
+    rules = stall(checkpoint_seconds=0.02, sign_seconds=0.2, again_seconds=0.05)
     async with running(a_journal(sink, signer=hand, **rules)) as journal:
         await recorded(journal.call(a_call("Decrypt")))
-        await asyncio.sleep(0.1)
+        await until(lambda: hand.asked > 1)
         assert "checkpoint" not in kinds(sink.lines)
         hand.wait = 0.0
         await until(lambda: "checkpoint" in kinds(sink.lines))
@@ -355,12 +415,19 @@ class Keeper:
         self.sink = sink
         self.doomed = [Removed("audit-old-20261126T070000Z-00000000-000000.jsonl", 0, 41, "ab" * 32)]
         self.on_record: list[bool] = []
+        self.room = True
 
     def tidy(self) -> list[Removed]:
         return [self.doomed.pop()] if self.doomed else []
 
     def remove(self, removed: Removed) -> None:
         self.on_record.append(removed.name.encode() in self.sink.data)
+
+    def give_room(self) -> None:
+        self.sink.error = None
+
+    def hold_room(self) -> bool:
+        return self.room
 
 
 async def test_a_file_goes_only_when_it_is_on_record(monkeypatch):
@@ -372,6 +439,51 @@ async def test_a_file_goes_only_when_it_is_on_record(monkeypatch):
     assert keeper.on_record == [True]
     removed = next(record for record in sink.lines if record["keysteadType"] == "removed")
     assert (removed["firstSeq"], removed["lastSeq"], removed["lastHash"]) == (0, 41, "ab" * 32)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_on_a_full_disk_a_removal_is_recorded_with_the_room_that_is_held_back(monkeypatch, begun):
+    """Before its first line, and later. Nothing is taken until room is held back again: calls do not live on it."""
+    monkeypatch.setattr("keystead.audit.keeping._EVERY", 0.01)
+    monkeypatch.setattr("keystead.audit.keeping._PATIENCE", 0.2)
+    sink = MemorySink()
+    keeper = Keeper(sink)
+    journal = a_journal(sink, keepers=[keeper])
+    doomed, keeper.doomed = keeper.doomed, []
+    sink.error = None if begun else FULL
+    task = asyncio.create_task(journal.run())
+    if begun:
+        await asyncio.wait_for(journal.started(), 60)
+        sink.error = FULL
+        taken = journal.call(a_call("Decrypt"))
+        with pytest.raises(AuditUnavailableError):
+            await taken
+    await until(lambda: journal.reason == "memory: No space left on device")
+    keeper.room, keeper.doomed = False, doomed
+    await until(lambda: keeper.on_record)
+    assert keeper.on_record == [True]
+    await asyncio.sleep(0.1)
+    with pytest.raises(AuditUnavailableError):
+        journal.call(a_call("Encrypt"))
+    keeper.room = True
+    await until(lambda: not journal.stopped)
+    await recorded(journal.call(a_call("Sign")))
+    await journal.close(task)
+    assert kinds(sink.lines).count("removed") == 1
+
+
+async def test_the_room_is_not_given_away_where_nothing_is_to_go(monkeypatch):
+    monkeypatch.setattr("keystead.audit.keeping._EVERY", 0.01)
+    monkeypatch.setattr("keystead.audit.keeping._PATIENCE", 0.01)
+    sink = MemorySink()
+    keeper = Keeper(sink)
+    keeper.doomed.clear()
+    async with running(a_journal(sink, keepers=[keeper], **stall(close_seconds=0.1))) as journal:
+        sink.error = FULL
+        with pytest.raises(AuditUnavailableError):
+            await journal.call(a_call("Decrypt"))
+        await asyncio.sleep(0.2)
+        assert journal.stopped and sink.error is FULL
 
 
 def test_a_chain_is_named_by_replica_start_and_chance():

@@ -29,7 +29,7 @@ def write(folder: Path) -> None:
     for number in range(40):
         first.add(_call(number, "Decrypt" if number % 4 else "Encrypt", number))
     for number in range(40, 43):
-        first.add(_call(number, "Decrypt", number, principal="report", code="AccessDeniedException", reason=DENIED))
+        first.add(_call(number, "Decrypt", number, principal="report", code="AccessDenied", reason=DENIED))
     first.checkpoint(43)
     first.checkpoint(50, kind="end")
     second = AChain("keystead-server-0-20261127T080000Z-77b2d1c4").start(first, time=DAY, replica="keystead-server-0")

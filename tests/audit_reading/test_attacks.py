@@ -57,6 +57,20 @@ class TestFound:
         report = verify([tmp_path], KEYS)
         assert (report.verdict, of(report, FIRST)) == (Verdict.TAMPERED, {What.REMOVED})
 
+    @pytest.mark.parametrize("left", [b"", b'{"keysteadType":"sta'])
+    def test_all_files_of_the_only_chain_emptied(self, tmp_path: Path, left: bytes) -> None:
+        for path in first().write(tmp_path, per_file=4):
+            path.write_bytes(left)
+        assert verify([tmp_path], KEYS).verdict is Verdict.UNSIGNED
+
+    @pytest.mark.parametrize("place", [0, 3, 9])
+    def test_a_line_that_is_nested_too_deep_for_a_parser(self, tmp_path: Path, place: int) -> None:
+        chain = first()
+        body, mark, link = chain.lines[place].rpartition(b',"chain":')
+        chain.lines[place] = body + b',"deep":' + b"[" * 5_000 + b"]" * 5_000 + mark + link
+        report = verify([written(tmp_path, chain)], KEYS)
+        assert (report.verdict, What.CHANGED in of(report, FIRST)) == (Verdict.TAMPERED, True)
+
     def test_a_file_that_was_moved_away_and_one_that_got_another_name(self, tmp_path: Path) -> None:
         paths = first().write(tmp_path, per_file=4)
         paths[1].rename(paths[1].with_suffix(".bak"))

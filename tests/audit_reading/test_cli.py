@@ -18,7 +18,7 @@ from keystead.app.services import AppServices
 from keystead.audit.reading.files import find_chains, lines_of
 from keystead.cli.audit import read_moment
 from keystead.cli.kms import run as run_kms
-from keystead.cli.kms_audit import AuditAnswer, AuditAsk, ReplicaTold
+from keystead.cli.kms_audit import AuditAnswer, AuditAsk, ReplicaMissing, ReplicaTold
 from keystead.cli.kms_services import KmsServices, Place
 from keystead.cli.main import run
 from keystead.errors import ForbiddenError, InvalidSpecError, NotFoundError, RefusedError, StoreUnavailableError
@@ -84,6 +84,27 @@ def test_a_search_that_finds_nothing_says_so(trail: Path, capsys: pytest.Capture
     assert (told.out, told.err) == ("", "no record matches\n")
     assert keystead("search", trail, "-o", output) == 0
     assert "no record matches" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["search", "summary"])
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_an_answer_that_lacks_what_cannot_be_read_says_so_and_ends_with_3(
+    trail: Path, capsys: pytest.CaptureFixture[str], command: str, output: str
+) -> None:
+    assert keystead(command, trail, "-o", output) == 0
+    assert "warning" not in capsys.readouterr().err
+    (path,) = trail.glob("audit-a-000002.jsonl*")
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([b"x" * 3_000_000, *lines]))
+    assert keystead(command, trail, "-o", output) == 3
+    told = capsys.readouterr()
+    assert "warning: audit-a-000002.jsonl: the line at byte 0 has more than 1048576 bytes, and was passed over\n" in told.err
+    assert "incomplete: records may be missing; hint: keystead audit verify\n" in told.err
+    if command == "search":
+        assert len([line for line in told.out.splitlines() if "Encrypt" in line]) == 6  # what stands behind it is found
+    elif output == "json":
+        answer = json.loads(told.out)
+        assert (answer["uses"][0]["count"], len(answer["unread"])) == (6, 1)
 
 
 @pytest.mark.parametrize("command", ["verify", "search", "summary"])
@@ -159,21 +180,45 @@ def kubectl(services: Answers, *arguments: str) -> int:
 def test_kubectl_kms_audit_shows_records_and_which_replicas_were_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert isinstance(kms, click.Group) and "audit" in kms.commands
     records = [a_call(1), a_call(2, code="AccessDenied", reason="no\x1b")]
-    services = Answers(AuditAnswer(records, [ReplicaTold("https://a", "pod-0", at(0))], True))
+    lost = ReplicaMissing("https://a", "pod-1", "10.0.0.2:8443", "nobody listens there")
+    services = Answers(AuditAnswer(records, [ReplicaTold("https://a", "pod-0", at(0))], True, [lost], ["https://a"]))
     assert kubectl(services, "orders", "--as-serviceaccount", "auditor", "--endpoint", "https://a") == 0
     captured = capsys.readouterr()
     assert [line.split()[1] for line in captured.out.splitlines()] == ["ACTION", "Encrypt", "Encrypt"]
     assert "\x1b" not in captured.out
-    assert "pod-0 (https://a)" in captured.err and "other replicas" in captured.err and "more than" in captured.err
+    assert "pod-0 (https://a)" in captured.err and "asks no others" in captured.err and "more than" in captured.err
     assert kubectl(services, "orders", "--as-serviceaccount", "auditor", "--endpoint", "https://a", "-o", "json") == 0
-    assert len(json.loads(capsys.readouterr().out)["records"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (len(told["records"]), told["notAsked"][0]["address"]) == (2, "10.0.0.2:8443")
+    assert "not asked: pod-1 at 10.0.0.2:8443: nobody listens there" in captured.err
     assert services.asks[0].service_account == "auditor"
 
 
 @pytest.mark.parametrize("arguments", [["k", "--endpoint", "https://a"], ["k", "--as-serviceaccount", "x"]])
 def test_kubectl_kms_audit_says_what_it_was_not_told(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ENDPOINT_URL_KMS", raising=False)
+    for name in ("AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
     assert kubectl(Answers(AuditAnswer([], [], False)), *arguments) == 2
+
+
+@pytest.mark.parametrize(
+    ("environment", "endpoint"),
+    [
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "https://keystead-server.keystead-system.svc"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "AWS_ENDPOINT_URL": "https://b"}, "https://b"),
+        ({"AWS_ENDPOINT_URL_KMS": "https://a", "AWS_ENDPOINT_URL": "https://b"}, "https://a"),
+    ],
+)
+def test_the_endpoint_is_found_by_awss_own_variables_and_in_a_pod_by_the_service(
+    environment: dict[str, str], endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    services = Answers(AuditAnswer([], [], False))
+    assert kubectl(services, "orders", "--as-serviceaccount", "auditor") == 0
+    assert services.asks[0].endpoints == (endpoint,)
 
 
 def an_ask(*endpoints: str, **changes: Any) -> AuditAsk:
@@ -196,18 +241,40 @@ def replies(monkeypatch: pytest.MonkeyPatch, *told: tuple[int, dict[str, Any]]) 
 
 
 def test_all_pages_of_all_replicas_are_read_and_each_record_shown_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = {"replica": "a", "from": at(0)}
+    page = {"replicas": [{"replica": "a", "from": at(0)}], "notAsked": []}
+    last = {"replicas": [{"replica": "b", "from": None}], "notAsked": [], "askedSiblings": False}
     queries = replies(
         monkeypatch,
         (200, page | {"records": [a_call(3)], "nextMarker": "m"}),
         (200, page | {"records": [a_call(1)], "nextMarker": None}),
-        (200, {"replica": "b", "from": None, "records": [a_call(2), a_call(3)], "nextMarker": None}),
+        (200, last | {"records": [a_call(2), a_call(3)], "nextMarker": None}),
     )
     answer = client.read_all(an_ask("https://a", "https://b"), "a-token")
     assert [record["eventID"] for record in answer.records] == ["event-1", "event-2", "event-3"]
     assert [query.get("marker") for query in queries] == [None, "m", None]
     assert queries[0] == {"key": KEY_ID, "limit": "100", "since": "2026-11-26T08:00:00Z"} and not answer.more
     assert [told.replica for told in answer.replicas] == ["a", "b"]
+    assert answer.alone == ["https://a", "https://b"]
+
+
+def test_who_was_not_asked_is_told_by_the_last_page_and_from_when_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = {"replica": None, "address": "10.0.0.2:8443", "reason": "it is busy"}
+    begun, done = {"replica": "a", "from": at(0)}, {"replica": "a", "from": None}
+    pages = [
+        {"replicas": [begun], "notAsked": [lost, lost | {"address": "10.0.0.3:8443"}], "records": [], "nextMarker": "m"},
+        {"replicas": [done, {"replica": "c", "from": at(1)}], "notAsked": [lost], "records": [], "nextMarker": None},
+    ]
+    replies(monkeypatch, *((200, page | {"askedSiblings": True}) for page in pages))
+    answer = client.read_all(an_ask("https://a"), "a-token")
+    assert [(told.replica, told.reaches_back) for told in answer.replicas] == [("a", at(0)), ("c", at(1))]
+    assert [(item.name, item.reason) for item in answer.missing] == [("10.0.0.2:8443", "it is busy")]
+    assert not answer.alone
+
+
+def test_an_answer_of_something_else_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    replies(monkeypatch, (200, {"records": []}))
+    with pytest.raises(StoreUnavailableError, match="not of this version"):
+        client.read_all(an_ask("https://a"), "a-token")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ async def journal(
         keepers=keepers,
     )
     task = asyncio.create_task(made.run())
-    await asyncio.wait_for(made.started(), 5)
+    await asyncio.wait_for(made.started(), 60)
     try:
         yield made
     finally:
@@ -79,7 +79,7 @@ async def calls(made: Journal, count: int, **changes: object) -> None:
     for number in range(count):
         taken = made.call(a_call("Decrypt", event_id=f"event-{number}", **changes))
         assert taken is not None
-        await asyncio.wait_for(taken, 5)
+        await asyncio.wait_for(taken, 60)
 
 
 async def until(condition: Callable[[], object], seconds: float = 30) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ from xml.etree import ElementTree
 import pytest
 from tests.audit_reading.chains import ACCOUNT, BEGIN, KEY_ID, OTHER, AChain, a_call, arn_of, at
 
+from keystead.audit.reading import files
+from keystead.audit.reading.files import MAX_LINE, Unread
 from keystead.audit.reading.plot import bars, svg
 from keystead.audit.reading.records import Query, records_in
 from keystead.audit.reading.search import search
@@ -42,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
         a_call(0),
         a_call(1, action="Decrypt", principal="web", namespace="team-b"),
         a_call(2, key=KEY_2, context={"table": "orders", "row": "7"}),
-        a_call(3, code="AccessDeniedException", reason="no statement allows it", principal="web"),
+        a_call(3, code="AccessDenied", reason="no statement allows it", principal="web"),
         a_call(4, code="NotFoundException"),
         a_call(5, time=at(86_400)),
     )
@@ -115,12 +120,66 @@ def test_a_service_is_found_by_its_name(tmp_path: Path) -> None:
     assert ids(tmp_path, principals=["keys.kms.keystead.io"], keys=[KEY_ID]) == ["9"]
 
 
-def test_a_damaged_line_hides_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [b"\xff{", b'{"keysteadType":"call","deep":' + b"[" * 5_000 + b"]" * 5_000 + b"}"])
+def test_a_damaged_line_hides_no_other(tmp_path: Path, damaged: bytes) -> None:
     path = folder_of(tmp_path, *(a_call(n) for n in range(3)), per_file=100) / "audit-a-000000.jsonl"
     lines = path.read_bytes().split(b"\n")
-    lines[2] = b"\xff{"
+    lines[2] = damaged
     path.write_bytes(b"\n".join(lines))
     assert ids(tmp_path) == ["0", "2"]
+
+
+LONG = b"x" * (3 * MAX_LINE)
+DEEP = b'{"keysteadType":"call","deep":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+
+
+@pytest.mark.parametrize(("bad", "said"), [(LONG, "has more than 1048576 bytes"), (DEEP, "is no record"), (b"\xff{", "is no record")])
+def test_a_line_that_cannot_be_read_is_passed_over_and_told_with_its_place(tmp_path: Path, bad: bytes, said: str) -> None:
+    path = folder_of(tmp_path, *(a_call(n) for n in range(5)), per_file=100) / "audit-a-000000.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:3], bad, *lines[3:5], bad, *lines[5:]]))
+    unread = Unread()
+    found = [record.event_id.removeprefix("event-") for record, _ in records_in([tmp_path], Query(), unread)]
+    assert found == list("01234")
+    at_byte = sum(len(line) + 1 for line in lines[:3])
+    assert unread.told == (f"audit-a-000000.jsonl: the line at byte {at_byte} {said}, and was passed over; and 1 places more",)
+    assert sorted(tally.count for tally in summarise([tmp_path], Query(), None).uses.values()) == [5]
+
+
+@pytest.mark.parametrize("how", ["cut", "changed", "endless"])
+def test_a_file_that_cannot_be_read_to_its_end_says_how_far(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder_of(tmp_path, *(a_call(n, context={"n": f"{n}" * 900}) for n in range(2000)), per_file=2001) / "audit-a-000000.jsonl.gz"
+    data = path.read_bytes()
+    match how:
+        case "cut":
+            path.write_bytes(data[: len(data) // 2])
+        case "changed":
+            path.write_bytes(data[: len(data) // 2] + b"\0" * 100 + data[len(data) // 2 + 100 :])
+        case "endless":  # what is packed tightly is not unpacked without end
+            monkeypatch.setattr(files, "MOST_PASSED", 4 * MAX_LINE)
+            path.write_bytes(gzip.compress(gzip.decompress(data) + b"\0" * (64 * MAX_LINE) + b"\n"))
+    unread = Unread()
+    found = [int(record.event_id.removeprefix("event-")) for record, _ in records_in([tmp_path], Query(), unread)]
+    (told,) = unread.told
+    assert re.match(r"audit-a-000000\.jsonl: it was read up to byte \d+, and no further \(\w+\)", told)
+    assert found == sorted(found)
+    assert (how == "endless") == (len(found) == 2000)
+    assert [text.partition(";")[0] for text in callers([tmp_path], KEY_ID, None).unread] == [told.partition(";")[0]]
+    assert summarise([tmp_path], Query(), None).as_json()["unread"] == [told]
+
+
+def test_what_a_crash_leaves_is_nothing_that_is_missing(tmp_path: Path) -> None:
+    path = folder_of(tmp_path, a_call(0), per_file=100) / "audit-a-000000.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"keysteadType":"call","eventVer')
+    unread = Unread()
+    assert len(list(records_in([tmp_path], Query(), unread))) == 1
+    assert unread.told == ()
+
+
+def test_lines_of_others_have_a_bound() -> None:
+    text = b"short\n" + b"x" * 100 + b"\n" + b"y" * 9 + b"\n" + b"z" * 10 + b"\n\nlast"
+    assert list(files.bounded_lines(io.BytesIO(text), 10)) == [b"short\n", b"yyyyyyyyy\n", b"\n", b"last"]
+    assert list(files.bounded_lines(io.BytesIO(b"x" * 25), 10)) == []
 
 
 def test_a_row_says_who_did_what_to_which_key_and_why(folder: Path) -> None:
@@ -128,7 +187,7 @@ def test_a_row_says_who_did_what_to_which_key_and_why(folder: Path) -> None:
     assert rows == [
         {
             "time": at(3), "action": "Encrypt", "principal": f"arn:aws:iam::{ACCOUNT}:role/web", "key": KEY_ID,
-            "result": "AccessDeniedException", "reason": "no statement allows it",
+            "result": "AccessDenied", "reason": "no statement allows it",
         }
     ]  # fmt: skip
     assert len(list(search([folder], Query(), 2, None))) == 2

@@ -160,6 +160,7 @@ def _ref(name: str) -> Object:
 
 _ALIAS = {"aliasName": "alias/one"}
 _GRANT = {**_ref(KEY), "granteePrincipal": "arn:aws:iam::111122223333:role/app", "operations": ["Decrypt"]}
+_OF_API = {f"{KMS}/created-by": "api"}
 _PATCH = "patch secrets/s"
 _ISSUE, _PAIR = "generatedatakeywithoutplaintext", "generatedatakeypairwithoutplaintext"
 
@@ -192,6 +193,41 @@ _OTHERS = (
         Side({**_ALIAS, **_ref(KEY), "suspend": True}),
         ("updatealias kmsaliases/a", _key("updatealias")),
     ),
+    Case(
+        "an alias is created as the API's",
+        "kmsaliases",
+        None,
+        Side(_ALIAS | _ref(KEY), labels=_OF_API),
+        ("createalias kmsaliases/a", _key("createalias"), _key("putkeypolicy")),
+    ),
+    Case(
+        "an alias is said to be the API's",
+        "kmsaliases",
+        Side(_ALIAS | _ref(KEY)),
+        Side(_ALIAS | _ref(KEY), labels=_OF_API),
+        ("putkeypolicy kmskeys",),
+        f"label {KMS}/created-by=api",
+    ),
+    Case(
+        "an alias of the API is retargeted",
+        "kmsaliases",
+        Side(_ALIAS | _ref("k2"), labels=_OF_API),
+        Side(_ALIAS | _ref(KEY), labels=_OF_API),
+        ("updatealias kmsaliases/a", *(_key(verb, k) for verb in ("updatealias", "putkeypolicy") for k in (KEY, "k2"))),
+    ),
+    Case(
+        "an alias of the API is taken from it and retargeted",
+        "kmsaliases",
+        Side(_ALIAS | _ref("k2"), labels=_OF_API),
+        Side(_ALIAS | _ref(KEY)),
+        ("updatealias kmsaliases/a", _key("updatealias"), _key("updatealias", "k2")),
+    ),
+    Case(
+        "an alias of the API is annotated",
+        "kmsaliases",
+        Side(_ALIAS | _ref(KEY), labels=_OF_API),
+        Side(_ALIAS | _ref(KEY), {"x": "y"}, labels=_OF_API),
+    ),
     Case("an alias is annotated", "kmsaliases", Side(_ALIAS | _ref(KEY)), Side(_ALIAS | _ref(KEY), {"x": "y"})),
     Case("an alias is deleted", "kmsaliases", Side(_ALIAS | _ref(KEY)), None, ("deletealias kmsaliases/a", _key("deletealias"))),
     Case("a grant is created", "kmsgrants", None, Side(_GRANT), (_key("creategrant"),), "KmsGrant"),
@@ -199,7 +235,7 @@ _OTHERS = (
         "a grant is created as the API's",
         "kmsgrants",
         None,
-        Side(_GRANT, labels={f"{KMS}/created-by": "api"}),
+        Side(_GRANT, labels=_OF_API),
         (_key("creategrant"), _key("putkeypolicy")),
         f"label {KMS}/created-by=api",
     ),

@@ -94,8 +94,8 @@ def attempt(people: People, case: Case, rights: Iterable[str]) -> Answer:
 
 
 def patch_of(body: Object) -> list[Object]:
-    annotations = body["metadata"].get("annotations", {})
-    return [{"op": "add", "path": "/spec", "value": body["spec"]}, {"op": "add", "path": "/metadata/annotations", "value": annotations}]
+    metadata = {f"/metadata/{member}": body["metadata"].get(member, {}) for member in ("annotations", "labels")}
+    return [{"op": "add", "path": path, "value": value} for path, value in {"/spec": body["spec"], **metadata}.items()]
 
 
 @contextmanager

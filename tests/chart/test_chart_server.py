@@ -15,6 +15,7 @@ from tests.chart.rights import RELEASE
 from keystead import settings
 from keystead.app.quota import read_limits
 from keystead.server.quota import aws_limits
+from keystead.server.tls import trust_of
 
 pytestmark = pytest.mark.helm
 
@@ -57,7 +58,8 @@ def test_quotas_reach_the_server_with_the_number_of_its_pods(render: Renderer) -
     sets = ("server.quota.preset=aws", "server.quota.limits.CreateKey=20", "server.quota.limits.Cryptographic/symmetric=500",
             "server.replicas=3", "operator.keysPerNamespace=1000000")  # fmt: skip
     found = settings.from_environment(environment(server(render(*EXTERNAL, *sets))))
-    assert read_limits(found.server.quota, "x") == {**aws_limits(), "CreateKey": 20.0, "Cryptographic/symmetric": 500.0}
+    limits = read_limits(found.server.quota, "x").of(found.cluster.region)
+    assert limits == {**aws_limits(), "CreateKey": 20.0, "Cryptographic/symmetric": 500.0}
     assert (found.server.quota_share, found.cluster.keys_per_namespace) == (3, 1_000_000)
 
 
@@ -130,14 +132,41 @@ def test_the_service_leads_to_tls(render: Renderer) -> None:
     assert (outside["spec"]["type"], outside["metadata"]["annotations"]) == ("LoadBalancer", {"a": "b"})
 
 
+def to_peers(objects: list[Object]) -> Object:
+    labels = one(objects, "Deployment", SERVER)["spec"]["selector"]["matchLabels"]
+    return {"ports": [{"port": 8443, "protocol": "TCP"}], "to": [{"podSelector": {"matchLabels": labels}}]}
+
+
+def test_a_pod_finds_the_others_by_a_service_that_has_an_address_for_each(render: Renderer) -> None:
+    """Their audit records: those of a Pod that is not ready, too."""
+    objects = render(*EXTERNAL)
+    spec = one(objects, "Service", f"{SERVER}-peers")["spec"]
+    assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+    assert spec["selector"] == one(objects, "Deployment", SERVER)["spec"]["selector"]["matchLabels"]
+    assert [(port["port"], port["targetPort"]) for port in spec["ports"]] == [(8443, "https")]
+    found = settings.from_environment(environment(server(objects)))
+    assert found.audit.peers == ((f"{SERVER}-peers.{RELEASE}.svc", settings.ServerSettings().port),)
+
+
+@pytest.mark.parametrize("sets", [("none",), ("existingClaim", "server.audit.volume.claimName=a")])
+def test_pods_that_share_a_volume_or_have_none_ask_nobody(render: Renderer, sets: tuple[str, ...]) -> None:
+    volume = (f"server.audit.volume.type={sets[0]}", *sets[1:])
+    objects = render(*EXTERNAL, *volume, "server.networkPolicy.from[0].namespaceSelector.matchLabels.kms=yes")
+    assert settings.from_environment(environment(server(objects))).audit.peers == ()
+    assert f"{SERVER}-peers" not in {each["metadata"]["name"] for each in of_kind(objects, "Service")}
+    ours, operators = (one(objects, "NetworkPolicy", name)["spec"] for name in (SERVER, "keystead-operator"))
+    assert ours["egress"] == operators["egress"]
+    assert ours["ingress"][0]["from"] == [{"namespaceSelector": {"matchLabels": {"kms": "yes"}}}]
+
+
 def test_the_network_policy_lets_callers_and_probes_in(render: Renderer) -> None:
     objects = render(*EXTERNAL)
     spec = one(objects, "NetworkPolicy", SERVER)["spec"]
     https, probes = ({"ports": [{"port": port, "protocol": "TCP"}]} for port in ("https", "probes"))
     assert (spec["policyTypes"], spec["ingress"]) == (["Ingress", "Egress"], [https, probes])
-    assert spec["egress"] == one(objects, "NetworkPolicy", "keystead-operator")["spec"]["egress"]
+    assert spec["egress"] == [*one(objects, "NetworkPolicy", "keystead-operator")["spec"]["egress"], to_peers(objects)]
     chosen = render(*EXTERNAL, "server.networkPolicy.from[0].namespaceSelector.matchLabels.kms=yes")
-    peers = [{"namespaceSelector": {"matchLabels": {"kms": "yes"}}}]
+    peers = [{"namespaceSelector": {"matchLabels": {"kms": "yes"}}}, *to_peers(objects)["to"]]
     assert one(chosen, "NetworkPolicy", SERVER)["spec"]["ingress"] == [https | {"from": peers}, probes]
     names = {each["metadata"]["name"] for each in of_kind(render(*EXTERNAL, "server.networkPolicy.enabled=false"), "NetworkPolicy")}
     assert names == {"keystead-operator"}
@@ -190,10 +219,21 @@ def test_a_self_made_certificate_is_trusted_by_its_ca_under_every_name(render: R
         asyncio.run(handshake(tmp_path, authority, "kms.example.org"))
 
 
-async def handshake(folder: Path, authority: str, name: str) -> str:
+def test_pods_trust_each_other_by_the_certificate_that_all_of_them_mount(render: Renderer, tmp_path: Path) -> None:
+    for name, value in data(render(*EXTERNAL)).items():
+        (tmp_path / name).write_bytes(value)
+    trust = trust_of((tmp_path / "tls.crt").read_bytes())
+    assert trust.name == SERVER
+    assert asyncio.run(handshake(tmp_path, trust.context, trust.name)) == "TLSv1.3"
+    other = trust_of(data(render(*EXTERNAL))["tls.crt"])
+    with pytest.raises(ssl.SSLCertVerificationError):
+        asyncio.run(handshake(tmp_path, other.context, other.name))
+
+
+async def handshake(folder: Path, authority: str | ssl.SSLContext, name: str) -> str:
     ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ours.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-    theirs = ssl.create_default_context(cadata=authority)
+    theirs = ssl.create_default_context(cadata=authority) if isinstance(authority, str) else authority
     theirs.verify_flags |= ssl.VERIFY_X509_STRICT
     listener = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=ours)
     async with listener:

@@ -229,6 +229,29 @@ def test_impact_is_told_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1] == "Pod team-a/web-0 of StatefulSet web: Secret db-key (volume key)"
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hidden": {}}, ["nothing points at it"]),
+        ({}, ["nothing that you may see points at it", "and 2 KmsDataKey that you may not see"]),
+        (
+            {"unclear": ("team-a/db", "team-b/db")},
+            [
+                "nothing that you may see points at it",
+                "and 2 KmsDataKey that you may not see, or that has older versions under this key",
+                "of older versions nothing is known yet: KmsDataKey team-a/db, team-b/db",
+            ],
+        ),
+    ],
+)
+def test_nothing_is_said_only_where_nothing_can_be(
+    changes: dict[str, Any], said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["impact", "app"], Asked(impacts=replace(IMPACT, dependants=(), **changes)))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4 : 4 + len(said)] == said
+
+
 def test_unknown_callers_are_not_told_as_none(capsys: pytest.CaptureFixture[str]) -> None:
     run(["impact", "app"], Asked(impacts=replace(IMPACT, callers=Unknown("not known: give --audit-log DIR"))))
     assert "callers of the last 90 days: not known: give --audit-log DIR" in capsys.readouterr().out

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import yaml
 from tests.cluster import kubeconfig
+from tests.cluster.issuer import Issuer
 
 COMMAND_SECONDS = 120.0  # longer than any single kubectl or Helm call of the tests
 
@@ -27,6 +28,7 @@ class Power(StrEnum):
     RESTART = "restart"  # the API server and etcd can be restarted
     NODE = "node"  # real Pods run
     AUDIT = "audit"  # the API server's audit log can be read
+    PEOPLE = "people"  # it trusts an OpenID Connect issuer that is ours
     DISPOSABLE = "disposable"  # nobody else uses it: cluster-wide objects may be made and deleted
 
 
@@ -84,6 +86,7 @@ class Cluster:
     scratch: Path
     binaries: dict[str, Path]
     control: Control | None = field(default=None, repr=False)
+    issuer: Issuer | None = field(default=None, repr=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -118,6 +121,17 @@ class Cluster:
     def version(self) -> str:
         """The API server's version, e.g. `v1.37.2`."""
         return str(json.loads(self.kubectl("get", "--raw", "/version"))["gitVersion"])
+
+    @property
+    def people(self) -> Issuer:
+        """Who gives people their tokens."""
+        if self.issuer is None:
+            raise PowerError(f"the cluster `{self.kind}` does not have the power `{Power.PEOPLE}`")
+        return self.issuer
+
+    def person_kubeconfig(self, token: str, name: str) -> Path:
+        """A kubeconfig of a person, by a token that the API server takes. `name`: of the file."""
+        return kubeconfig.write(self.scratch / f"person-{name}.kubeconfig", self._server_entry(), {"token": token})
 
     def service_account_kubeconfig(
         self, namespace: str, name: str, server: str | None = None, duration: str = "1h"

@@ -13,11 +13,11 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from tests.cluster import build, etcd, kind, toolset
+from tests.cluster import build, etcd, issuer, kind, toolset
 from tests.cluster.cluster import Cluster, ClusterError, Power
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.flags import Options, Program
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 
 POWERS: dict[Kind, frozenset[Power]] = {
-    Kind.BUILT: frozenset({Power.ETCD, Power.RESTART, Power.AUDIT, Power.DISPOSABLE}),
+    Kind.BUILT: frozenset({Power.ETCD, Power.RESTART, Power.AUDIT, Power.DISPOSABLE, Power.PEOPLE}),
     Kind.KIND: frozenset({Power.ETCD, Power.RESTART, Power.NODE, Power.DISPOSABLE}),
     Kind.EXISTING: frozenset(),
 }
@@ -60,7 +60,7 @@ def prepare(which: Kind) -> dict[str, Path]:
 @contextlib.contextmanager
 def opened(which: Kind) -> Iterator[Cluster]:
     """The cluster of a test session; a disposable one is gone afterwards."""
-    opener = {Kind.BUILT: lambda: built(Options(audit=True)), Kind.KIND: _kind, Kind.EXISTING: _existing}[which]
+    opener = {Kind.BUILT: _with_people, Kind.KIND: _kind, Kind.EXISTING: _existing}[which]
     with opener() as cluster:
         yield cluster
 
@@ -99,9 +99,16 @@ def built(options: Options | None = None) -> Iterator[Cluster]:
             plane.stop()
 
 
+@contextlib.contextmanager
+def _with_people() -> Iterator[Cluster]:
+    """One that trusts an issuer of people's tokens, which must answer before the API server starts: that asks again after 10 s only."""
+    with issuer.running() as people, built(Options(audit=True, api_arguments=(people.api_argument(),))) as cluster:
+        yield replace(cluster, powers=cluster.powers | {Power.PEOPLE}, issuer=people)
+
+
 def of_plane(plane: ControlPlane, scratch: Path) -> Cluster:
-    """The Cluster of a control plane that runs. Without an audit log it lacks that power."""
-    powers = POWERS[Kind.BUILT] - (frozenset() if plane.options.audit else {Power.AUDIT})
+    """The Cluster of a control plane that runs. Without an audit log it lacks that power; people it knows none."""
+    powers = POWERS[Kind.BUILT] - {Power.PEOPLE} - (frozenset() if plane.options.audit else {Power.AUDIT})
     return Cluster(Kind.BUILT, plane.kubeconfig, powers, scratch, plane.binaries, BuiltControl(plane))
 
 

@@ -277,7 +277,7 @@ def test_the_workers_end_with_the_first_process(tmp_path: Path) -> None:
     with running(tmp_path) as dev:
         workers = dev.workers
         dev.endpoint._process.send_signal(signal.SIGKILL)
-        wait_for("the workers' end", lambda: not any(map(alive, workers)), seconds=5)
+        wait_for("the workers' end", lambda: not any(map(alive, workers)), seconds=60)
     with running(tmp_path, workers=1) as again:
         assert again.client().list_keys()["Keys"] == []
 

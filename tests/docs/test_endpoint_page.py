@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keystead.operations.control.registry import CONTROL
 from keystead.operations.registry import OPERATIONS
-from keystead.server.codec import UNSUPPORTED
+from keystead.operations.unserved import UNSERVED
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/endpoint.md").read_text()
 
@@ -21,4 +21,4 @@ def test_the_table_of_operations_is_what_is_served():
     named = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b|\b(?:Encrypt|Decrypt|Sign|Verify|ReEncrypt)\b", table))
     named -= {"AssumeRoleWithWebIdentity", "GetCallerIdentity", "DryRun"}
     assert named == set(OPERATIONS) | set(CONTROL)
-    assert {name for name in UNSUPPORTED if name not in refused} == set()
+    assert {name for name in UNSERVED if name not in refused} == set()

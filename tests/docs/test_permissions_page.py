@@ -1,4 +1,4 @@
-"""docs/reference/permissions.md is made of the permission table, which has a row for all that the controller and the commands do."""
+"""docs/reference/permissions.md is made of the permission table: a row for all that AWS has, and that the controller and commands do."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import pytest
 from tests.docs.pages import ROOT, table_after
 
 import keystead.app.kms.main  # noqa: F401 - it adds commands to the group
+from keystead.app.frontdoor import SERVED
 from keystead.cli.kms import kms
 from keystead.cli.main import cli
 from keystead.operations.__main__ import main
 from keystead.operations.permissions import API, COMMANDS, CONTROLLER, With
 from keystead.operations.reference import pages
-from keystead.policy.actions import ACTIONS
+from keystead.policy.actions import ACTIONS, KNOWN
 from keystead.reconciler import chronicle, pipeline
 from keystead.server import auditroute
+from keystead.server.model import MODEL
 
 PAGE = ROOT / "docs/reference/permissions.md"
 SECURITY = (ROOT / "docs/security.md").read_text()
@@ -46,6 +48,25 @@ def test_the_page_has_every_operation_deed_and_command() -> None:
     ):
         section = text.split(f"{heading}\n", 1)[1].split("\n## ", 1)[0]
         assert set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)) == set(names)
+
+
+def column(heading: str, number: int) -> list[str]:
+    """The code spans of a column, without the empty ones."""
+    section = PAGE.read_text().split(f"{heading}\n", 1)[1].split("\n## ", 1)[0]
+    cells = [row.split("|")[number].strip() for row in section.splitlines() if row.startswith("| ")]
+    return [cell.strip("`") for cell in cells if cell.startswith("`")]
+
+
+def test_every_operation_of_the_service_model_has_a_row_served_or_not() -> None:
+    served, not_served = column("## The endpoint", 1), column("## Not served", 1)
+    assert sorted(served + not_served) == sorted(MODEL.operations)
+    assert set(served) == set(SERVED)
+
+
+def test_every_action_that_a_policy_may_name_has_a_row() -> None:
+    asked, not_asked = column("## The endpoint", 2), column("## Not served", 2)
+    assert {*asked, *not_asked} == {f"kms:{name}" for name in KNOWN}
+    assert not set(asked) & set(not_asked)
 
 
 def texts(node: ast.AST, names: frozenset[str]) -> Iterator[str]:
@@ -83,7 +104,7 @@ def test_what_asks_a_key_says_for_what_and_as_whom() -> None:
     assert {"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "ReEncrypt"} == requests & set(
         API
     )
-    assert asking - {"CreateGrant"} == {right.action for name in requests & set(API) for right in API[name]}
+    assert asking - {"CreateGrant", "CreateAlias", "UpdateAlias"} == {right.action for name in requests & set(API) for right in API[name]}
 
 
 def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keystead.app.quota import read_limits
 from keystead.engine.bounds import ALIASES_PER_KEY, GRANTS_PER_KEY, KEYS_PER_NAMESPACE
-from keystead.server.quota import TABLE
+from keystead.server.quota import REGIONAL, TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/quotas.md").read_text()
@@ -19,9 +19,15 @@ def test_the_table_of_classes_is_the_preset():
     assert told == [(name, row.name, f"{row.rate:,.0f}", ", ".join(row.operations)) for name, row in TABLE.items()]
 
 
+def test_the_figures_of_regions_are_the_presets():
+    rows = re.findall(r"^\| ([a-z0-9, -]+) \| `([^`]+)` \| ([\d,.]+) \|$", PAGE, re.MULTILINE)
+    told = {(region, name): float(rate.replace(",", "")) for regions, name, rate in rows for region in regions.split(", ")}
+    assert told == {(region, name): rate for region, rates in REGIONAL.items() for name, rate in rates.items()}
+
+
 def test_the_example_of_a_file_is_one():
     (example,) = re.findall(r"```json\n(.*?)\n```", PAGE, re.DOTALL)
-    assert read_limits(example, "the page")["CreateKey"] == 20
+    assert read_limits(example, "the page").of("us-east-1")["CreateKey"] == 20
 
 
 def test_the_bounds_are_those_of_the_code():

@@ -29,7 +29,7 @@ from keystead.hsm.vault import Vault
 from keystead.resources.vocabulary import KeySpec, KeyUsage
 
 BAD_CIPHERTEXTS = 10_000
-BAD_SECONDS = 8.0
+BAD_LEAST, BAD_SECONDS = 500, 8.0
 
 # HSM.md, Fixed layout: the test vector.
 KEY_ID = bytes.fromhex("1234abcd12ab34cd56ef1234567890ab")
@@ -117,12 +117,12 @@ def test_bad_ciphertexts_leave_cache_and_session_intact(real: SharedHsm) -> None
     assert real.hsm.executor.run(DecryptRsa(rsa, RsaPadding.OAEP_SHA_256, good)) == b"good"
     cached, session = len(real.hsm.vault), real.domain.token.session
     deadline, tried = time.monotonic() + BAD_SECONDS, 0
-    while tried < BAD_CIPHERTEXTS and time.monotonic() < deadline:
+    while tried <= BAD_LEAST or (tried < BAD_CIPHERTEXTS and time.monotonic() < deadline):
         bad = tried.to_bytes(4, "big") * 64
         with pytest.raises(HsmDataError):
             real.hsm.executor.run(DecryptRsa(rsa, tuple(RsaPadding)[tried % 2], bad))
         tried += 1
-    assert tried > 500
+    assert tried > BAD_LEAST
     assert len(real.hsm.vault) == cached
     assert real.domain.token.session is session
     assert [real.fast.derive(made, b"x") for made in held] == answers
@@ -193,7 +193,7 @@ def _vanish_and_return(hsm: Hsm, path: str) -> bool:
     blob = encrypt(hsm, made)
     away = Path(path).rename(path + ".away")
     hsm.domain.token._lib.finalize()  # the session is gone, as after a network HSM's restart
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 60
     seen = 0
     while time.monotonic() < deadline and seen < 3:
         try:
@@ -202,7 +202,7 @@ def _vanish_and_return(hsm: Hsm, path: str) -> bool:
             seen += 1
         assert not hsm.fast.healthy()
     away.rename(path)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not hsm.fast.healthy():
         assert time.monotonic() < deadline, "it never came back"
     return seen == 3 and decrypt(hsm, made, blob) == b"plaintext"

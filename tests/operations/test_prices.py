@@ -84,6 +84,23 @@ def test_a_key_is_paid_for_from_its_making_to_the_begin_of_its_end() -> None:
     assert key_cost([LONG_AGO, half], NEVER, "2026-11") == Decimal("1.5")
 
 
+@pytest.mark.parametrize(
+    ("made", "ended", "hours"),
+    [
+        ("00:00:00", "01:00:00", 1),
+        ("00:10:00", "00:50:00", 1),
+        ("00:59:59", "01:00:01", 2),
+        ("03:30:00", "05:30:00", 3),
+        ("02:00:00", "01:00:00", 0),
+        ("00:50:00", "00:10:00", 0),
+    ],
+)
+def test_storage_is_paid_for_by_the_hour_of_which_any_part_counts_whole(made: str, ended: str, hours: int) -> None:
+    """Key storage: 'prorated hourly'."""
+    begin, end = (datetime.fromisoformat(f"2026-11-05T{time}+00:00") for time in (made, ended))
+    assert key_cost([begin], end, "2026-11") == Decimal(hours) / Decimal(30 * 24)
+
+
 def test_every_operation_with_its_key_has_a_class() -> None:
     assert set(OPERATIONS | CONTROL) >= DEAR | PAIRS
     for operation in OPERATIONS | CONTROL:
@@ -119,7 +136,7 @@ def test_a_month_is_utcs() -> None:
 
 def test_the_page_shows_the_table() -> None:
     page = (ROOT / "docs/usage.md").read_text()
-    assert f"{PRICES.read.isoformat()}" in page and PRICES.source in page and PRICES.region in page
+    assert f"checked {PRICES.checked.isoformat()}" in page and PRICES.source in page and PRICES.region in page
     for kind, price in PRICES.requests.items():
         row = re.search(rf"^\| `{kind.value}` .*$", page, re.MULTILINE)
         assert row is not None and f"{price} USD" in row[0], kind

@@ -30,8 +30,8 @@ KILLED_AFTER = 150
 
 @pytest.fixture(scope="module")
 def at(installation: Installation) -> Iterator[Desk]:
-    """One operator for all tests of this module, namespace `aliases`, and the keys `one` and `two`."""
-    with contextlib.ExitStack() as stack, desk(installation, "aliases", **SHORT) as made:
+    """One operator for all tests of this module, namespace `aliases`, and the keys `one` and `two`. No test waits for a refresh."""
+    with contextlib.ExitStack() as stack, desk(installation, "aliases", **SHORT, refresh_period="3600") as made:
         for name in ("one", "two"):
             made.key(name)
         for name in ("one", "two"):
@@ -229,6 +229,8 @@ def test_a_moved_alias_reaches_a_data_key_at_its_next_rotation(at: Desk) -> None
     assert record is not None
     assert [v.key_arn.rpartition("/")[2] for v in record.versions] == [key_id(at, "one"), key_id(at, "two")]
     assert (record.versions[0], status["keyName"]) == (first.versions[0], "two")
+    arns = {name: at.get(KEY, name)["status"]["keyArn"] for name in ("one", "two")}
+    assert (status["keyArn"], status["keyArns"]) == (arns["two"], sorted(arns.values()))
     plain = at.plaintexts()["follows"]
     at.rotate(KEY, "two")
     material = at.get(KEY, "two")["status"]["currentKeyMaterialId"]
@@ -245,6 +247,33 @@ def test_a_data_key_waits_for_its_alias_and_heals_alone(at: Desk) -> None:
     assert at.data_key_record("early") is None
     point(at, "late", "one")
     at.ready(DATA_KEY, "early")  # woken by the alias's record
+
+
+def test_one_apply_of_a_bundle_with_everything_in_the_wrong_order_is_ready_at_once(at: Desk, tmp_path: Path) -> None:
+    """Data key, then its alias, then its key: each is woken by the record of the one that it waits for."""
+    metadata = {"namespace": at.namespace, "name": "bundled"}
+    specs = {
+        DATA_KEY: {"aliasRef": {"name": "bundled"}, "target": {"secretName": "bundled"}},
+        ALIAS: {"aliasName": "alias/bundled", "keyRef": {"name": "bundled"}},
+        KEY: {},
+    }
+    items = [{"apiVersion": "kms.keystead.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec} for kind, spec in specs.items()]
+    file = tmp_path / "bundle.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    at.installation.cluster.kubectl("apply", "-f", str(file))
+    at.ready(DATA_KEY, "bundled")
+    assert at.data("bundled")["ciphertext"]
+
+
+def test_a_data_key_that_waits_for_a_usable_key_goes_on_when_its_alias_moves_to_one(at: Desk) -> None:
+    at.key("asleep", enabled=False)
+    at.reason(KEY, "asleep", "Disabled")
+    at.named(ALIAS, "turning", aliasName="alias/turning", keyRef={"name": "asleep"})
+    at.ready(ALIAS, "turning")
+    by_alias(at, "turned", "turning")
+    at.reason(DATA_KEY, "turned", "DependencyNotReady")
+    point(at, "turning", "one")
+    assert at.ready(DATA_KEY, "turned")["status"]["keyName"] == "one"
 
 
 def test_of_a_key_abroad_the_same_is_read_whether_or_not_it_exists(at: Desk) -> None:

@@ -60,12 +60,12 @@ def test_each_command_is_a_chain_with_its_record_signed(at: Desk, tmp_path: Path
     records = [read_chain(all_of(folder, chain)) for chain in chains]
     assert [kinds(each) for each in records] == [["start", "call", "end"]] * 3
     calls = {each[1]["eventName"] + each[1].get("errorCode", ""): each[1] for each in records}
-    assert set(calls) == {"Encrypt", "Decrypt", "DecryptAccessDeniedException"}
+    assert set(calls) == {"Encrypt", "Decrypt", "DecryptAccessDenied"}
     assert calls["Encrypt"]["requestParameters"]["encryptionContext"] == {"a": "b"}
     assert calls["Decrypt"]["userIdentity"]["arn"] == principal(at)
     assert calls["Decrypt"]["userAgent"].startswith("keystead-crypt/")
     assert calls["Decrypt"]["resources"][0]["ARN"] == key
-    assert calls["DecryptAccessDeniedException"]["additionalEventData"]["decision"]["allowed"] is False
+    assert calls["DecryptAccessDenied"]["additionalEventData"]["decision"]["allowed"] is False
     assert found_in(b"".join(all_of(folder, chain) for chain in chains), CANARY) == []
     own = at.installation.cluster.get("kmskey", "audit-signing", "-n", "keystead-records")["status"]["publicKey"]
     assert verify([folder], read_keys(as_pem(own).encode())).verdict is Verdict.WHOLE

@@ -266,6 +266,28 @@ def test_a_key_abroad_is_used_from_the_moment_that_it_consents_and_no_longer_tha
     assert at.data("far") == before
 
 
+def test_what_is_done_with_a_key_abroad_is_on_record_in_both_accounts_and_a_refusal_in_the_askers(at: Desk, elsewhere: Desk) -> None:
+    at.data_key("told", "ignored", keyRef={"name": "theirs", "namespace": elsewhere.namespace})
+    at.reason(DATA_KEY, "told", "ReferenceNotGranted")
+    for _ in range(3):
+        at.look(DATA_KEY, "told")
+    own, mine = account(elsewhere, "theirs"), account(at, "main")
+    elsewhere.key("theirs", policy=policy(own, mine))
+    at.ready(DATA_KEY, "told")
+    elsewhere.key("theirs", policy=policy(own))
+    lines = [line for line in at.operator.text.splitlines() if line.startswith('{"keysteadType":"service"')]
+    records = [json.loads(line) for line in lines]
+    asked = [record for record in records if record.get("serviceEventDetails", {}).get("name") == "told"]
+    assert {record["recipientAccountId"] for record in asked} == {mine}
+    refused, issued = [record for record in asked if record["eventName"] == "IssueDataKey"][:2]
+    assert (refused["errorCode"], refused["resources"], issued.get("errorCode")) == ("AccessDenied", [], None)
+    (owners,) = [each for each in records if each.get("sharedEventID") == issued["sharedEventID"] and each is not issued]
+    assert (owners["recipientAccountId"], owners["userIdentity"]["arn"]) == (own, root_arn(mine))
+    assert owners["resources"] == issued["resources"]
+    assert at.namespace not in json.dumps({name: value for name, value in owners.items() if name != "chain"})
+    assert owners["additionalEventData"]["decision"]["by"] == "statement"
+
+
 def test_a_grant_to_the_account_lets_a_data_key_in_from_abroad(at: Desk, elsewhere: Desk) -> None:
     at.data_key("granted", "ignored", keyRef={"name": "lent", "namespace": elsewhere.namespace})
     at.reason(DATA_KEY, "granted", "ReferenceNotGranted")

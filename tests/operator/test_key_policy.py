@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.operator.desk import DATA_KEY, GRANT, KEY, SECRET, Desk, desk
+from tests.operator.desk import ALIAS, DATA_KEY, GRANT, KEY, ROTATE, SECRET, Desk, desk
 from tests.operator.harness import Installation
 
 from keystead.engine.identifiers import root_arn
@@ -133,6 +133,28 @@ def test_a_grant_lets_a_waiting_data_key_go_on_at_once(at: Desk, account: str) -
     at.named(GRANT, "to-root", keyRef={"name": "granted"}, granteePrincipal=root_arn(account), operations=[GENERATE.removeprefix("kms:")])
     at.ready(GRANT, "to-root")
     at.ready(DATA_KEY, "waiting")
+
+
+def test_an_alias_lets_what_its_keys_policy_kept_waiting_go_on_at_once(at: Desk, account: str) -> None:
+    """The policy asks for kms:ResourceAliases: an alias that comes or moves changes what it says, without a change of the key."""
+    named = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/wanted"}}
+    unnamed = {"Sid": "Unnamed", "Effect": "Deny", "Principal": "*", "Action": "kms:CreateGrant", "Resource": "*"}
+    unnamed["Condition"] = {"ForAllValues:StringNotEquals": {"kms:ResourceAliases": "alias/wanted"}}
+    for name in ("comes", "moves"):
+        at.key(name, policy=administered(account, allow(account, GENERATE, Condition=named), unnamed))
+        at.data_key(f"waits-{name}", name)
+        at.named(GRANT, f"waits-{name}", keyRef={"name": name}, serviceAccountRef={"name": "app"}, operations=["Decrypt"])
+        at.reason(DATA_KEY, f"waits-{name}", "AccessDenied")
+        at.reason(GRANT, f"waits-{name}", "AccessDenied")
+    for name in ("comes", "moves"):
+        at.named(ALIAS, "wanted", aliasName="alias/wanted", keyRef={"name": name})
+        at.ready(DATA_KEY, f"waits-{name}")
+        at.ready(GRANT, f"waits-{name}")
+    at.annotate(DATA_KEY, "waits-comes", ROTATE, "1")
+    at.reason(DATA_KEY, "waits-comes", "AccessDenied")  # its key has lost the alias
+    at.delete(ALIAS, "wanted")
+    at.named(ALIAS, "again", aliasName="alias/wanted", keyRef={"name": "comes"})
+    at.ready(DATA_KEY, "waits-comes")
 
 
 def test_a_grant_that_a_statement_denies_is_not_made(at: Desk, account: str) -> None:

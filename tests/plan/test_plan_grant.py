@@ -114,6 +114,12 @@ def test_a_new_grant_is_made_with_the_terms_of_now(hsm: FakeHsm) -> None:
         ({"operations": ["Decrypt", "GetPublicKey"]}, "spec.operations"),
         ({"serviceAccountRef": None, "granteePrincipal": "bob"}, "spec.granteePrincipal"),
         ({"retiringPrincipal": "arn:aws:iam::12:role/app"}, "spec.retiringPrincipal"),
+        ({"retiringPrincipal": f"arn:aws:iam::{ACCOUNT}:group/devs"}, "spec.retiringPrincipal"),
+        *(
+            ({"serviceAccountRef": None, "granteePrincipal": f"arn:aws:iam::{ACCOUNT}:{name}"}, "spec.granteePrincipal")
+            for name in ("group/devs", "role/App", "role/a/b", "user/oidc/jane", "user/oidc%2fjane")
+        ),
+        ({"constraints": {"encryptionContextSubset": {"a": "b", "A": "b"}}}, "spec.constraints.encryptionContextSubset"),
         ({"granteeServicePrincipal": "s3.amazonaws.com", "constraints": {"sourceArn": APP}}, "spec.granteeServicePrincipal"),
         ({"granteeServicePrincipal": "datakeys.kms.keystead.io"}, "spec.constraints.sourceArn"),
         (

@@ -28,7 +28,7 @@ from keystead.engine.view.data_key import data_key_notices, data_key_status
 from keystead.engine.view.key import key_notices, key_status, state_of
 from keystead.resources import names
 from keystead.resources.conditions import Condition, find_condition
-from keystead.resources.kms_data_key import KmsDataKey
+from keystead.resources.kms_data_key import KEY_ARNS_SHOWN, KmsDataKey
 from keystead.resources.kms_key import KmsKey, KmsKeySpec, KmsKeyStatus
 from keystead.resources.model import to_wire
 from keystead.resources.reasons import REASONS, Outlook, Reason
@@ -253,6 +253,28 @@ def test_a_data_keys_status_shows_versions_and_no_blob(hsm: FakeHsm) -> None:
     text = str(to_wire(status))
     assert base64.b64encode(b"secret-blob-2").decode() not in text
     assert "secret-blob" not in text
+
+
+def under(key: KeyRecord, arns: list[str]) -> DataKeyRecord:
+    """A data key with a version under each of these."""
+    made = [a_data_key_version(n, key_material_id=key.current_version.material_id) for n in range(1, len(arns) + 1)]
+    record = a_data_key(key, versions=made)
+    return replace(record, versions=[replace(version, key_arn=arn) for version, arn in zip(record.versions, arns, strict=True)])
+
+
+def test_a_data_keys_status_has_the_keys_of_all_its_versions_once_each(hsm: FakeHsm) -> None:
+    """Of a version that left the Secret, too: whoever has data under it needs the key."""
+    old, new = a_settled_key(hsm, n=2), a_settled_key(hsm)
+    arns = [key_arn("cluster-1", key.account, key.key_id) for key in (old, new)]
+    status = shown(a_kms_data_key(), under(new, arns[:1] * 2 + arns[1:] * 2), new).status
+    assert status.versions is not UNSET and 1 not in status.versions
+    assert (status.key_arn, status.key_arns) == (arns[1], tuple(sorted(arns)))
+
+
+def test_of_very_many_keys_those_of_the_newest_versions_are_shown(hsm: FakeHsm) -> None:
+    key = a_settled_key(hsm)
+    arns = [f"arn:aws:kms:r:1:key/{n:03}" for n in range(KEY_ARNS_SHOWN + 5)]
+    assert shown(a_kms_data_key(), under(key, arns), key).status.key_arns == tuple(arns[5:])
 
 
 def test_rewrap_progress_is_shown(hsm: FakeHsm) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tests.hsm.fake import FakeHsm
@@ -15,15 +16,22 @@ def hsm() -> FakeHsm:
 
 
 @pytest.fixture(scope="session")
-def seconds_of() -> Callable[[Callable[[], object]], float]:
-    """The best time of three runs."""
+def steps_of() -> Callable[[Callable[[], object]], int]:
+    """Lines of Python that a call runs: as many on a busy machine as on an idle one. Its seconds are of `make bench-server`."""
 
-    def measure(run: Callable[[], object]) -> float:
-        best = float("inf")
-        for _ in range(3):
-            start = time.perf_counter()
+    def measure(run: Callable[[], object]) -> int:
+        steps, before = 0, sys.gettrace()
+
+        def line(_frame: Any, event: str, _argument: Any) -> Any:
+            nonlocal steps
+            steps += event == "line"
+            return line
+
+        sys.settrace(line)
+        try:
             run()
-            best = min(best, time.perf_counter() - start)
-        return best
+        finally:
+            sys.settrace(before)
+        return steps
 
     return measure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -67,15 +66,19 @@ WITHOUT = {
 }
 
 
+def hostile(kind: str) -> tuple[bytes, list[dict[str, str]]]:
+    """A policy and the contexts that it is asked about."""
+    return PATTERNS[kind] if kind in PATTERNS else (fullest(WITHOUT[kind]), [SHORT, ARNS, MOST])
+
+
 @pytest.mark.parametrize("kind", [*PATTERNS, *WITHOUT])
-def test_no_policy_and_no_request_hold_a_worker_up(kind, seconds_of):
-    document, contexts = PATTERNS[kind] if kind in PATTERNS else (fullest(WITHOUT[kind]), [SHORT, ARNS, MOST])
+def test_no_policy_and_no_request_hold_a_worker_up(kind, steps_of):
+    document, contexts = hostile(kind)
     compile_policy(document, ARN)
-    yardstick = seconds_of(lambda: [hashlib.sha256(b"x" * 600).digest() for _ in range(1000)])  # some 0.7 ms
     for context in contexts:
         asked = {"context": context, "source_ip": "192.0.2.1"}
         ask(document, **asked)
-        assert seconds_of(lambda asked=asked: ask(document, **asked)) < 80 * yardstick
+        assert 0 < steps_of(lambda asked=asked: ask(document, **asked)) < 1_000_000  # 20 ms, by tests/bench/server/hostile.py
 
 
 @pytest.mark.parametrize(("key", "value"), [(KEYS, "x"), (VALUE, "x"), ("aws:ResourceTag/a", "x")])
@@ -173,7 +176,9 @@ def test_a_deny_of_all_but_some_reaches_services_sessions_and_accounts_that_are_
 
     app = service_account_caller(ACCOUNT, NAMESPACE, "app", session="s-1")
     service = service_caller("999988887777", "keystead-records", "datakeys.kms.keystead.io")
-    assert spared({"AWS": role("app")}, app) and spared({"AWS": app.arn}, app)
+    assert spared({"AWS": [role("app"), ROOT]}, app) and spared({"AWS": [app.arn, ACCOUNT]}, app)
+    for names in ({"AWS": role("app")}, {"AWS": app.arn}, {"AWS": [role("app"), OTHER_ACCOUNT]}, {"AWS": [role("app2"), ROOT]}):
+        assert not spared(names, app), names
     for names in ({"AWS": ROOT}, {"AWS": app.arn + "2"}, {"AWS": role("app2")}, {"AWS": role("app", OTHER_ACCOUNT)}, {"Service": "app.x"}):
         assert not spared(names, app), names
     assert not spared({"AWS": role("app")}, service) and spared({"Service": service.principal}, service)

@@ -89,6 +89,12 @@ VALUES = [
         "kms:BypassPolicyLockoutSafetyCheck",
         Action.PUT_KEY_POLICY,
         {"request": {"bypass_policy_lockout_safety_check": False}},
+        "false",
+    ),
+    (
+        "kms:BypassPolicyLockoutSafetyCheck",
+        Action.PUT_KEY_POLICY,
+        {"request": {"bypass_policy_lockout_safety_check": None}},
         None,
     ),
     ("kms:CallerAccount", Action.SIGN, {}, ACCOUNT),
@@ -229,6 +235,32 @@ def test_a_key_has_the_value_that_the_call_gives_it(key, action, how, expected):
     elif expected is not None:
         assert holds("StringEquals", key, expected, action, **how)
         assert not holds("StringEquals", key, expected + "x", action, **how)
+
+
+SESSION = f"arn:aws:sts::{ACCOUNT}:assumed-role/app/s-1"
+JANE, JANE_AS_WRITTEN = f"arn:aws:iam::{ACCOUNT}:user/oidc%2Fjane", f"arn:aws:iam::{ACCOUNT}:user/o%69dc%2fjane"
+EXACT = ["StringEquals", "ForAnyValue:StringEquals", "StringEqualsIgnoreCase", "StringEqualsIfExists"]
+
+
+@pytest.mark.parametrize("operator", EXACT)
+@pytest.mark.parametrize("key", ["kms:GranteePrincipal", "kms:RetiringPrincipal"])
+@pytest.mark.parametrize(("given", "written"), [(SESSION, SESSION), (APP, SESSION), (SESSION, APP), (JANE, JANE_AS_WRITTEN)])
+def test_a_principal_that_a_condition_names_is_brought_to_the_form_that_grants_have(operator, key, given, written):
+    member = "grantee_principal" if "Grantee" in key else "retiring_principal"
+    call = {"request": {**GRANT, member: given}}
+    negated = operator.replace("StringEquals", "StringNotEquals")
+    for effect in ("Allow", "Deny"):
+        assert holds(operator, key, [role("else"), written], Action.CREATE_GRANT, effect=effect, **call)
+        assert not holds(negated, key, [role("else"), written], Action.CREATE_GRANT, effect=effect, **call)
+    assert not holds(operator, key, SESSION.replace("/app/", "/else/"), Action.CREATE_GRANT, **call)
+
+
+def test_patterns_of_principals_are_taken_as_they_are_and_so_are_other_keys():
+    call = {"request": {**GRANT, "grantee_principal": SESSION}}
+    assert not holds("StringLike", "kms:GranteePrincipal", "arn:aws:sts::*:assumed-role/app/*", Action.CREATE_GRANT, **call)
+    assert not holds("StringLike", "kms:GranteePrincipal", SESSION, Action.CREATE_GRANT, **call)
+    assert holds("StringLike", "kms:GranteePrincipal", "*:role/ap?", Action.CREATE_GRANT, **call)
+    assert not holds("StringEquals", "aws:PrincipalArn", SESSION, Action.CREATE_GRANT, **call)
 
 
 def test_every_key_is_in_the_table_of_values():

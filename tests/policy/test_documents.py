@@ -182,7 +182,7 @@ def test_question_marks_are_bounded(count):
 
 
 @pytest.mark.parametrize("kind", ["Action", "AWS", "values", "statements"])
-def test_huge_lists_are_read_in_bounded_time(kind, seconds_of):
+def test_huge_lists_are_read_in_bounded_time(kind, steps_of):
     many = {
         "Action": lambda: changed(Action=[f"kms:*{n:x}*" for n in range(2500)]),
         "AWS": lambda: changed(Principal={"AWS": [f"{n:012}" for n in range(2000)]}),
@@ -194,7 +194,8 @@ def test_huge_lists_are_read_in_bounded_time(kind, seconds_of):
         with contextlib.suppress(MalformedPolicyDocumentError):
             compile_policy(many, ARN)
 
-    assert seconds_of(read) < 2
+    read()
+    assert 0 < steps_of(read) < 1_000_000
 
 
 JSON = st.recursive(

@@ -94,6 +94,14 @@ def test_a_not_principal_spares_whom_it_names() -> None:
     assert one(written, caller=service_account_caller(ACCOUNT, "team-a", "other")) is APPLIES
 
 
+def test_a_not_principal_that_names_no_account_is_told_to_deny_whom_it_names() -> None:
+    written = {**statement(effect="Deny"), "NotPrincipal": {"AWS": APP}}
+    del written["Principal"]
+    note = told(policy(written)).statements[0]
+    assert note.standing is APPLIES
+    assert note.words.endswith(f"everybody but {APP}, and the account of {APP}, {ACCOUNT}, is not named beside it")
+
+
 def test_what_failed_is_said_with_what_the_request_has() -> None:
     note = told(policy(statement(APP, Condition=RED)), team="blue").statements[0]
     assert note.words == 'StringEquals kms:EncryptionContext:team "red" does not hold: the request has "blue"'

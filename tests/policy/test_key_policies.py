@@ -139,7 +139,8 @@ EXAMPLES = [
         "no bypass of the lock-out check",
         statement(role("app"), "kms:PutKeyPolicy", Condition={"Null": {"kms:BypassPolicyLockoutSafetyCheck": True}}),
         [
-            (Action.PUT_KEY_POLICY, {"request": {"bypass_policy_lockout_safety_check": False}}, True),
+            (Action.PUT_KEY_POLICY, {"request": {"bypass_policy_lockout_safety_check": None}}, True),
+            (Action.PUT_KEY_POLICY, {"request": {"bypass_policy_lockout_safety_check": False}}, False),
             (Action.PUT_KEY_POLICY, {"request": {"bypass_policy_lockout_safety_check": True}}, False),
         ],
     ),
@@ -307,11 +308,12 @@ def test_a_namespace_that_was_made_again_gets_nothing_even_from_a_star(caller):
 
 
 def test_a_person_is_allowed_by_name_or_group_and_by_rbac_in_the_installs_namespace():
-    jane = user_caller("999988887777", "keystead-records", "oidc:jane/1", "uid", ("devs",))
+    jane = user_caller("999988887777", "keystead-records", "oidc:jane/1", "uid", ("devs",), (("a", ("b",)),))
     for principal in ("user/oidc%3Ajane%2F1", "group/devs"):
         answer = ask(policy(statement(f"arn:aws:iam::999988887777:{principal}")), caller=jane)
         assert reviewed_in(answer)[0] == "keystead-records"
         assert (answer.review.user, answer.review.uid, answer.review.groups) == ("oidc:jane/1", "uid", ("devs",))
+        assert answer.review.extra == (("a", ("b",)),)
     assert denied(ask(policy(statement("arn:aws:iam::999988887777:group/ops")), caller=jane))
 
 

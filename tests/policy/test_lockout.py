@@ -25,8 +25,20 @@ CASES = [
     (
         "a deny of all but the role",
         [statement(ROOT), {"Effect": "Deny", "NotPrincipal": {"AWS": role("app")}, "Action": "*", "Resource": "*"}],
-        False,
         True,
+        True,
+    ),
+    (
+        "a deny of all but the role and its account",
+        [statement(ROOT), {"Effect": "Deny", "NotPrincipal": {"AWS": [role("app"), ROOT]}, "Action": "*", "Resource": "*"}],
+        False,
+        False,
+    ),
+    (
+        "a deny of all but the account",
+        [statement(ROOT), {"Effect": "Deny", "NotPrincipal": {"AWS": ROOT}, "Action": "*", "Resource": "*"}],
+        True,
+        False,
     ),
 ]
 
@@ -70,7 +82,8 @@ def deny(principal="*", action=PUT, **members):
         ([statement(ROOT)], False),
         ([statement(role("app"), PUT)], False),
         ([statement(f"arn:aws:sts::{ACCOUNT}:assumed-role/app/one", PUT)], False),
-        ([statement(f"arn:aws:iam::{ACCOUNT}:group/admins", PUT)], False),
+        ([statement([f"arn:aws:iam::{ACCOUNT}:group/admins", f"arn:aws:iam::{ACCOUNT}:user/jane"], PUT)], True),
+        ([statement(f"arn:aws:iam::{ACCOUNT}:group/admins", PUT), statement(role("app"), PUT)], False),
         ([statement()], False),
         ([statement(ROOT, "kms:Decrypt")], True),
         ([statement(OTHER_ACCOUNT), statement(role("app", OTHER_ACCOUNT))], True),
@@ -82,7 +95,9 @@ def deny(principal="*", action=PUT, **members):
         ([statement(ROOT), statement(role("app")), deny(role("app"))], False),
         ([statement(role("app"), Condition=MET)], False),
         ([statement(role("app")), deny(Condition=MET)], False),
-        ([statement(role("app")), {**deny(), "Principal": None, "NotPrincipal": {"AWS": role("app")}}], False),
+        ([statement(role("app")), {**deny(), "Principal": None, "NotPrincipal": {"AWS": role("app")}}], True),
+        ([statement(role("app")), {**deny(), "Principal": None, "NotPrincipal": {"AWS": [role("app"), ROOT]}}], False),
+        ([statement(role("app")), {**deny(), "Principal": None, "NotPrincipal": {"AWS": ROOT}}], True),
         ([statement(role("app")), {**deny(), "Principal": None, "NotPrincipal": {"AWS": role("other")}}], True),
     ],
 )

@@ -176,11 +176,39 @@ def test_what_names_nobody_for_sure_is_refused(given):
     assert "Policy contains a statement with one or more invalid principals" in caught.value.message
 
 
+JANE = user_caller(INSTALL, RECORDS, "jane", groups=("devs",))
+SERVICE = service_caller(INSTALL, RECORDS, "datakeys.kms.keystead.io")
+
+
 def test_an_account_spares_only_its_root():
     account = aws(ACCOUNT)
     assert account.spare(APP_ROOT)
     assert not account.spare(an_app())
-    assert aws(role("app")).spare(an_app())
+
+
+@pytest.mark.parametrize(
+    ("name", "caller"),
+    [
+        (role("app"), an_app()),
+        (role("app"), an_app(session=None)),
+        (f"arn:aws:sts::{ACCOUNT}:assumed-role/app/s-1", an_app()),
+        (f"arn:aws:iam::{INSTALL}:user/jane", JANE),
+        (f"arn:aws:iam::{INSTALL}:group/devs", JANE),
+    ],
+)
+def test_whoever_is_spared_is_named_with_its_account(name, caller):
+    # IAM, 'NotPrincipal': "you must also specify the account ARN of the not-denied principal"
+    assert not aws(name).spare(caller)
+    assert not aws(name, OTHER_ACCOUNT).spare(caller)
+    assert aws(name, caller.account).spare(caller)
+    assert aws(name, f"arn:aws:iam::{caller.account}:root").spare(caller)
+
+
+def test_everybody_and_services_are_spared_without_an_account():
+    for caller in (an_app(), APP_ROOT, JANE, SERVICE):
+        assert aws("*").spare(caller)
+    assert who({"Service": SERVICE.principal}).spare(SERVICE)
+    assert not aws(INSTALL).spare(SERVICE)
 
 
 def test_a_role_with_a_path_is_refused_with_the_reason():

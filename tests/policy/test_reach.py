@@ -9,9 +9,9 @@ import pytest
 from tests.builders import ACCOUNT, NOW, OTHER_ACCOUNT, a_grant, a_key, an_app
 from tests.policy.documents import HSM, ROOT, Request, ask, policy, role, statement
 
-from keystead.policy import Action, Decision, Question, compile_policy
+from keystead.policy import Action, Decision, NeedReview, Question, compile_policy
 from keystead.policy.conditionkeys import KEYS, STEADY
-from keystead.policy.evaluate import decide
+from keystead.policy.evaluate import decide, evaluate
 from keystead.policy.question import Carried, RequestFacts
 from keystead.policy.reach import Memory, reach_of
 from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyUsage
@@ -59,9 +59,19 @@ def test_each_caller_has_its_own_and_no_number_is_believed_of_an_object_that_is_
 
 def test_what_is_remembered_of_a_caller_keeps_it_so_that_no_other_gets_its_number():
     compiled, caller = compile_policy(from_inside_only(), ARN), an_app()
-    reach_of(compiled, Question(caller, Action.DECRYPT, KEY, (), {}, NOW, RequestFacts(carried=SENT)))
+    decide(Question(caller, Action.DECRYPT, KEY, (), {}, NOW, RequestFacts(carried=SENT)), compiled)
     [(_, kept)] = compiled.reached.values()
     assert kept is caller
+
+
+def test_keys_that_share_a_policy_have_each_its_own_answer():
+    caller = an_app()
+    for name in ("one", "other", "one"):
+        key = a_key(HSM, name=name)  # without a policy of its own: the account's default one
+        answer = evaluate(Question(caller, Action.DECRYPT, key, (), {}, NOW))
+        assert isinstance(answer, NeedReview) and answer.review.name == name
+    answer = evaluate(Question(caller, Action.DECRYPT, a_key(HSM, namespace="elsewhere"), (), {}, NOW))
+    assert isinstance(answer, Decision) and answer.allowed is False
 
 
 def test_what_is_decided_once_is_not_looked_at_again():

@@ -62,6 +62,25 @@ def test_who_can_be_somebody_is_taken(principal):
     assert strangers(compile_policy(named(principal), ARN).document) == ()
 
 
+@pytest.mark.parametrize(
+    ("names", "unspared"),
+    [
+        ({"AWS": [role("app"), ROOT]}, []),
+        ({"AWS": [role("app"), ACCOUNT], "Service": "datakeys.kms.keystead.io"}, []),
+        ("*", []),
+        ({"AWS": role("app")}, [role("app")]),
+        ({"AWS": [role("app"), PEOPLE, ROOT, f"arn:aws:iam::{PEOPLE}:group/devs"]}, []),
+        ({"AWS": [ROOT, f"arn:aws:iam::{PEOPLE}:group/devs"]}, [f"group/devs of account {PEOPLE}"]),
+    ],
+    ids=str,
+)
+def test_whom_a_not_principal_names_without_its_account_is_told(names, unspared):
+    document = parse(named(names, "Deny", "NotPrincipal"))
+    wanted = [f'statement "Statement[1]" does not spare {name}: NotPrincipal must name account ' for name in unspared]
+    assert [line.rpartition("account ")[0] + "account " for line in strangers(document)] == wanted
+    assert strangers(parse(named(names, "Deny"))) == ()
+
+
 def test_a_single_statement_is_looked_at_too():
     with pytest.raises(MalformedPolicyDocumentError, match="lambda"):
         compile_policy(b'{"Statement": {"Effect": "Allow", "Principal": {"Service": "lambda.x"}, "Action": "*", "Resource": "*"}}', ARN)

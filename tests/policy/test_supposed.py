@@ -50,6 +50,13 @@ def test_none_says_that_the_call_has_it_not() -> None:
     assert not {"kms:viaservice", "kms:encryptioncontext:"} & asked.unsaid
 
 
+@pytest.mark.parametrize(("text", "member"), [(NONE, None), ("false", False), ("True", True)])
+def test_a_member_that_is_false_is_there_and_one_that_is_none_is_not(text: str, member: bool | None) -> None:
+    asked = suppose(Action.PUT_KEY_POLICY, KEY, said_of({"kms:BypassPolicyLockoutSafetyCheck": (text,)}))
+    assert asked.facts.request.bypass_policy_lockout_safety_check is member  # type: ignore[attr-defined]
+    assert "kms:bypasspolicylockoutsafetycheck" not in asked.unsaid
+
+
 def test_a_key_with_one_algorithm_leaves_no_choice() -> None:
     assert "kms:encryptionalgorithm" not in suppose(Action.DECRYPT, KEY, said_of({})).unsaid
     assert "kms:encryptionalgorithm" in suppose(Action.DECRYPT, RSA, said_of({})).unsaid

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import tempfile
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,8 +135,17 @@ def secrets_of_what_succeeds(house: House) -> list[bytes]:
     return [*values, pair["PrivateKeyCiphertextBlob"], *(text.encode() for text in texts), *(part.encode() for part in token.split("."))]
 
 
+def pin_of(house: House) -> bytes:
+    """Of the process's token, which lies in memory."""
+    places = (Path("/dev/shm"), Path(tempfile.gettempdir()))
+    pins = {path.read_bytes().strip() for place in places for path in place.glob(f"keystead-dev-{house.endpoint.pid}-*/**/pin")}
+    (pin,) = pins
+    assert len(pin) >= 22  # 128 bits
+    return pin
+
+
 def test_nothing_secret_of_any_operation_is_on_record(audited: House, trail: Path) -> None:
-    secrets = secrets_of_what_succeeds(audited)
+    secrets = [*secrets_of_what_succeeds(audited), pin_of(audited)]
     for operation, body in every_operation(audited):
         answer = audited.call(operation, body)
         assert answer.status in (200, 400), (operation, answer)

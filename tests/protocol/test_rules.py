@@ -190,9 +190,9 @@ def test_an_unknown_name_is_waited_for_and_one_of_another_account_or_form_is_not
         assert (took > 0.24, code) == (True, "NotFoundException")
     foreign = f"arn:aws:kms:{REGION}:{house.second.id}:key/{UNKNOWN}"
     for key_id, code in ((foreign, "AccessDeniedException"), ("no-form", "NotFoundException")):
-        # The quickest of three: the machine may be busy.
-        took, found = min(seconds(kms.describe_key, KeyId=key_id) for _ in range(3))
-        assert (took < 0.24, found) == (True, code)
+        # One of them is enough, however busy the machine is: what is waited for never takes less.
+        tried = (seconds(kms.describe_key, KeyId=key_id) for _ in range(40))
+        assert next((found for took, found in tried if took < 0.24), "all of them waited") == code
 
 
 def of_another_key(blob: bytes, number: int) -> bytes:

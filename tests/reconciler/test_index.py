@@ -90,7 +90,7 @@ def test_a_grant_made_again_is_not_older_than_the_one_before() -> None:
     assert not index.dependants(key.key_id, "team-a")
 
 
-def test_data_keys_are_found_by_every_key_of_their_versions() -> None:
+def test_data_keys_are_found_by_every_key_of_their_versions_and_aliases_by_the_key_that_they_name() -> None:
     hsm = FakeHsm()
     old, new = a_key(hsm), a_key(hsm, n=2)
     record = a_data_key(new, versions=[a_data_key_version(1), a_data_key_version(2)])
@@ -98,10 +98,11 @@ def test_data_keys_are_found_by_every_key_of_their_versions() -> None:
     index, _ = an_index()
     learn(index, "datakey-1", replace(record, versions=[first, record.versions[1]]))
     learn(index, "alias-1", an_alias(old))
-    wanted = (ObjectRef(Kind.DATA_KEY, "team-a", "data-1"),)
-    assert [index.data_keys_of(key.key_id) for key in (old, new)] == [wanted, wanted]
+    learn(index, "grant-1", a_grant(old, GrantOperation.DECRYPT))
+    data_key, alias = ObjectRef(Kind.DATA_KEY, "team-a", "data-1"), ObjectRef(Kind.ALIAS, "team-a", "app")
+    assert [set(index.bound_to(key.key_id)) for key in (old, new)] == [{data_key, alias}, {data_key}]
     learn(index, "datakey-1", replace(record, seq=2, prev="ab" * 32, bound=False))
-    assert index.data_keys_of(old.key_id) == index.data_keys_of(new.key_id) == ()
+    assert (index.bound_to(old.key_id), index.bound_to(new.key_id)) == ((alias,), ())
 
 
 def test_a_record_that_is_gone_is_told_as_bound_no_more() -> None:

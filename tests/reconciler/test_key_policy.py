@@ -13,11 +13,12 @@ from tests.reconciler.fakes import INSTALL_ID, World
 from keystead.engine.identifiers import account_id, data_key_arn, role_arn, root_arn
 from keystead.engine.plan.common import NamespaceFacts
 from keystead.engine.plan.key_settings import default_policy, policy_bytes, strict_policy
-from keystead.engine.record import DataKeyRecord, GrantRecord, KeyRecord
+from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord
 from keystead.policy import Action, compile_policy
 from keystead.policy.documents import parse
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources import names
+from keystead.resources.vocabulary import KeyState
 
 KEY = ObjectRef(Kind.KEY, "team-a", "k")
 ALIAS = ObjectRef(Kind.ALIAS, "team-a", "a")
@@ -319,6 +320,117 @@ async def test_of_a_grant_that_the_api_made_the_policy_was_asked_before(world: W
     world.objects.bodies[GRANT]["metadata"]["labels"] = {names.CREATED_BY: names.CREATED_BY_API}
     await world.reconcile(GRANT)
     assert world.ready(GRANT) == "Available"
+
+
+# Aliases
+
+
+K2 = ObjectRef(Kind.KEY, "team-a", "k2")
+SPARES_ADMIN = {"StringNotEquals": {"aws:PrincipalArn": role_arn(ACCOUNT, "admin")}}
+
+
+async def alias(world: World, key: str = "k", *, api: bool = False) -> str:
+    world.apply(ALIAS, aliasName="alias/a", keyRef={"name": key})
+    world.objects.bodies[ALIAS]["metadata"]["labels"] = {names.CREATED_BY: names.CREATED_BY_API if api else "somebody"}
+    await world.reconcile(ALIAS)
+    return world.ready(ALIAS)
+
+
+def target(world: World) -> str:
+    """The key that the name leads to, by the record and by what is shown of it."""
+    found = world.record(ALIAS, AliasRecord)
+    assert world.status(ALIAS)["targetKeyId"] == found.key_id
+    return next(ref.name for ref in (KEY, K2) if world.record(ref, KeyRecord).key_id == found.key_id)
+
+
+async def test_an_alias_that_a_deny_is_about_claims_no_name_until_it_goes(world: World) -> None:
+    await apply(world, KEY, policy=policy(allow(), deny("kms:CreateAlias")))
+    assert await alias(world) == "AccessDenied"
+    assert not world.has_record(ALIAS)
+    told = "the policy of KmsKey k does not let this namespace do kms:CreateAlias"
+    assert f'{told}: statement "No" of the key policy denies it' in message(world, ALIAS)
+    await apply(world, KEY, policy=policy(allow(), deny("kms:UpdateAlias")))
+    await world.reconcile(ALIAS)
+    assert (world.ready(ALIAS), target(world)) == ("Available", "k")
+
+
+@pytest.mark.parametrize("side", [KEY, K2])
+async def test_an_alias_moves_where_both_policies_let_it_and_names_its_old_key_until_then(world: World, side: ObjectRef) -> None:
+    await apply(world, KEY)
+    await apply(world, K2)
+    assert await alias(world) == "Available"
+    before = world.record(ALIAS, AliasRecord)
+    await apply(world, side, policy=policy(allow(), deny("kms:UpdateAlias")))
+    assert await alias(world, "k2") == "AccessDenied"
+    assert f"the policy of KmsKey {side.name} does not let this namespace do kms:UpdateAlias" in message(world, ALIAS)
+    assert (world.record(ALIAS, AliasRecord), target(world)) == (before, "k")
+    await apply(world, side, policy=policy(allow(), deny("kms:CreateAlias")))
+    await world.reconcile(ALIAS)
+    assert (world.ready(ALIAS), target(world)) == ("Available", "k2")
+
+
+async def test_an_alias_that_stays_or_goes_is_asked_nothing(world: World) -> None:
+    await apply(world, KEY)
+    await alias(world)
+    before = world.record(ALIAS, AliasRecord)
+    await apply(world, KEY, policy=policy(allow(), deny("kms:*Alias")))
+    assert await alias(world) == "Available"
+    assert world.record(ALIAS, AliasRecord) == before
+    world.delete(ALIAS)
+    await world.reconcile(ALIAS)
+    assert not world.has_record(ALIAS)
+
+
+@pytest.mark.parametrize("denied", ["kms:CreateAlias", "kms:UpdateAlias"])
+async def test_an_alias_that_was_made_again_with_another_key_is_made(world: World, denied: str) -> None:
+    await apply(world, KEY)
+    await apply(world, K2, policy=policy(allow(), deny(denied)))
+    await alias(world)
+    world.delete(ALIAS)
+    made = denied == "kms:UpdateAlias"
+    assert await alias(world, "k2") == ("Available" if made else "AccessDenied")
+    assert target(world) == ("k2" if made else "k")
+
+
+@pytest.mark.parametrize(
+    ("condition", "made"),
+    [
+        ({"ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/other"}}, False),
+        ({"ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/a"}}, True),
+        ({"StringEquals": {"kms:RequestAlias": "alias/a"}}, True),
+        ({"StringEquals": {"aws:PrincipalArn": ROOT}}, False),
+        (SPARES_ADMIN, False),
+    ],
+)
+async def test_conditions_look_at_an_alias_as_at_create_alias(world: World, condition: Document, made: bool) -> None:
+    """The key has alias/other already; CreateAlias names its key by an id, never by an alias."""
+    await apply(world, KEY)
+    assert await apply(world, ObjectRef(Kind.ALIAS, "team-a", "other"), aliasName="alias/other", keyRef={"name": "k"}) == "Available"
+    await apply(world, KEY, policy=policy(allow(), deny("kms:CreateAlias", Condition=condition)))
+    assert await alias(world) == ("Available" if made else "AccessDenied")
+
+
+async def test_of_an_alias_that_the_api_made_and_moves_the_policies_were_asked_before(world: World) -> None:
+    spared = policy(allow(), deny(["kms:CreateAlias", "kms:UpdateAlias"], Condition=SPARES_ADMIN))
+    await apply(world, KEY, policy=spared)
+    await apply(world, K2, policy=spared)
+    assert await alias(world, api=True) == "Available"
+    assert await alias(world, "k2", api=True) == "Available"
+    assert target(world) == "k2"
+
+
+async def test_a_destroyed_key_whose_policy_nobody_can_replace_holds_no_alias_back(world: World) -> None:
+    await apply(world, KEY, policy=policy(allow(), deny("kms:UpdateAlias")))
+    await apply(world, K2)
+    await alias(world)
+    assert await alias(world, "k2") == "AccessDenied"
+    await apply(world, KEY, scheduledDeletion={"pendingWindowInDays": 7})
+    for wait in ({"days": 8}, {"minutes": 11}):
+        world.clock.advance(**wait)
+        await world.reconcile(KEY)
+    assert record(world).state is KeyState.DESTROYED
+    await world.reconcile(ALIAS)
+    assert (world.ready(ALIAS), target(world)) == ("Available", "k2")
 
 
 # The policy at birth

@@ -18,7 +18,7 @@ from keystead.server.http import Listen, run, serve
 from keystead.server.message import Asked, Reply
 from keystead.server.shared import Limits
 
-WAIT = 10.0  # seconds until a test that waits for the other side fails
+WAIT = 30.0  # seconds until a test that waits for the other side fails
 
 
 class EchoDoor:

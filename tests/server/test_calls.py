@@ -12,8 +12,9 @@ from prometheus_client import generate_latest
 from tests.server.doors import NOW, ROOT, House, ask
 
 from keystead.app.server.metrics import ServerMetrics
-from keystead.errors import AuditUnavailableError, KmsInternalError
+from keystead.errors import AuditUnavailableError, InvalidMacError, InvalidSignatureError, KmsError, KmsInternalError
 from keystead.operations.counts import NO_KEY, OTHER, Row, added
+from keystead.operations.refusals import dry_run
 from keystead.operations.trail import NoAudit
 from keystead.operations.usetable import merged
 from keystead.operations.world import Judged
@@ -141,6 +142,13 @@ def test_the_door_counts_answers_and_refusals_once_each_and_strangers_not_at_all
     house.who.error = KmsInternalError("unknown")
     door.handle(ask())
     assert calls.counts() == {row(key=NO_KEY, namespace=ROOT.namespace): 1, row("refused", NO_KEY, ROOT.namespace): 2}
+
+
+@pytest.mark.parametrize("fault", [dry_run(), InvalidSignatureError("no"), InvalidMacError("no")])
+def test_a_dry_run_that_would_succeed_and_a_verify_that_says_no_are_calls_that_were_answered(fault: KmsError) -> None:
+    house, calls = House(fault=fault), Calls()
+    house.door(calls=calls).handle(ask())
+    assert calls.counts() == {row(key=NO_KEY, namespace=ROOT.namespace): 1}
 
 
 def test_what_is_not_recorded_is_not_counted() -> None:

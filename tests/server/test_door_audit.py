@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from tests.server.doors import IDENTITY, NOW, Away, House, ask
@@ -125,3 +126,57 @@ async def test_the_use_of_a_key_names_the_event_of_its_record() -> None:
     await_ = house.door(audit=tape, used=lambda *told: used.append(told)).handle(ask())
     assert isinstance(await_, Reply)
     assert [told[3] for told in used] == [tape.events[0].event_id]
+
+
+# Counted once, by what the caller got
+
+
+@dataclass
+class Bill:
+    """`calls.Counter`: what was counted for usage."""
+
+    counted: list[str] = field(default_factory=list)
+
+    def answered(self, operation: str, *_: object) -> None:
+        self.counted.append(operation)
+
+    def refused(self, *_: object) -> None:
+        self.counted.append("refused")
+
+
+FAILS: dict[str, dict[str, Any]] = {
+    "later": {"error": AuditUnavailableError()},
+    "by a fault": {"error": OSError("full")},
+    "at once": {"at_once": AuditUnavailableError()},
+    "before": {"stopped": True},
+}
+
+
+@pytest.mark.parametrize("known", ["at once", "later"])
+@pytest.mark.parametrize("fault", [None, AccessDeniedError("no")])
+@pytest.mark.parametrize("fails", FAILS)
+async def test_a_call_whose_record_fails_is_counted_once_by_what_its_caller_got(fails: str, fault: Exception | None, known: str) -> None:
+    house, bill = House(fault=fault), Bill()
+    if known == "later":
+        house.who.later = Away(IDENTITY)
+    coming = house.door(audit=Tape(**FAILS[fails]), calls=bill).handle(ask())
+    assert code(coming if isinstance(coming, Reply) else await coming) == "KMSInternalException"
+    # Usage has what the trail has, and no more.
+    assert (house.served, bill.counted) == ([("Echo", "KMSInternalException")], [])
+
+
+@pytest.mark.parametrize("fault", [None, AccessDeniedError("no")])
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_call_is_counted_once_and_not_before_its_record_is_durable(waits: bool, fault: Exception | None) -> None:
+    house, bill = House(fault=fault), Bill()
+    tape = Tape(durable=asyncio.Event() if waits else None)
+    coming = house.door(audit=tape, calls=bill).handle(ask())
+    if not isinstance(coming, Reply):
+        answer = asyncio.ensure_future(coming)
+        await asyncio.wait({answer}, timeout=0.05)
+        assert (house.served, bill.counted) == ([], [])
+        assert tape.durable is not None
+        tape.durable.set()
+        await answer
+    assert house.served == [("Echo", "" if fault is None else "AccessDeniedException")]
+    assert bill.counted == ["Echo" if fault is None else "refused"]

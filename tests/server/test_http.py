@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import pytest
-from tests.server.http_harness import Running, a_server, post, quick
+from tests.server.http_harness import WAIT, Running, a_server, post, quick
 
 from keystead.server.shared import Limits
 
@@ -27,7 +30,7 @@ def test_an_answer_carries_what_the_door_said_and_the_date(server):
     assert answer.headers["content-type"] == "application/x-amz-json-1.1"
     assert answer.headers["x-amzn-requestid"] == "one"
     assert "connection" not in answer.headers
-    assert abs(parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time()) < 5
+    assert abs(parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time()) < 60
 
 
 def test_the_door_gets_the_request_as_sent(server):
@@ -72,7 +75,7 @@ def test_the_requests_behind_a_slow_answer_wait_for_it():
         client = server.connect()
         client.send(post("/later", b"first") + post("/now", b"second"))
         client.send(post("/now", b"third"))
-        assert server.door.waiting.acquire(timeout=5)
+        assert server.door.waiting.acquire(timeout=WAIT)
         assert server.connect().ask("/now", b"other").body == b"other"
         assert [each.body for each in server.door.asked] == [b"first", b"other"]
         server.door.open_gate()
@@ -82,7 +85,7 @@ def test_the_requests_behind_a_slow_answer_wait_for_it():
 def test_what_is_sent_during_a_slow_answer_is_not_read_before_it_ends():
     with a_server() as server:
         client = server.connect().send(post("/later", b"0"))
-        assert server.door.waiting.acquire(timeout=5)
+        assert server.door.waiting.acquire(timeout=WAIT)
         client.send(b"".join(post("/now", b"%d" % n) for n in range(1, 300)))
         server.connect().ask()
         server.door.open_gate()
@@ -101,7 +104,7 @@ def test_more_pipelined_requests_than_may_wait_end_the_connection_after_the_answ
     with a_server() as server:
         client = server.connect()
         client.send(post("/later", b"0") + b"".join(post("/now", b"%d" % n) for n in range(1, 1000)))
-        assert server.door.waiting.acquire(timeout=5)
+        assert server.door.waiting.acquire(timeout=WAIT)
         server.door.open_gate()
         bodies = [answer.split(b"\r\n\r\n")[1] for answer in client.rest().split(b"HTTP/1.1 200 OK\r\n")[1:]]
         assert len(bodies) < 1000
@@ -111,7 +114,7 @@ def test_more_pipelined_requests_than_may_wait_end_the_connection_after_the_answ
 def test_a_client_that_closes_its_half_still_gets_the_answers():
     with a_server() as server:
         client = server.connect().send(post("/later", b"one") + post("/now", b"two"))
-        assert server.door.waiting.acquire(timeout=5)
+        assert server.door.waiting.acquire(timeout=WAIT)
         client.socket.shutdown(socket.SHUT_WR)
         server.door.open_gate()
         assert [client.answer().body for _ in range(2)] == [b"one", b"two"]
@@ -122,7 +125,7 @@ def test_a_client_that_leaves_during_a_slow_answer_harms_nobody():
     with a_server() as server:
         with server.connect() as client:
             client.send(post("/later"))
-            assert server.door.waiting.acquire(timeout=5)
+            assert server.door.waiting.acquire(timeout=WAIT)
         server.door.open_gate()
         assert server.connect().ask().status == 200
 
@@ -157,7 +160,7 @@ def test_100_continue_waits_for_the_answers_before_it():
         client = server.connect()
         head, body = post("/now", b"large", "Expect: 100-continue").split(b"\r\n\r\n")
         client.send(post("/later", b"first") + head + b"\r\n\r\n")
-        assert server.door.waiting.acquire(timeout=5)
+        assert server.door.waiting.acquire(timeout=WAIT)
         server.door.open_gate()
         assert client.answer().body == b"first"
         assert client.answer().status == 100
@@ -191,7 +194,7 @@ def test_an_upgrade_header_alone_changes_nothing(server):
 
 
 def test_an_idle_connection_is_closed_without_a_word():
-    with a_server(quick()) as server:
+    with a_server(quick(keep_alive=2.0)) as server:
         used, unused = server.connect(), server.connect()
         assert used.ask().status == 200
         assert (used.rest(), unused.rest()) == (b"", b"")
@@ -218,14 +221,39 @@ def test_a_client_that_reads_late_gets_everything():
         assert client.answer().body == b"end"
 
 
-def test_a_thousand_idle_connections_slow_nobody():
-    with a_server() as server:
-        idle = [server.connect() for _ in range(400)] + [server.connect() for _ in range(600)]
+@contextmanager
+def steps_of_threads() -> Iterator[Callable[[], int]]:
+    """How many lines of Python the threads have run that begin in here. A processor's time would hang on the machine's neighbours."""
+    steps = 0
+
+    def line(_frame: Any, event: str, _argument: Any) -> Any:
+        nonlocal steps
+        steps += event == "line"
+        return line
+
+    before = threading.gettrace()
+    threading.settrace(line)
+    try:
+        yield lambda: steps
+    finally:
+        threading.settrace(before)  # type: ignore[arg-type]
+
+
+def steps_beside(count: int) -> int:
+    """What the server does for 200 requests of one client, beside so many idle connections."""
+    with steps_of_threads() as steps, a_server(Limits(sweep=3600.0)) as server:
+        idle = [server.connect() for _ in range(count)]
         busy = server.connect()
-        start = time.process_time()
-        assert {busy.ask("/now", b"x").status for _ in range(500)} == {200}
-        assert time.process_time() - start < 2.0
-        assert {client.ask().status for client in idle[::100]} == {200}
+        assert busy.ask().status == 200  # the last one: all others are accepted
+        before = steps()
+        assert {busy.ask("/now", b"x").status for _ in range(200)} == {200}
+        taken = steps() - before
+        assert {client.ask().status for client in idle[::100]} <= {200}
+    return taken
+
+
+def test_a_thousand_idle_connections_slow_nobody():
+    assert 0 < steps_beside(1000) < 1.2 * steps_beside(0)
 
 
 def test_connections_beyond_the_bound_are_told_so():

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from tests.server.http_harness import Client, Running, a_server, post, quick
+from tests.server.http_harness import WAIT, Client, Running, a_server, post, quick
 
 from keystead.server.answers import REPLIES, Refusal
 from keystead.server.shared import Limits
@@ -156,7 +156,7 @@ def test_a_large_body_with_100_continue_is_refused_instead_of_asked_for(server):
 def test_a_refusal_waits_for_the_answers_before_it():
     with a_server() as server:
         client = server.connect().send(post("/later", b"good") + b"nonsense\r\n\r\n")
-        assert server.door.waiting.acquire(timeout=5)
+        assert server.door.waiting.acquire(timeout=WAIT)
         server.door.open_gate()
         assert client.answer().body == b"good"
         assert refused(client) == 400

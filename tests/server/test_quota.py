@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,19 @@ from keystead.errors import InvalidSpecError, ThrottlingError
 from keystead.policy import root_caller, service_account_caller
 from keystead.policy.caller import Caller, user_caller
 from keystead.resources.vocabulary import DataKeyPairSpec
-from keystead.server.quota import ECC, RSA, SYMMETRIC, TABLE, Buckets, Unlimited, aws_limits, limits_of
+from keystead.server.quota import (
+    ECC,
+    REGIONAL,
+    RSA,
+    SYMMETRIC,
+    TABLE,
+    Buckets,
+    Limits,
+    OwnBuckets,
+    Unlimited,
+    aws_limits,
+    limits_of,
+)
 
 SECOND = 1_000_000_000
 ACCOUNTS = ("111122223333", "444455556666")
@@ -148,7 +161,7 @@ def test_what_has_no_limit_is_not_counted() -> None:
     assert desk.burst(operation="CreateAlias") == 1000
     assert desk.burst(operation="Encrypt", encryption_algorithm=EncryptionAlgorithm.SYMMETRIC_DEFAULT) == 1000
     assert len(desk.buckets) == 0
-    assert isinstance(make_quota({}, 4), Unlimited)
+    assert isinstance(make_quota(Limits({}, {}), 4), Unlimited)
 
 
 # -- classes
@@ -217,17 +230,60 @@ def test_a_bucket_in_use_is_not_forgotten_for_others_and_not_for_its_refusals() 
 
 
 def test_the_preset_is_the_whole_table() -> None:
-    assert read_limits("aws", "X") == aws_limits() == {name: row.rate for name, row in TABLE.items()}
-    assert read_limits("off", "X") == {}
+    limits = read_limits("aws", "X")
+    assert limits.of("cluster-1") == aws_limits() == {name: row.rate for name, row in TABLE.items()}
+    assert read_limits("off", "X").of("us-east-1") == {}
+
+
+FIGURES = {
+    "us-east-1": 100_000, "us-west-2": 100_000, "eu-west-1": 100_000, "us-east-2": 20_000, "ap-southeast-1": 20_000,
+    "ap-southeast-2": 20_000, "ap-northeast-1": 20_000, "eu-central-1": 20_000, "eu-west-2": 20_000, "eu-north-1": 10_000,
+    "cn-north-1": 10_000, "cluster-1": 10_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("region", "figure"), FIGURES.items())
+def test_a_calls_region_has_awss_figure_for_it(region: str, figure: int) -> None:
+    desk = Desk(dict(read_limits("aws", "X").everywhere), {"regional": read_limits("aws", "X").regional})
+    symmetric = {"operation": "GenerateRandom", "region": region}
+    assert desk.burst(100_001, **symmetric) == figure == aws_limits(region)[SYMMETRIC]
+    pairs = {"GenerateDataKeyPair": DataKeyPairSpec.RSA_2048, "GenerateDataKeyPairWithoutPlaintext": DataKeyPairSpec.RSA_3072}
+    bursts = [desk.burst(operation=operation, region=region, key_pair_spec=spec) for operation, spec in pairs.items()]
+    assert bursts == ([1, 1] if region.startswith("cn-") else [20, 4])
+    assert desk.burst(operation="CreateKey", region=region) == 5  # whatever has one figure keeps it
+
+
+def test_the_figures_of_a_region_reach_what_serves_and_are_divided_among_its_processes() -> None:
+    quota = make_quota(read_limits("aws", "X"), 1000)
+    taken = {"us-east-1": 0, "cluster-1": 0}
+    for region in taken:
+        with suppress(ThrottlingError):
+            for _ in range(60):
+                quota.charge("GenerateRandom", None, CALLER, region)
+                taken[region] += 1
+    assert taken["us-east-1"] == 60
+    assert 10 <= taken["cluster-1"] < 60
+
+
+def test_a_limit_that_is_said_holds_in_every_region() -> None:
+    said = limits_of("aws", {SYMMETRIC: 7, "GenerateDataKeyPair/RSA_4096": None})
+    for region in ("us-east-1", "eu-central-1", "cn-north-1", "cluster-1"):
+        assert (said.of(region)[SYMMETRIC], "GenerateDataKeyPair/RSA_4096" in said.of(region)) == (7, False)
+    assert said.of("cn-north-1")["GenerateDataKeyPair/RSA_2048"] == 1
+
+
+def test_every_figure_of_a_region_is_of_a_class_and_another_one_than_elsewhere() -> None:
+    for rates in REGIONAL.values():
+        assert all(TABLE[name].rate != rate for name, rate in rates.items())
 
 
 def test_a_custom_preset_changes_what_it_names(tmp_path: Path) -> None:
     file = tmp_path / "quota.json"
     file.write_text(json.dumps({"preset": "aws", "limits": {"CreateKey": 20, "ListKeys": None}}))
-    limits = read_limits(str(file), "X")
+    limits = read_limits(str(file), "X").of("cluster-1")
     assert limits == {**{name: rate for name, rate in aws_limits().items() if name != "ListKeys"}, "CreateKey": 20.0}
-    assert read_limits('{"limits": {"Cryptographic/symmetric": 0.5}}', "X") == {SYMMETRIC: 0.5}
-    assert limits_of("off", {}) == {}
+    assert read_limits('{"limits": {"Cryptographic/symmetric": 0.5}}', "X").of("us-east-1") == {SYMMETRIC: 0.5}
+    assert limits_of("off", {}).of("us-east-1") == {}
 
 
 @pytest.mark.parametrize(
@@ -256,3 +312,23 @@ def test_what_cannot_be_is_refused_by_name(text: str, named: str) -> None:
 def test_the_parts_of_all_processes_are_one_quota() -> None:
     desks = [Desk({"DescribeKey": 2000}, {"share": 1 / 4}) for _ in range(4)]
     assert sum(desk.burst(3000, operation="DescribeKey") for desk in desks) == 2000
+
+
+def test_each_principal_of_an_account_has_a_bucket_of_its_own_where_it_is_asked_for() -> None:
+    now = 10**12
+    told: list[str] = []
+    buckets = OwnBuckets("ReadAuditRecords", 5, 10, lambda: now, told.append)
+    app, other = (service_account_caller("111122223333", "team-a", name, uid=name) for name in ("app", "other"))
+
+    def calls(caller: Caller, number: int) -> int:
+        taken = 0
+        for _ in range(number):
+            with suppress(ThrottlingError):
+                buckets.charge("ReadAuditRecords", None, caller, "cluster-1")
+                taken += 1
+        return taken
+
+    assert (calls(app, 12), calls(other, 12)) == (10, 10)
+    assert told == ["ReadAuditRecords"] * 4
+    now += 10**9
+    assert calls(app, 12) == 5

@@ -174,11 +174,11 @@ def test_of_a_wrong_and_an_unsupported_value_the_wrong_one_is_told():
 
 @pytest.mark.parametrize("text", ["a" * 500_000, "a." * 250_000, "a-" * 250_000, "-" * 500_000])
 def test_no_pattern_of_the_model_takes_long_over_a_long_text(text):
-    start = time.process_time()
+    start = time.thread_time()
     for shape in MODEL.shapes.values():
         if shape.pattern:
             [one.holds(text) for one in constraints_of(shape)]
-    assert time.process_time() - start < 1
+    assert time.thread_time() - start < 10  # linear: under 0.4 s; what goes over the text twice takes many minutes
 
 
 def _without(body: dict, place: Place) -> dict:

@@ -50,7 +50,7 @@ def serial_of(made: SelfSigned) -> int:
 def until(done) -> None:
     """Wait for the server's next look at its files."""
     pause = threading.Event()
-    for _ in range(1000):
+    for _ in range(10_000):
         if done():
             return
         pause.wait(0.005)
@@ -62,11 +62,18 @@ def made() -> SelfSigned:
     return make_self_signed(NAMES, NOW)
 
 
+@contextlib.contextmanager
+def over_tls(made: SelfSigned, folder: Path, handshake: float = 60.0) -> Iterator[Running]:
+    """`handshake`: seconds that one may take."""
+    tls = mount(folder, "1", made.certificate, made.key)
+    listen = Listen(host="127.0.0.1", tls=tls, grace=1.0, quiet=0.0)
+    with a_server(quick(request=handshake, keep_alive=60), listen, trusting(made)) as running:
+        yield running
+
+
 @pytest.fixture
 def server(made, tmp_path) -> Iterator[Running]:
-    tls = mount(tmp_path, "1", made.certificate, made.key)
-    listen = Listen(host="127.0.0.1", tls=tls, grace=1.0, quiet=0.0)
-    with a_server(quick(request=0.5, keep_alive=30), listen, trusting(made)) as running:
+    with over_tls(made, tmp_path) as running:
         yield running
 
 
@@ -102,13 +109,16 @@ def test_tls_1_1_is_refused(server):
 
 def test_plain_http_and_garbage_on_the_tls_port_harm_nobody(server):
     for data in (post(), b"\x16\x03\x01" + b"\xff" * 500, b"\x80" * 100):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as plain:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as plain:
             plain.sendall(data)
     assert server.connect().ask().status == 200
 
 
-def test_a_handshake_that_stops_is_ended(server):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as plain:
+def test_a_handshake_that_stops_is_ended(made, tmp_path):
+    with (
+        over_tls(made, tmp_path, handshake=0.2) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as plain,
+    ):
         plain.sendall(b"\x16\x03\x01\x02\x00\x01")
         with contextlib.suppress(ConnectionResetError):
             assert plain.recv(100) == b""
@@ -179,9 +189,9 @@ def test_the_self_made_certificate_passes_strict_checks(made, tmp_path):
     tls = mount(tmp_path, "1", made.certificate, made.key)
     with a_server(listen=Listen(host="127.0.0.1", tls=tls, grace=1, quiet=0), context=context) as server:
         for name in NAMES:
-            plain = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+            plain = socket.create_connection(("127.0.0.1", server.port), timeout=30)
             context.wrap_socket(plain, server_hostname=name).close()
-        plain = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        plain = socket.create_connection(("127.0.0.1", server.port), timeout=30)
         with pytest.raises(ssl.SSLCertVerificationError):
             context.wrap_socket(plain, server_hostname="other")
         plain.close()

@@ -9,22 +9,19 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from typing import Any
-from urllib.parse import quote
+from typing import Any, NamedTuple
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.operator.chaos import ChaosProxy
-from tests.operator.faults import Forward, Reply, Request
 from tests.operator.harness import wait_for
+from tests.serving.abroad import ENDS, GRANTED, NAMED, Named, Way, ghosts, ways
 from tests.serving.desk import Desk, Worker, code_of
-from tests.serving.harness import server
-from tests.serving.kubectl import Plugin
-from tests.serving.test_rbac import CALLS, MACED, MESSAGE, SIGNED, Stage
+from tests.serving.test_rbac import CALLS, MACED, MESSAGE, SIGNED, THREADS, Stage
 
 from keystead.app.frontdoor import SERVED
-from keystead.policy.actions import ABROAD, BY_GRANT_ONLY, KEYLESS
+from keystead.policy.actions import ABROAD, ACTIONS, BY_GRANT_ONLY
 
 pytestmark = pytest.mark.cluster
 DENIED = "AccessDeniedException"
@@ -64,9 +61,6 @@ class World:
     kms: Any
     stage: Stage
 
-    def arn(self, key_id: str) -> str:
-        return f"{self.stage.sym.rpartition('/')[0]}/{key_id}"
-
     def key(self, *statements: dict[str, Any], **members: Any) -> str:
         """ARN of a new key of C."""
         return str(self.kms.create_key(**members, Policy=policy(f"arn:aws:iam::{self.c.account}:root", *statements))["KeyMetadata"]["Arn"])
@@ -82,8 +76,9 @@ def world(desk: Desk) -> Iterator[World]:
     for worker in (a, b):
         worker.kms().create_key()  # an account is claimed by a first key
     made = World(desk, a, weak, narrow, b, c, {}, kms, _empty())
-    made.stage = _stage(made)
+    made.stage = _stage(made, says(f"arn:aws:iam::{a.account}:root"))
     narrow.may("encrypt", names=(made.stage.sym,))
+    kms.create_alias(AliasName="alias/lent", TargetKeyId=made.stage.sym.rpartition("/")[2])
     made.clients = {name: worker.kms() for name, worker in {"a": a, "weak": weak, "narrow": narrow, "b": b}.items()}
     yield made
     for name in SPACES[:3]:
@@ -94,16 +89,15 @@ def _empty() -> Stage:
     return Stage(**{each.name: "" for each in fields(Stage)})
 
 
-def _stage(world: World) -> Stage:
-    """C's keys, which trust A's account; all named by their ARNs."""
-    trust = says(f"arn:aws:iam::{world.a.account}:root")
-    sym, other, enabled, disabled, doomed, saved = (world.key(trust) for _ in range(6))
-    sign = world.key(trust, KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
-    mac = world.key(trust, KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
-    agree = world.key(trust, KeySpec="ECC_NIST_P256", KeyUsage="KEY_AGREEMENT")
+def _stage(world: World, *trust: dict[str, Any]) -> Stage:
+    """C's keys, whose policies say this, too; all named by their ARNs. What nobody abroad may do has one key for all of it."""
+    sym, other = (world.key(*trust) for _ in range(2))
+    enabled = disabled = doomed = saved = other
+    sign = world.key(*trust, KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+    mac = world.key(*trust, KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")
+    agree = world.key(*trust, KeySpec="ECC_NIST_P256", KeyUsage="KEY_AGREEMENT")
     kms, grantee = world.kms, {"KeyId": sym, "GranteePrincipal": f"arn:aws:iam::{world.c.account}:role/nobody"}
     revoked, retired = (kms.create_grant(**grantee, Operations=[name])["GrantId"] for name in ("Encrypt", "Decrypt"))
-    kms.create_alias(AliasName="alias/lent", TargetKeyId=sym.rpartition("/")[2])
     return Stage(
         account=world.c.account, sym=sym, other=other, sign=sign, mac=mac, agree=agree, enabled=enabled, disabled=disabled,
         doomed=doomed, saved=saved, revoked=revoked, retired=retired,
@@ -123,20 +117,19 @@ def answer(client: Any, operation: str, members: dict[str, Any]) -> tuple[str, s
     return "", ""
 
 
+def answers(client: Any, asked: dict[str, Way]) -> dict[str, tuple[str, str]]:
+    """Answers to calls that know nothing of each other, several at a time."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip(asked, pool.map(lambda way: answer(client, *way), asked.values()), strict=True))
+
+
+def codes(client: Any, asked: dict[str, Way]) -> dict[str, str]:
+    return {name: code for name, (code, _) in answers(client, asked).items()}
+
+
 def members_of(operation: str, stage: Stage) -> dict[str, Any]:
     """Of test_rbac's table, with every key named by its ARN. The blobs name C's key by themselves."""
     return CALLS[operation](stage)
-
-
-def ghosts(world: World) -> Stage:
-    """The same ids, of keys and grants that do not exist."""
-    stage = world.stage
-    keys = {each.name: world.arn(str(uuid.uuid4())) for each in fields(Stage) if str(getattr(stage, each.name)).startswith("arn:")}
-    return replace(stage, **keys, revoked="0" * 64, retired="1" * 64)
-
-
-NAMED = sorted(name for name, row in SERVED.items() if not set(row.actions) <= KEYLESS and name not in ("DeleteAlias", "UpdateAlias"))
-"""Operations whose request names a key. Aliases are named within one's own account."""
 
 
 @pytest.mark.parametrize("operation", NAMED)
@@ -149,12 +142,46 @@ def test_both_sides_must_allow_it_and_only_what_aws_lets_other_accounts_do(world
 
 @pytest.mark.parametrize("operation", NAMED)
 def test_a_key_that_exists_and_one_that_does_not_are_refused_in_the_same_words(world: World, operation: str) -> None:
-    there, nowhere = (members_of(operation, stage) for stage in (world.stage, ghosts(world)))
+    there, nowhere = (members_of(operation, stage) for stage in (world.stage, ghosts(world.stage)))
     for name in ("weak", "b"):
         told = answer(world.clients[name], operation, there)
         assert told[0] == DENIED
         if there != nowhere:  # a blob is what it is
             assert told == answer(world.clients[name], operation, nowhere)
+
+
+class Lent(NamedTuple):
+    """Stages of C's that know one ServiceAccount of A's, by its role or by grants, and who calls."""
+
+    stages: dict[str, Stage]
+    clients: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def lent(world: World) -> Lent:
+    by_grant = _stage(world)
+    _, ends = _granted(world, by_grant, world.a.role)
+    other = world.desk.worker(SPACES[0], "neighbour", "*").kms()
+    stages = {"role": _stage(world, says(world.a.role)), "grant": replace(by_grant, retired=ends)}
+    return Lent(stages, {"other": other, **{name: world.clients[name] for name in ("a", "weak", "b")}})
+
+
+def _granted(world: World, stage: Stage, role: str) -> tuple[str, str]:
+    """Grants of all that can be granted; the token of the first, and the id of one that its grantee may retire."""
+    made = [world.kms.create_grant(KeyId=getattr(stage, key), GranteePrincipal=role, Operations=given) for key, given in GRANTED.items()]
+    ends = world.kms.create_grant(KeyId=stage.sym, GranteePrincipal=role, Operations=["DescribeKey", *ENDS], Name="ends")
+    return str(made[0]["GrantToken"]), str(ends["GrantId"])
+
+
+@pytest.mark.parametrize("operation", NAMED)
+def test_a_role_or_a_grant_lends_to_that_one_alone_what_it_can(lent: Lent, operation: str) -> None:
+    actions = set(SERVED[operation].actions)
+    lets = {"role": actions <= ABROAD - BY_GRANT_ONLY, "grant": all(ACTIONS[action].grantable is not None for action in actions)}
+    asked = [(consent, name) for consent in lent.stages for name in lent.clients]
+    with ThreadPoolExecutor(THREADS) as pool:
+        said = pool.map(lambda each: answer(lent.clients[each[1]], operation, members_of(operation, lent.stages[each[0]]))[0], asked)
+        found = dict(zip(asked, said, strict=True))
+    assert found == {(consent, name): "" if name == "a" and lets[consent] else DENIED for consent, name in asked}
 
 
 def test_a_right_for_one_arn_is_a_right_on_that_key_alone(world: World) -> None:
@@ -247,9 +274,10 @@ def test_who_makes_a_trusted_namespace_again_is_not_trusted_and_its_keys_serve_n
     kms = before.kms()
     trusting = policy(f"arn:aws:iam::{before.account}:root", says(f"arn:aws:iam::{world.a.account}:root"))
     lent = kms.create_key(Policy=trusting)["KeyMetadata"]["Arn"]
-    key = world.key(says(f"arn:aws:iam::{before.account}:root"), says(before.role))
-    a, blob = world.clients["a"], kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    trusted, a = _trusting(world, before), world.clients["a"]
     assert code_of(a.encrypt, KeyId=lent, Plaintext=b"x") == ""
+    served = codes(kms, {name: way for name, way in ways(trusted).items() if way[0] not in ("RetireGrant", "RevokeGrant")})
+    assert {name for name, code in served.items() if code == ""} == {name for name in served if _can_be_lent(name.split()[0])}
     old = before.account
     desk.direct.call("DELETE", f"/api/v1/namespaces/{again}")
     wait_for("the namespace is gone", lambda: desk.direct.object("Namespace", "", again) is None, 30)
@@ -257,14 +285,32 @@ def test_who_makes_a_trusted_namespace_again_is_not_trusted_and_its_keys_serve_n
     after = desk.worker(again, "app", "*")
     wait_for("the front door knows the new namespace", lambda: _account(after) not in ("", old), 20)
     theirs = after.kms()
-    for _ in range(2):
-        assert code_of(theirs.encrypt, KeyId=key, Plaintext=b"x") == DENIED
-        assert code_of(theirs.decrypt, CiphertextBlob=blob) == DENIED
-        theirs.create_key()  # with an account of its own, too
-    assert code_of(kms.encrypt, KeyId=key, Plaintext=b"x") == "UnrecognizedClientException"
+    assert codes(theirs, ways(trusted)) == dict.fromkeys(ways(trusted), DENIED)
+    own = theirs.create_key()["KeyMetadata"]["KeyId"]  # with an account of its own, too
+    theirs.create_alias(AliasName="alias/own", TargetKeyId=own)
+    mine = {"own": own, "blob": theirs.encrypt(KeyId=own, Plaintext=b"x")["CiphertextBlob"]}
+    there, nowhere = (answers(theirs, ways(each, **mine)) for each in (trusted, trusted.ghosts()))
+    assert {name: code for name, (code, _) in there.items()} == dict.fromkeys(there, DENIED)
+    assert there == nowhere
+    assert code_of(kms.encrypt, KeyId=trusted.stage.sym, Plaintext=b"x") == "UnrecognizedClientException"
     refused = answer(a, "Encrypt", {"KeyId": lent, "Plaintext": b"x"})
     assert refused == answer(a, "Encrypt", {"KeyId": f"{lent.rpartition('/')[0]}/{uuid.uuid4()}", "Plaintext": b"x"})
     desk.direct.call("DELETE", f"/api/v1/namespaces/{again}")
+
+
+def _trusting(world: World, who: Worker) -> Named:
+    """C's keys, which trust it in every way at once: by account, by role, by grant. Who is refused by these is refused by each of them."""
+    stage = _stage(world, says(f"arn:aws:iam::{who.account}:root"), says(who.role))
+    token, ends = _granted(world, stage, who.role)
+    place = stage.sym.rpartition(":")[0]
+    aliases = {key: f"{place}:alias/trusting-{key}" for key in GRANTED if key != "other"}
+    for key, alias in aliases.items():
+        world.kms.create_alias(AliasName=alias.rpartition(":")[2], TargetKeyId=getattr(stage, key).rpartition("/")[2])
+    return Named(replace(stage, retired=ends), aliases, token)
+
+
+def _can_be_lent(operation: str) -> bool:
+    return set(SERVED[operation].actions) <= ABROAD
 
 
 def _account(worker: Worker) -> str:
@@ -272,74 +318,3 @@ def _account(worker: Worker) -> str:
         return worker.account
     except AssertionError:
         return ""
-
-
-# -- people
-
-JANE, CRYPTO = "oidc:idp.example.org/people/jane", "oidc:eng/crypto"
-"""Names with colons and slashes, as identity providers give them."""
-
-
-def person(name: str, *groups: str) -> Callable[[Forward], Any]:
-    """What an API server with an authenticator for people answers to a TokenReview: ours has none. All else is real."""
-
-    async def act(_: Forward) -> Reply:
-        user = {"username": name, "uid": f"uid-of-{name}", "groups": [*groups, "system:authenticated"]}
-        status = {"authenticated": True, "audiences": ["keystead"], "user": user}
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status}
-        return Reply(201, {"Content-Type": "application/json"}, json.dumps(body).encode())
-
-    return act
-
-
-def _why(desk: Desk, key: str, user: str, groups: list[str]) -> str:
-    """What `kubectl kms why` says of a person."""
-    cluster = desk.installation.cluster
-    asked = ["--as", f"user:{user}", *(part for group in groups for part in ("--as-group", group)), "--encryption-context", "none"]
-    done = Plugin(cluster, cluster.scratch, cluster.kubeconfig).here("why", "encrypt", key, *asked, "-n", SPACES[2], "-o", "json")
-    assert done.out, done.err
-    return str(done.json["verdict"])
-
-
-def is_review_of(token: str) -> Callable[[Request], bool]:
-    return lambda request: request.path.endswith("/tokenreviews") and request.body["spec"]["token"] == token
-
-
-def test_people_use_keys_that_name_them_or_their_group_with_rbac_in_the_installs_namespace(world: World) -> None:
-    desk = world.desk
-    group = "rbac.authorization.k8s.io"
-    metadata = {"name": "abroad-people", "namespace": "keystead-records"}
-    rule = {"apiGroups": ["kms.keystead.io"], "resources": ["kmskeys"], "verbs": ["encrypt", "describekey"]}
-    who = {"jane": (JANE, CRYPTO), "joe": ("joe@example.org",), "kim": ("kim@example.org", CRYPTO)}
-    subjects = [{"kind": "User", "name": who[name][0], "apiGroup": group} for name in ("jane", "joe")]
-    ref = {"apiGroup": group, "kind": "Role", "name": "abroad-people"}
-    base = {"apiVersion": f"{group}/v1", "metadata": metadata}
-    desk.direct.call("POST", f"{RBAC}/keystead-records/roles", {**base, "kind": "Role", "rules": [rule]})
-    desk.direct.call("POST", f"{RBAC}/keystead-records/rolebindings", {**base, "kind": "RoleBinding", "roleRef": ref, "subjects": subjects})
-    with ChaosProxy(desk.installation.cluster) as proxy:
-        for name, (user, *groups) in who.items():
-            proxy.rule(is_review_of(f"token-of-{name}"), person(user, *groups), None)
-        with server(desk.installation, desk.authority, "people", proxy.url) as process:
-            process.wait_ready()
-            raws = {name: desk.at(process).raw(f"token-of-{name}") for name in who}
-            shown = raws["jane"].call("DescribeKey", KeyId=world.stage.sym)
-            install = shown.json["message"].split(":")[5]
-            jane = world.key(says(f"arn:aws:iam::{install}:user/{quote(JANE, safe='')}"))
-            crypto = world.key(says(f"arn:aws:iam::{install}:group/{quote(CRYPTO, safe='')}"))
-            everybody = world.key(says(f"arn:aws:iam::{install}:root"))
-
-            def codes(key: str) -> dict[str, str]:
-                return {name: raw.call("Encrypt", KeyId=key, Plaintext=b"x").code for name, raw in raws.items()}
-
-            assert codes(world.stage.sym) == dict.fromkeys(who, DENIED)
-            assert codes(jane) == {"jane": "", "joe": DENIED, "kim": DENIED}
-            assert codes(crypto) == {"jane": "", "joe": DENIED, "kim": DENIED}  # kim has no RBAC
-            assert codes(everybody) == {"jane": "", "joe": "", "kim": DENIED}
-            assert raws["jane"].call("Decrypt", CiphertextBlob=world.stage.blob).code == DENIED
-            assert shown.json["message"].startswith(f"User: arn:aws:iam::{install}:user/{quote(JANE, safe='')} is not authorized")
-            for key in (world.stage.sym, jane, crypto, everybody):  # the plugin says of each what the server did
-                assert {name: _why(desk, key, user, groups) for name, (user, *groups) in who.items()} == {
-                    name: "denied" if code else "allowed" for name, code in codes(key).items()
-                }
-    for kind in ("rolebindings", "roles"):
-        desk.direct.call("DELETE", f"{RBAC}/keystead-records/{kind}/abroad-people")

@@ -65,11 +65,12 @@ def test_calls_are_on_record_with_the_session_and_the_rule_that_decided(
     assert (told["namespace"], told["decision"]["by"]) == (NAMESPACE, "rbac")
     assert decrypt["tlsDetails"]["tlsVersion"] == "TLSv1.3"
     (denied,) = wait_for("the refusal on record", lambda: named(pod.text, "DescribeKey", keyId=key) or None)
-    assert denied["errorCode"] == "AccessDeniedException"
+    assert denied["errorCode"] == "AccessDenied"  # CloudTrail's, not the API's
     assert denied["additionalEventData"]["decision"]["allowed"] is False
     (session,) = named(pod.text, "AssumeRoleWithWebIdentity", roleArn=f"arn:aws:iam::{account}:role/audited")
     assert session["responseElements"]["credentials"]["accessKeyId"] == decrypt["userIdentity"]["accessKeyId"]
     secrets = [b"a canary plaintext", *(credentials[name].encode() for name in ("aws_secret_access_key", "aws_session_token")), blob]
+    secrets.append((installation.token / "pin").read_bytes().strip())
     assert [number for number, secret in enumerate(secrets) if found_in(pod.text.encode(), secret)] == []
 
 

@@ -74,12 +74,12 @@ def test_the_holder_of_the_verb_reads_its_keys_records_and_nobody_else_does(reco
 
     def refused_on_record() -> Any:  # Encrypt is answered before its record is on the disk
         status, told = get(reader, recorded.server, key=arn)
-        assert status == 200, told
-        return told if any("errorCode" in record for record in told["records"]) else None
+        assert status in (200, 429), told  # 429: asked too often
+        return told if status == 200 and any("errorCode" in record for record in told["records"]) else None
 
     told = wait_for("the refusal on record", refused_on_record, 5)
     assert {record["eventName"] for record in told["records"]} >= {"CreateKey", "Encrypt"}
-    assert [record["errorCode"] for record in told["records"] if "errorCode" in record] == ["AccessDeniedException"]
+    assert [record["errorCode"] for record in told["records"] if "errorCode" in record] == ["AccessDenied"]
     assert {record["recipientAccountId"] for record in told["records"]} == {app.account}
     weak = recorded.worker(NAMESPACE, "audit-user", "encrypt")
     refusals = [get(stranger, recorded.server, key=arn), get(stranger, recorded.server, key="none")]

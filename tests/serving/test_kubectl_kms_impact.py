@@ -18,6 +18,7 @@ pytestmark = pytest.mark.cluster
 HOME = "orders"
 PAGE = ROOT / "docs/kubectl-kms.md"
 RBAC = "rbac.authorization.k8s.io"
+NONE = {"aliases": 0, "grants": 0, "dataKeys": 0}
 
 
 def binding(name: str, role: str, *subjects: dict[str, str], kind: str = "ClusterRole") -> dict[str, Any]:
@@ -159,6 +160,26 @@ def test_impact_finds_what_points_at_the_key_and_who_mounts_its_data_keys(orders
     assert mounts[("Deployment", "invoices")] == ("invoices-key", "volume key")
     assert told["hidden"] == {}
     assert told["callers"] == {"reason": "not known: give --audit-log DIR, or --endpoint URL"}
+
+
+def test_a_key_that_an_alias_left_still_has_the_data_keys_with_older_versions_under_it(orders: Plugin, desk: Desk) -> None:
+    """Who schedules the deletion of the old key loses what older versions are for."""
+    keys = {name: desk.apply(KEY, HOME, name)["status"] for name in ("before", "after")}
+    desk.apply(ALIAS, HOME, "moves", aliasName="alias/moves", keyRef={"name": "before"})
+    desk.apply("KmsDataKey", HOME, "moved", aliasRef={"name": "moves"}, target={"secretName": "moved-key"})
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "moved-0", "namespace": HOME}, "spec": pod_spec("moved-key")}
+    orders.cluster.apply(pod)
+    desk.apply(ALIAS, HOME, "moves", aliasName="alias/moves", keyRef={"name": "after"})
+    wait_for("the alias moved", lambda: desk.object(ALIAS, HOME, "moves")["status"]["targetKeyId"] == keys["after"]["keyId"])
+    desk.direct.annotate("KmsDataKey", HOME, "moved", "kms.keystead.io/rotate-requested-at", "now")
+    wait_for("version 2", lambda: desk.object("KmsDataKey", HOME, "moved")["status"].get("version") == 2)
+    wait_for("the operator's count", lambda: desk.object(KEY, HOME, "before")["status"].get("dependents") == {**NONE, "dataKeys": 1})
+    told = orders.here("impact", "before", "-n", HOME, "-o", "json").json
+    assert [(item["kind"], item["name"], item["detail"]) for item in told["dependants"]] == [
+        ("KmsDataKey", "moved", "Secret moved-key, version 2, older versions under this key")
+    ]
+    assert [(item["kind"], item["name"]) for item in told["mounts"]] == [("Pod", "moved-0")]
+    assert (told["hidden"], told["unclear"]) == ({}, [])
 
 
 def test_impact_says_what_this_person_may_not_see(orders: Plugin, desk: Desk) -> None:

@@ -134,7 +134,7 @@ def test_a_refused_call_abroad_is_on_record_in_the_callers_account_only(tenants:
         kms.decrypt(CiphertextBlob=tenants.blob)
     assert caught.value.response["Error"]["Code"] == DENIED
     (record,) = of_request(folder, request_of(caught.value.response))
-    assert (record["recipientAccountId"], record["errorCode"]) == (tenants.abroad.account, DENIED)
+    assert (record["recipientAccountId"], record["errorCode"]) == (tenants.abroad.account, "AccessDenied")
 
 
 # -- what a killed process may lose

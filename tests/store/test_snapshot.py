@@ -65,7 +65,7 @@ def test_a_record_that_is_not_what_it_says_is_told_and_the_others_are_read(hsm: 
     key = a_record(hsm, RecordKind.KEY)
     assert snapshot.by_id(key_id_bytes(key.key_id)) == key
     assert snapshot.alias(ACCOUNT, REGION, "alias/app") == a_record(hsm, RecordKind.ALIAS)
-    assert snapshot.grants_of(key_id_bytes(key.key_id)) == (a_record(hsm, RecordKind.GRANT),)
+    assert list(snapshot.grants_of(key_id_bytes(key.key_id))) == [a_record(hsm, RecordKind.GRANT)]
     assert snapshot.account(ACCOUNT) == a_record(hsm, RecordKind.ACCOUNT)
 
 

@@ -163,7 +163,7 @@ async def test_another_process_is_told_soon_and_in_order(tmp_path: Path) -> None
     assert await child.stdout.readline() == b"done\n"
     done = asyncio.get_running_loop().time()
     while "key-1" not in model.records:
-        assert asyncio.get_running_loop().time() < done + 2
+        assert asyncio.get_running_loop().time() < done + 60
         await asyncio.sleep(0.002)
     assert await child.wait() == 0
     assert model.records == {"key-1": b"r"}

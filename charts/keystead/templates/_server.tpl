@@ -18,6 +18,10 @@
   value: {{ .drainSeconds | quote }}
 - name: KEYSTEAD_LAME_DUCK
   value: {{ .lameDuckSeconds | quote }}
+{{- with include "keystead.auditPeers" $ }}
+- name: KEYSTEAD_AUDIT_PEERS
+  value: {{ . | quote }}
+{{- end }}
 {{- if or (ne .quota.preset "off") .quota.limits }}
 - name: KEYSTEAD_QUOTA
   value: {{ toJson .quota | quote }}
@@ -25,6 +29,13 @@
   value: {{ .replicas | quote }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Under which name a Pod finds the others, whose audit records lie in volumes of their own; nothing where all write to one volume, or none. */}}
+{{- define "keystead.auditPeers" -}}
+{{- if eq .Values.server.audit.volume.type "emptyDir" -}}
+keystead-server-peers.{{ .Release.Namespace }}.svc:8443
+{{- end -}}
 {{- end }}
 
 {{/* The Secret with tls.crt and tls.key. One name a mode: no mode ever writes into another's. */}}

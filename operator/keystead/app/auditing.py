@@ -28,6 +28,7 @@ from keystead.audit.folder import FolderKeeper, previous_chains
 from keystead.audit.journal import Journal, Rules
 from keystead.audit.lines import Chain, chain_id
 from keystead.audit.ports import Signature, Signer, Sink
+from keystead.audit.press import Channel, PressSink
 from keystead.audit.sinks import FileSink, StdoutSink
 from keystead.engine.identifiers import RECORDS_NAMESPACE, RecordKind, record_name
 from keystead.engine.managed import AUDIT_KEY
@@ -95,7 +96,7 @@ class StoredKeySigner:
 
 
 class Trail:
-    """Implements `operations.trail.Audit`. lock: a file that all processes know that share this one's stdout; None: there is no other."""
+    """Implements `operations.trail.Audit`. press: to the process that has the Pod's standard output; None: it is this one's own."""
 
     def __init__(
         self,
@@ -104,13 +105,13 @@ class Trail:
         now: Callable[[], datetime],
         signer: Signer,
         registry: CollectorRegistry | None = None,
-        lock: Path | None = None,
+        press: Channel | None = None,
     ) -> None:
         self._settings = settings
         self._replica = replica
         self._now = now
         self._signer = signer
-        self._lock = lock
+        self._press = press
         self._journal: Journal | None = None
         self._fault = "it is not open yet"
         self._opened = asyncio.Event()
@@ -172,7 +173,7 @@ class Trail:
         try:
             while True:
                 try:
-                    return await lane.submit(partial(previous_chains, folder))
+                    return await lane.submit(partial(previous_chains, folder, self._settings.file_bytes))
                 except OSError as error:
                     self._fault = f"file: {error.strerror or type(error).__name__}"
                     await asyncio.sleep(_AGAIN_SECONDS)
@@ -188,7 +189,7 @@ class Trail:
             sinks.append(FileSink(settings.folder, chain.id, settings.file_bytes))
             keepers.append(FolderKeeper(settings.folder, chain.id, settings.retain_bytes))
         if settings.stdout:
-            sinks.append(StdoutSink(lock=self._lock))
+            sinks.append(StdoutSink() if self._press is None else PressSink(self._press))
         rules = Rules(sync=settings.mode is AuditMode.SYNC, buffer_seconds=settings.buffer_seconds)
         return Journal(chain, sinks, start, self._now, rules=rules, signer=self._signer, keepers=keepers, observer=self._metrics)
 

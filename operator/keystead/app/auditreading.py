@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from keystead.audit.reading.files import Unread
 from keystead.audit.reading.plot import bars, svg
 from keystead.audit.reading.records import Query
 from keystead.audit.reading.search import search
 from keystead.audit.reading.signatures import as_pem, read_keys
 from keystead.audit.reading.summary import KnownKey, known_keys, summarise
 from keystead.audit.reading.verify import verify
-from keystead.cli.audit_services import SearchRequest, SummaryAnswer, SummaryRequest, VerifyRequest
+from keystead.cli.audit_services import SearchAnswer, SearchRequest, SummaryAnswer, SummaryRequest, VerifyRequest
 from keystead.engine.identifiers import RECORDS_NAMESPACE
 from keystead.engine.managed import AUDIT_KEY
 from keystead.errors import InvalidSpecError, NotFoundError
@@ -30,8 +31,9 @@ def verify_audit(request: VerifyRequest) -> dict[str, Any]:
     return verify(request.folders, keys, request.checkpoints).as_json()
 
 
-def search_audit(request: SearchRequest) -> Iterator[tuple[dict[str, str], bytes]]:
+def search_audit(request: SearchRequest) -> SearchAnswer:
     """Rows and records."""
+    unread = Unread()
     query = Query(
         keys=request.keys,
         principals=request.principals,
@@ -42,7 +44,7 @@ def search_audit(request: SearchRequest) -> Iterator[tuple[dict[str, str], bytes
         context=request.context,
         denied=request.denied,
     )
-    return search(request.folders, query, request.limit, request.api_log)
+    return SearchAnswer(search(request.folders, query, request.limit, request.api_log, unread), lambda: unread.told)
 
 
 def summarise_audit(request: SummaryRequest, listed: Callable[[], list[Any]]) -> SummaryAnswer:

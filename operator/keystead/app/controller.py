@@ -113,15 +113,15 @@ class Controller:
         if not entry.bound:
             self._forget(ref)
         if ref.kind is Kind.KEY:
-            self.feed.record_changed(ref, self.index.data_keys_of(entry.keys[0]))
+            self.feed.record_changed(ref, self.index.bound_to(entry.keys[0]))
             return
         for key_id in entry.keys:
             key = self.index.object_of(key_id)
             if key is not None:
                 self.feed.dependants_changed(key)
-                if entry.serves_controllers:
-                    # A data key may have waited for just this grant.
-                    self.feed.record_changed(key, self.index.data_keys_of(key_id))
+                if entry.serves_controllers or (ref.kind is Kind.ALIAS and self.index.asks_aliases(key_id)):
+                    # A data key may have waited for just this grant; a data key, a grant or an alias for this alias of its key.
+                    self.feed.record_changed(key, self.index.bound_to(key_id))
         if ref.kind is Kind.ALIAS:
             self.feed.record_changed(ref)
             if not entry.bound:

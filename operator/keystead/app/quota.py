@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from keystead.errors import InvalidSpecError
-from keystead.server.quota import Buckets, Quota, Unlimited, limits_of
+from keystead.server.quota import Buckets, Limits, Quota, Unlimited, limits_of
 
 
-def read_limits(text: str, source: str) -> dict[str, float]:
+def read_limits(text: str, source: str) -> Limits:
     """Calls a second by class: of `off`, `aws`, JSON, or the path of a file with JSON. InvalidSpecError names `source`, which said it.
 
     The JSON is an object with `preset` (off or aws; default off) and `limits`: class -> calls a second, or null for none.
@@ -37,6 +37,8 @@ def _read(text: str) -> dict[str, Any]:
     return told
 
 
-def make_quota(limits: dict[str, float], parts: int, throttled: Callable[[str], None] = lambda _class: None) -> Quota:
+def make_quota(limits: Limits, parts: int, throttled: Callable[[str], None] = lambda _class: None) -> Quota:
     """For one of `parts` processes that serve."""
-    return Buckets(limits, time.monotonic_ns, share=1 / parts, throttled=throttled) if limits else Unlimited()
+    if not limits.everywhere:
+        return Unlimited()
+    return Buckets(limits.everywhere, time.monotonic_ns, regional=limits.regional, share=1 / parts, throttled=throttled)

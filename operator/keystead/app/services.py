@@ -6,11 +6,11 @@ Each command imports what it needs when it runs: `keystead dev` must not wait fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keystead.app.hsm import HsmServices
-from keystead.cli.audit_services import SearchRequest, SummaryAnswer, SummaryRequest, VerifyRequest
+from keystead.cli.audit_services import SearchAnswer, SearchRequest, SummaryAnswer, SummaryRequest, VerifyRequest
 from keystead.cli.services import AdoptRequest, CryptCall, DevRequest, KeyTarget, NewInstall, RecordKinds, TokenChoice
 from keystead.settings import Settings
 
@@ -148,7 +148,7 @@ class AppServices(HsmServices):
 
         return verify_audit(request)
 
-    def search_audit(self, request: SearchRequest) -> Iterator[tuple[dict[str, str], bytes]]:
+    def search_audit(self, request: SearchRequest) -> SearchAnswer:
         """Rows and records."""
         from keystead.app.auditreading import search_audit
 

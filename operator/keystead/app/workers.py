@@ -19,13 +19,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Final
 
 from keystead.app.server.podmetrics import merged_page
+from keystead.audit.press import Press
 from keystead.errors import KeysteadError
 from keystead.hsm.lanes import end_with_parent
 from keystead.hsm.memory import protect
@@ -50,12 +51,13 @@ _STEADY_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One worker's place: number `index` of `count`, the private folder of all, the port that they share."""
+    """One worker's place: number `index` of `count`, the private folder of all, the port they share, and its way to standard output."""
 
     index: int
     count: int
     folder: Path
     port: int
+    press: Connection | None = None
 
     @property
     def own(self) -> Path:
@@ -116,6 +118,7 @@ class Supervisor:
 
     grace     seconds that they have to end
     stagger   the first one opens the token alone: a wrong PIN must be tried once, not once a worker
+    press     prints the audit records of all; None: they have none for standard output
     """
 
     main: Main
@@ -123,6 +126,7 @@ class Supervisor:
     posts: tuple[Post, ...]
     grace: float
     stagger: bool = False
+    press: Press | None = None
     all_ready: asyncio.Event = field(default_factory=asyncio.Event)
     _slots: list[_Slot] = field(default_factory=list)
     _opened: asyncio.Event = field(default_factory=asyncio.Event)
@@ -189,10 +193,16 @@ class Supervisor:
 
     def _start(self, slot: _Slot) -> Connection:
         reports, report = _SPAWN.Pipe(duplex=False)
-        name = f"worker-{slot.post.index}"
-        slot.process = _SPAWN.Process(target=_entry, args=(self.main, slot.post, self.argument, report), name=name)
+        name, post, given = f"worker-{slot.post.index}", slot.post, [report]
+        if self.press is not None:
+            ours, theirs = _SPAWN.Pipe()
+            self.press.attend(ours)
+            post = replace(post, press=theirs)
+            given.append(theirs)
+        slot.process = _SPAWN.Process(target=_entry, args=(self.main, post, self.argument, report), name=name)
         slot.process.start()
-        report.close()
+        for end in given:  # it alone has them: then its end is seen
+            end.close()
         log.info("worker %d is process %s", slot.post.index, slot.process.pid)
         return reports
 

@@ -7,6 +7,7 @@
     journal     takes events, hands lines to sinks, tells when they are durable; fails closed
     flush       the thread of one sink
     sinks       standard output and files with rotation; folder: what lies in a folder, and retention; keeping: the housekeeping
+    press       one standard output for several processes
     reading/    verify, search, summary
 
 What may never enter a record: a plaintext, a blob, a data key, a token of any kind, a secret, the Authorization header.

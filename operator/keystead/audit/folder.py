@@ -13,12 +13,14 @@ import shutil
 import stat
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+from keystead.audit import reserve
 from keystead.audit.lines import FILE, Place, place_of
 from keystead.audit.ports import Removed
 from keystead.audit.sinks import sync_folder
@@ -33,6 +35,7 @@ _NAMED: Final = 1000
 _MOST_FILES: Final = 5000
 _LEAST_MEAN: Final = 1_000_000
 _STALE_SECONDS: Final = 3600.0
+_UNPACKED: Final = 256 * 1024 * 1024
 # Of gzip: BadGzipFile is an OSError, the others are none.
 _DAMAGED: Final = (gzip.BadGzipFile, EOFError, zlib.error)
 
@@ -67,44 +70,63 @@ def files_in(folder: Path) -> list[Found]:
     return sorted(found, key=lambda file: (file.changed, file.chain, file.number))
 
 
-def previous_chains(folder: Path) -> list[dict[str, Any]]:
-    """For the `start` line: id, lastSeq, lastHash, ended of every chain that is there, the newest _NAMED of them."""
+@dataclass(slots=True)
+class _Allowance:
+    """Bytes that may still be unpacked: a small file may be made to hold gigabytes, and somebody waits."""
+
+    left: int
+
+    def allows(self, size: int) -> bool:
+        self.left -= size
+        return self.left >= 0
+
+
+def previous_chains(folder: Path, file_bytes: int = 0) -> list[dict[str, Any]]:
+    """For the `start` line: id, lastSeq, lastHash, ended of every chain that is there, the newest _NAMED of them. file_bytes: as FileSink.
+
+    What is compressed is read only where a chain's newest file has no whole line, and all of it together only as far as one file may need.
+    """
+    allowance = _Allowance(max(_UNPACKED, 2 * file_bytes))
     chains: dict[str, list[Found]] = {}
     for file in files_in(folder):
         chains.setdefault(file.chain, []).append(file)
     told = []
     for chain, files in list(chains.items())[-_NAMED:]:
-        last = _last_of(files)
+        last = _last_of(files, allowance)
         if last is not None:
             told.append({"id": chain, "lastSeq": last.seq, "lastHash": last.hash, "ended": last.kind == "end"})
     return told
 
 
-def _last_of(files: list[Found]) -> Place | None:
+def _last_of(files: list[Found], allowance: _Allowance) -> Place | None:
     """The last whole line of a chain. A process that was killed may have left a newest file without any."""
     for file in sorted(files, key=lambda each: -each.number):
         with suppress(FileNotFoundError):
-            place = last_place(file.path)
+            place = last_place(file.path, allowance)
             if place is not None:
                 return place
     return None
 
 
-def last_place(path: Path) -> Place | None:
-    """Of the last whole line of a file; None where there is none, or where it is damaged."""
+def last_place(path: Path, allowance: _Allowance | None = None) -> Place | None:
+    """Of the last whole line of a file; None where there is none, where it is damaged, or unpacks to more than is allowed."""
     try:
-        return _last_place(path)
+        return _last_place(path, allowance)
     except _DAMAGED:
         return None
 
 
-def _last_place(path: Path) -> Place | None:
+def _last_place(path: Path, allowance: _Allowance | None) -> Place | None:
+    packed = path.suffix == ".gz"
     with open_file(path) as file:
-        if path.suffix != ".gz":
+        if not packed:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * _TAIL))
-        tail = b""
+        blocks: deque[bytes] = deque(maxlen=4)  # of which the last one only may be short
         while block := file.read(_BLOCK):
-            tail = (tail + block)[-2 * _TAIL :]
+            blocks.append(block)
+            if packed and allowance is not None and not allowance.allows(len(block)):
+                return None
+    tail = b"".join(blocks)
     whole = tail[: tail.rfind(b"\n") + 1].splitlines()
     return place_of(whole[-1]) if whole else None
 
@@ -127,14 +149,17 @@ def open_file(path: Path) -> IO[bytes]:
 class FolderKeeper:
     """`ports.Keeper` of a folder. own: the chain of this process; `retain_bytes`: of all files together, compressed ones as they are.
 
-    The files of processes that lived for a moment are small: there is a bound of their number, too.
+    The files of processes that lived for a moment are small: there is a bound of their number, too. `held`: bytes of the reserve.
     """
 
-    def __init__(self, folder: Path, own: str, retain_bytes: int, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, folder: Path, own: str, retain_bytes: int, wall: Callable[[], float] = time.time, held: int = reserve.RESERVE
+    ) -> None:
         self._folder = folder
         self._own = own
         self._retain = retain_bytes
         self._wall = wall
+        self._held = held
 
     def tidy(self) -> Sequence[Removed]:
         """Compress the closed files of the own chain; then: what must go, the oldest first."""
@@ -161,7 +186,8 @@ class FolderKeeper:
                 return
             if file.number == newest[file.chain] and (file.chain == self._own or _is_held(file.path)):
                 continue
-            first, last = first_place(file.path), last_place(file.path)
+            first = first_place(file.path)
+            last = None if first is None else last_place(file.path)
             over, many = over - file.size, many - 1
             if first is None or last is None:  # nothing whole is in it: nothing is lost with it
                 file.path.unlink(missing_ok=True)
@@ -173,6 +199,14 @@ class FolderKeeper:
         for name in (removed.name, f"{removed.name}.gz"):
             (self._folder / name).unlink(missing_ok=True)
         sync_folder(self._folder)
+
+    def hold_room(self) -> bool:
+        """As ports.Keeper."""
+        return reserve.hold(self._folder, self._held)
+
+    def give_room(self) -> None:
+        """As ports.Keeper."""
+        reserve.give(self._folder)
 
     def _drop_parts(self) -> None:
         """What a process left that was killed while it compressed."""

@@ -74,11 +74,13 @@ class _Batch:
 
     events: calls that are no records yet, later than all records
     vouched: it is a checkpoint and nothing else, so that no other one has to follow
+    patient: who waits for it however long it takes: no call
     """
 
     events: list[CallEvent] = field(default_factory=list)
     records: list[bytes] = field(default_factory=list)
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    patient: list[asyncio.Future[None]] = field(default_factory=list)
     size: int = 0
     buffered: int = 0
     durable: int = 0
@@ -113,7 +115,7 @@ class Journal:
         self._now = now
         self._rules = rules or Rules()
         self._signer = signer or NoSigner()
-        self._keepers = keepers
+        self._tidying = [Keeping(keeper, self._removed, self._enough) for keeper in keepers]
         self._observer = observer or Unobserved()
         self._together = max(1, min(_TOGETHER, min(self._rules.buffer_bytes, self._rules.most_waiting) // (4 * _USUAL_BYTES)))
         self._next = _Batch()
@@ -221,7 +223,7 @@ class Journal:
 
     async def run(self) -> None:
         """Write, for ever, or until `close`."""
-        tidying = [asyncio.create_task(Keeping(keeper, self._removed).run()) for keeper in self._keepers]
+        tidying = [asyncio.create_task(keeping.run()) for keeping in self._tidying]
         try:
             while not self._closing or self._next.records or self._next.events:
                 await self._something()
@@ -316,11 +318,16 @@ class Journal:
                 self._observer.recorded(durability, number)
         if not batch.vouched and self._unsigned is None and not self._closing:
             self._in(self._rules.checkpoint_seconds)
-        if self.stopped:
+        if self.stopped and not any(keeping.scarce for keeping in self._tidying):
             self._go_on()
-        for waiter in batch.waiters:
+        for waiter in (*batch.waiters, *batch.patient):
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _enough(self) -> None:
+        """There is room on the disk again."""
+        if self.stopped and self._under_way is None:
+            self._go_on()
 
     def _go_on(self) -> None:
         """All sinks have all that was taken until they failed, but for what came meanwhile."""
@@ -369,19 +376,22 @@ class Journal:
         return bare(kind, {"time": format_time(self._now()), **_signature(signed)})
 
     async def _last(self) -> _Batch:
-        """The end of the chain, signed where that can be: nobody else can write it then."""
+        """The end of the chain, signed where that can be: nobody else can write it then. A checkpoint before it would take its place."""
+        if self._unsigned is not None:
+            self._unsigned.cancel()
+        self._checkpoint_due = False
         batch = _Batch()
         end = await self._signed("end", self._rules.end_seconds) or bare("end", {"time": format_time(self._now())})
         batch.records.append(end)
         return batch
 
     async def _removed(self, removed: Removed) -> None:
-        """On record before it goes."""
+        """On record before it goes. A stop does not end the wait: it may be what ends the stop."""
         loop = asyncio.get_running_loop()
         members = {"name": removed.name, "firstSeq": removed.first_seq, "lastSeq": removed.last_seq}
         waiter: asyncio.Future[None] = loop.create_future()
         self._note(bare("removed", {"time": format_time(self._now()), **members, "lastHash": removed.last_hash}))
-        self._next.waiters.append(waiter)
+        self._next.patient.append(waiter)
         await waiter
 
 

@@ -99,9 +99,9 @@ _LINES: Final = msgspec.json.Decoder(_Line)
 
 
 def place_of(line: bytes) -> Place | None:
-    """Of a line without its newline; None for what is no line of ours (cut off, empty)."""
+    """Of a line without its newline; None for what is no line of ours (cut off, empty, nested without end)."""
     try:
         read = _LINES.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return Place(read.chain.id, read.chain.seq, read.chain.prev, sha256(line).hexdigest(), read.keystead_type)

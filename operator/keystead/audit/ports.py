@@ -43,6 +43,12 @@ class Keeper(Protocol):
     def remove(self, removed: Removed) -> None:
         """Once it is on record that it goes. OSError."""
 
+    def hold_room(self) -> bool:
+        """Keep some room back that nothing else can use; whether that could be."""
+
+    def give_room(self) -> None:
+        """And let it go, where the record of a removal cannot be kept. OSError."""
+
 
 class Signature(Protocol):
     """ECDSA, in DER; and which version of which key made it."""

@@ -14,6 +14,7 @@ import logging
 import os
 import select
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -116,42 +117,40 @@ class FileSink:
             self._file = None
 
 
-class StdoutSink:
-    """Whole lines into a descriptor. `lock`: a file that all processes that share the pipe know; None: there is no other.
+@dataclass(slots=True)
+class LineEnd:
+    """Whether the last line that went into a descriptor was cut by a fault: all who write to it, one at a time, share this."""
 
-    A write of more than PIPE_BUF is not atomic, so each takes the lock. A reader that stops reading stops them all.
-    """
+    broken: bool = False
+
+
+class StdoutSink:
+    """Whole lines into a descriptor that no other process writes records to (several of a Pod: press.py)."""
 
     name = "stdout"
 
-    def __init__(self, descriptor: int = 1, lock: Path | None = None) -> None:
+    def __init__(self, descriptor: int = 1, end: LineEnd | None = None) -> None:
         self._out = descriptor
-        self._lock_path = lock
-        self._lock: int | None = None
+        self._end = LineEnd() if end is None else end
         self._done = 0
-        self._broken = False
 
     def write(self, data: bytes) -> None:
         """Every line, whole. A line that a fault has cut is written again from its beginning, on a line of its own."""
-        lock = self._locked()
+        head = b"\n" if self._end.broken else b""
+        rest = memoryview(head + data[self._done :])
+        written = 0
         try:
-            head = b"\n" if self._broken else b""
-            rest = memoryview(head + data[self._done :])
-            written = 0
-            try:
-                while written < len(rest):
-                    written += self._some(rest[written:])
-            except OSError:
-                self._stumbled(data, max(written - len(head), 0), written > 0 or self._broken)
-                raise
-            self._done, self._broken = 0, False
-        finally:
-            if lock is not None:
-                fcntl.flock(lock, fcntl.LOCK_UN)
+            while written < len(rest):
+                written += self._some(rest[written:])
+        except OSError:
+            if written >= len(head):  # else the line that was cut before has not even an end yet
+                self._stumbled(data, written - len(head))
+            raise
+        self._done, self._end.broken = 0, False
 
-    def _stumbled(self, data: bytes, written: int, begun: bool) -> None:
+    def _stumbled(self, data: bytes, written: int) -> None:
         done = data.rfind(b"\n", 0, self._done + written) + 1
-        self._broken = begun and self._done + written > done
+        self._end.broken = self._done + written > done
         self._done = done
 
     def _some(self, rest: memoryview) -> int:
@@ -161,19 +160,8 @@ class StdoutSink:
             select.select([], [self._out], [])
             return 0
 
-    def _locked(self) -> int | None:
-        if self._lock_path is None:
-            return None
-        if self._lock is None:
-            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        return self._lock
-
     def close(self) -> None:
         """The descriptor is not ours."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
 
 def sync_folder(folder: Path) -> None:

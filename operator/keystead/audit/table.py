@@ -20,7 +20,7 @@ from keystead.engine.clock import format_time
 
 Members = Callable[[Any], dict[str, Any]]
 Answer = Callable[[Any, str], dict[str, Any] | None]
-"""(response, ARN of the first key that was judged) -> responseElements."""
+"""(response, ARN of the last key that was judged: UpdateAlias's new one) -> responseElements."""
 
 # What CloudTrail writes where lower camel case of AWS's own name is not what camel() makes.
 _NAMES: Final = {"aws_account_id": "aWSAccountId"}
@@ -71,8 +71,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - a value of some request
     return {name: plain(member) for name, member in found if member is not None and member != ()}
 
 
-def _nothing(_response: Any, _arn: str) -> None:  # noqa: ANN401
-    return None
+def nothing(_response: Any, _arn: str) -> None:  # noqa: ANN401
+    """CloudTrail writes nothing of the answer."""
 
 
 def _key_id(_response: Any, arn: str) -> dict[str, Any] | None:  # noqa: ANN401
@@ -91,7 +91,7 @@ def _deletion(response: Any, arn: str) -> dict[str, Any]:  # noqa: ANN401
     return {"keyId": arn, "deletionDate": plain(response.deletion_date)}
 
 
-def _row(kept: str, never: str = "", answer: Answer = _nothing, *, read_only: bool = True, durable: bool = False) -> Row:
+def _row(kept: str, never: str = "", answer: Answer = nothing, *, read_only: bool = True, durable: bool = False) -> Row:
     names = kept.split()
     return Row({camel(name): name for name in names}, frozenset(never.split()), answer, read_only, durable)
 

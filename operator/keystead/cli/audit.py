@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -22,6 +22,7 @@ from keystead.errors import InvalidSpecError
 _AGO: Final = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MOST_JOINED: Final = 10_000
+_INCOMPLETE: Final = 3
 _WIDTHS: Final = {"time": 20, "action": 24, "principal": 48, "key": 36, "result": 22}
 _FOLDERS: Final = click.Path(path_type=Path, exists=True)
 _FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -157,7 +158,10 @@ def search(
     api_log: Path | None,
     output: str,
 ) -> None:
-    """Records, in the order of time; -o json: one a line, as they stand in the trail. `*` stands for anything."""
+    """Records, in the order of time; -o json: one a line, as they stand in the trail. `*` stands for anything.
+
+    Exit code 3: a file is damaged, so records may be missing.
+    """
     for text in contexts:
         if "=" not in text:
             raise click.UsageError(f"--context: {text} is not KEY=VALUE")
@@ -174,7 +178,18 @@ def search(
         limit=limit if api_log is None else limit or _MOST_JOINED,
         api_log=api_log,
     )
-    show_records(services.search_audit(request), output)
+    answer = services.search_audit(request)
+    show_records(answer.found, output)
+    _tell_unread(answer.unread())
+
+
+def _tell_unread(unread: Sequence[str]) -> None:
+    """An answer that lacks what could not be read ends with its own exit code."""
+    for text in unread:
+        say(f"warning: {text}")
+    if unread:
+        say("incomplete: records may be missing; hint: keystead audit verify")
+        click.get_current_context().exit(_INCOMPLETE)
 
 
 def show_records(found: Iterable[tuple[dict[str, str], bytes]], output: str) -> None:
@@ -217,7 +232,10 @@ def summary(
     plot: Path | None,
     output: str,
 ) -> None:
-    """Who used which key how often, what was denied and why, which keys nobody used, calls a day."""
+    """Who used which key how often, what was denied and why, which keys nobody used, calls a day.
+
+    Exit code 3: a file is damaged, so records may be missing.
+    """
     request = SummaryRequest(folders=folders, since=since, until=until, keys=keys, ask_cluster=ask_cluster)
     answer = services.summarise_audit(request)
     if plot is not None:
@@ -228,6 +246,7 @@ def summary(
     told = answer.told
     if output == Format.JSON.value:
         dump(told, Format.JSON)
+        _tell_unread(told["unread"])
         return
     for title, member in (("Used", "uses"), ("Denied", "denied"), ("Failed otherwise", "failed"), ("Never used", "neverUsed")):
         if member in told:
@@ -237,6 +256,7 @@ def summary(
     for line in answer.bars or ("none",):
         click.echo(line)
     say(f"records reach back to {told['recordsReachBackTo'] or 'nothing: there are none'}")
+    _tell_unread(told["unread"])
 
 
 def _show(rows: Iterable[Mapping[str, Any]]) -> None:

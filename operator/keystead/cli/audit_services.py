@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +35,14 @@ class SearchRequest:
     api_log: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """found: of each record a row for people and its JSON, as a stream. unread: asked behind its end; a text for each damaged file."""
+
+    found: Iterator[tuple[dict[str, str], bytes]]
+    unread: Callable[[], Sequence[str]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryRequest:
     """keys: a list of KmsKeys as JSON; ask_cluster: list them there instead. Neither: nothing is said of unused keys."""
@@ -61,8 +69,8 @@ class AuditServices(Protocol):
     def verify_audit(self, request: VerifyRequest) -> Mapping[str, Any]:
         """The report: verdict, exitCode, chains."""
 
-    def search_audit(self, request: SearchRequest) -> Iterator[tuple[dict[str, str], bytes]]:
-        """Of each record a row for people and its JSON."""
+    def search_audit(self, request: SearchRequest) -> SearchAnswer:
+        """Records, in the order of time."""
 
     def summarise_audit(self, request: SummaryRequest) -> SummaryAnswer:
         """Counts."""

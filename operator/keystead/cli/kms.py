@@ -157,7 +157,7 @@ def trail_options(command: Callable[..., None]) -> Callable[..., None]:
     folder = click.Path(path_type=Path, exists=True, file_okay=False)
 
     @click.option("--audit-log", "folders", metavar="DIR", multiple=True, type=folder, help="Folder of the trail; again for each replica.")
-    @click.option("--endpoint", "endpoints", metavar="URL", multiple=True, help="Or ask replicas, each by its https://HOST:PORT.")
+    @click.option("--endpoint", "endpoints", metavar="URL", multiple=True, help="Or ask the server, https://HOST:PORT: it asks all.")
     @click.option("--as-serviceaccount", "service_account", metavar="NAME", default="", help="That holds audit on the key, for --endpoint.")
     @click.option("--token-file", metavar="FILE", type=file, help="Its token with the audience keystead, instead.")
     @click.option("--ca-file", metavar="FILE", type=file, envvar="AWS_CA_BUNDLE", help="PEM of the authority of the servers' certificate.")

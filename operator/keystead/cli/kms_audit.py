@@ -1,9 +1,10 @@
-"""`kubectl kms audit <key>`: the records about one's own key, from every replica that is asked. What is asked of a replica is its route
-/audit, as a ServiceAccount that holds the verb `audit` on the key; app/kms/audit.py does it.
+"""`kubectl kms audit <key>`: the records about one's own key. What is asked is the route /audit of the server, which asks its other
+replicas, as a ServiceAccount that holds the verb `audit` on the key; app/kms/audit.py does it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,10 @@ from keystead.cli.kms import place_options
 from keystead.cli.kms_services import Place
 from keystead.cli.output import Format, dump, say, table_option
 
+ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL")
+"""By which AWS's own tools find an endpoint, in this order."""
+IN_CLUSTER: Final = "https://keystead-server.keystead-system.svc"
+"""The chart's Service in the namespace that the README installs to; asked by whoever runs in a Pod."""
 _FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -43,12 +48,32 @@ class ReplicaTold:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaMissing:
+    """One that the endpoint could not ask. replica: its name where it is known; address: where it is."""
+
+    endpoint: str
+    replica: str
+    address: str
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return " at ".join(filter(None, (self.replica, self.address))) or self.endpoint
+
+
+@dataclass(frozen=True, slots=True)
 class AuditAnswer:
-    """records: in the order of time, each once. more: there are more than the limit."""
+    """records: in the order of time, each once. more: there are more than the limit. missing: replicas whose records are not all there.
+
+    alone: endpoints that know of no other replicas.
+    """
 
     records: Sequence[Mapping[str, Any]]
     replicas: Sequence[ReplicaTold]
     more: bool
+    missing: Sequence[ReplicaMissing] = ()
+    alone: Sequence[str] = ()
 
 
 class KmsAuditServices(Protocol):
@@ -68,8 +93,8 @@ class KmsAuditServices(Protocol):
     "endpoints",
     multiple=True,
     metavar="URL",
-    envvar="AWS_ENDPOINT_URL_KMS",
-    help="https://HOST:PORT of a replica, again for each: every replica has records of its own. Default: $AWS_ENDPOINT_URL_KMS.",
+    envvar=ENDPOINT_VARIABLES,
+    help="https://HOST:PORT of the server; one replica asks all. Default: $AWS_ENDPOINT_URL_KMS; in a Pod, the Service.",
 )
 @click.option("--ca-file", type=_FILE, metavar="FILE", help="PEM of the authority of its certificate.", envvar="AWS_CA_BUNDLE")
 @place_options
@@ -95,8 +120,9 @@ def audit_command(
     """
     if bool(service_account) == (token_file is not None):
         raise click.UsageError("say --as-serviceaccount NAME, or --token-file FILE")
+    endpoints = endpoints or _found()
     if not endpoints:
-        raise click.UsageError("say --endpoint https://HOST:PORT, once for each replica")
+        raise click.UsageError(_NO_ENDPOINT)
     ask = AuditAsk(
         key=key,
         since=read_moment("--since", since, datetime.now(UTC)),
@@ -109,15 +135,29 @@ def audit_command(
     answer = services.audit(place, ask)
     if output == Format.JSON.value:
         told = [{"endpoint": item.endpoint, "replica": item.replica, "from": item.reaches_back} for item in answer.replicas]
-        dump({"records": list(answer.records), "replicas": told}, Format.JSON)
+        missing = [{name: getattr(item, name) for name in ("endpoint", "replica", "address", "reason")} for item in answer.missing]
+        dump({"records": list(answer.records), "replicas": told, "notAsked": missing}, Format.JSON)
     else:
         show_records(((_row(record), b"") for record in answer.records), output)
     for item in answer.replicas:
         say(f"{item.replica} ({item.endpoint}): records from {item.reaches_back or 'nothing yet'}")
+    for lost in answer.missing:
+        say(f"not asked: {lost.name}: {lost.reason}; its records are not in this answer, or not all of them")
     if answer.more:
         say(f"hint: there are more than {limit} records; give --limit, or a later --since")
-    if len(answer.replicas) == 1:
-        say("hint: other replicas have records of their own; give --endpoint for each")
+    if answer.alone and len(answer.replicas) == 1:
+        say("hint: this server asks no others; where several replicas keep files of their own, give --endpoint for each")
+
+
+_NO_ENDPOINT: Final = (
+    "say --endpoint https://HOST:PORT, or set AWS_ENDPOINT_URL_KMS: what AWS clients of this cluster use, an address of the "
+    "Service keystead-server (LoadBalancer, or what passes TLS through to it); in a Pod https://keystead-server.<namespace of Keystead>.svc"
+)
+
+
+def _found() -> tuple[str, ...]:
+    """Where the server is, for one who runs beside it."""
+    return (IN_CLUSTER,) if "KUBERNETES_SERVICE_HOST" in os.environ else ()
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, str]:

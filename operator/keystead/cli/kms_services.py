@@ -209,7 +209,11 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImpactAnswer:
-    """What hangs on a key. hidden: dependants that the operator counts and this person does not see, by kind."""
+    """What hangs on a key.
+
+    hidden   dependants that the operator counts and this person does not see, by kind
+    unclear  KmsDataKeys, as namespace/name, that may be among them: their status does not say under which keys older versions are
+    """
 
     key: str
     key_arn: str
@@ -221,6 +225,7 @@ class ImpactAnswer:
     dependants: tuple[Dependant, ...] = ()
     mounts: tuple[Mount, ...] = ()
     hidden: Mapping[str, int] = field(default_factory=dict)
+    unclear: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 

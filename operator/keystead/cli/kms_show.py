@@ -63,8 +63,8 @@ def show_impact(answer: ImpactAnswer, output: Format, *, err: bool = False) -> N
         return
     lines = [f"{answer.key}  {answer.key_arn}  {answer.state}", f"last used: {answer.last_used}"]
     lines += _callers(answer)
-    lines += [f"{item.kind} {item.namespace}/{item.name}: {item.detail}" for item in answer.dependants] or ["nothing points at it"]
-    lines += [f"and {number} {kind} that you may not see" for kind, number in answer.hidden.items()]
+    lines += [f"{item.kind} {item.namespace}/{item.name}: {item.detail}" for item in answer.dependants]
+    lines += _unseen(answer)
     for mount in answer.mounts:
         owner = f" of {mount.owner}" if mount.owner else ""
         lines.append(f"{mount.kind} {mount.namespace}/{mount.name}{owner}: Secret {mount.secret} ({mount.how})")
@@ -73,6 +73,19 @@ def show_impact(answer: ImpactAnswer, output: Format, *, err: bool = False) -> N
     lines += [f"note: {text}" for text in answer.notes] + [f"unread: {text}" for text in answer.unread]
     for line in lines:
         click.echo(line, err=err)
+
+
+def _unseen(answer: ImpactAnswer) -> list[str]:
+    """What was not found, in words that promise nothing where something may be there."""
+    if not answer.dependants and not answer.hidden and not answer.unclear:
+        return ["nothing points at it"]
+    lines = [] if answer.dependants else ["nothing that you may see points at it"]
+    for kind, number in answer.hidden.items():
+        older = ", or that has older versions under this key" if kind == "KmsDataKey" and answer.unclear else ""
+        lines.append(f"and {number} {kind} that you may not see{older}")
+    if answer.unclear:
+        lines.append(f"of older versions nothing is known yet: KmsDataKey {', '.join(answer.unclear)}")
+    return lines
 
 
 def _callers(answer: ImpactAnswer) -> list[str]:

@@ -16,7 +16,7 @@ from keystead.cli.kms_services import Place
 from keystead.cli.kms_show import plain
 from keystead.cli.output import Format, dump, show_rows, table_option
 
-_MONTH: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])\Z", re.ASCII)
+_MONTH: Final = re.compile(r"(?!0000|9999)\d{4}-(0[1-9]|1[0-2])\Z", re.ASCII)  # the calendar's years, and one more to end in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +66,10 @@ class Total:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricesRead:
-    """Which table the amounts are of."""
+    """Which table the amounts are of, and when it was compared with its source."""
 
     source: str
-    read: str
+    checked: str
     region: str
     currency: str
 
@@ -162,7 +162,7 @@ def show_usage(answer: UsageAnswer, output: Format) -> None:
         f"{total.total} {currency}"
     )
     prices = answer.prices
-    click.echo(f'prices: "{prices.source}", {prices.region}, read {prices.read}')
+    click.echo(f"prices: {prices.region}, by {prices.source}, checked {prices.checked}")
     for word, texts in (("note", answer.notes), ("unread", answer.unread)):
         for text in texts:
             click.echo(f"{word}: {text}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import NewType
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 KeyId = NewType("KeyId", str)
 KeyArn = NewType("KeyArn", str)
@@ -26,6 +26,11 @@ PARTITION = "aws"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _MRK = re.compile(r"mrk-[0-9a-f]{32}\Z")
 SESSION_ARN = re.compile(r"arn:aws:sts::(\d{12}):assumed-role/([\w+=,.@%-]+)/([\w+=,.@-]{2,64})\Z", re.ASCII)
+_USER_ARN = re.compile(r"arn:aws:iam::(\d{12}):user/(.+)\Z", re.ASCII)
+_ENCODED = re.compile(r"(?:[\w+=,.@-]|%[0-9A-Fa-f]{2}){1,1024}\Z", re.ASCII)
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+SERVICE_ACCOUNT = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z", re.ASCII)
+"""The name of a ServiceAccount, as the API server takes it (RFC 1123 subdomain)."""
 _ACCOUNT_SPAN = 9 * 10**11
 _ACCOUNT_BASE = 10**11
 
@@ -126,6 +131,16 @@ def encoded_name(name: str) -> str:
     return quote(name, safe="+=,.@-_").replace("~", "%7E")
 
 
+def decoded_name(encoded: str) -> str | None:
+    """The name that an ARN has encoded, however it is spelled; None for a text that `encoded_name` would have to encode."""
+    if not _ENCODED.match(encoded):
+        return None
+    try:
+        return unquote_to_bytes(encoded).decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def session_arn(account: str, service_account: str, session: str) -> str:
     """One session of a ServiceAccount."""
     return f"arn:{PARTITION}:sts::{account}:assumed-role/{service_account}/{session}"
@@ -140,6 +155,13 @@ def canonical_principal(arn: str) -> str:
     """The form that grants store and compare: a session ARN becomes its role's, everything else stays."""
     match = SESSION_ARN.match(arn)
     return role_arn(match[1], match[2]) if match else arn
+
+
+def one_spelling(arn: str) -> str:
+    """The canonical form, and of a person the one spelling of her name; any other text stays."""
+    match = _USER_ARN.match(arn)
+    plain = decoded_name(match[2]) if match else None
+    return canonical_principal(arn) if match is None or plain is None else user_arn(match[1], plain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,8 @@ _AS_NAMESPACE: Final = (
     "for a key of its own account, where no Deny said no, then the service itself"
 )
 
+_DENY_ALONE: Final = "the root of the account: a Deny alone stops it; of {} that the API made, its caller, before"
+
 CONTROLLER: Final[Mapping[str, Deed]] = {
     "CreateKey": Deed(
         On.KEY,
@@ -166,15 +168,27 @@ CONTROLLER: Final[Mapping[str, Deed]] = {
         On.KEY, "the end of the waiting window, seen twice, ten minutes apart; recorded before the material goes"
     ),
     "AdoptKey": Deed(On.KEY, "the annotation adopt", ("adopt",)),
-    "CreateAlias": Deed(On.ALIAS, "a KmsAlias", ("createalias",)),
-    "UpdateAlias": Deed(On.ALIAS, "spec.keyRef of a KmsAlias; the annotation adopt", ("updatealias", "adopt")),
+    "CreateAlias": Deed(
+        On.ALIAS,
+        "a KmsAlias (that the API made: with putkeypolicy too)",
+        ("createalias", "putkeypolicy"),
+        (_A.CREATE_ALIAS,),
+        _DENY_ALONE.format("an alias"),
+    ),
+    "UpdateAlias": Deed(
+        On.ALIAS,
+        "spec.keyRef of a KmsAlias (that the API made: with putkeypolicy too); the annotation adopt",
+        ("updatealias", "putkeypolicy", "adopt"),
+        (_A.UPDATE_ALIAS,),
+        f"{_DENY_ALONE.format('an alias')}; of both keys",
+    ),
     "DeleteAlias": Deed(On.ALIAS, "deletion of a KmsAlias; the end of its key", ("deletealias",)),
     "CreateGrant": Deed(
         "kmsgrants",
         "a KmsGrant (that the API made: with putkeypolicy too)",
         ("creategrant", "putkeypolicy"),
         (_A.CREATE_GRANT,),
-        "the root of the account: a Deny alone stops it; of a grant that the API made, its caller, before",
+        _DENY_ALONE.format("a grant"),
     ),
     "UpdateGrant": Deed("kmsgrants", "the annotation adopt", ("adopt",)),
     "RevokeGrant": Deed("kmsgrants", "deletion of a KmsGrant; the end of its key", ("revokegrant",)),

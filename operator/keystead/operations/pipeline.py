@@ -30,6 +30,7 @@ from keystead.operations.rules import Rule
 from keystead.operations.world import Judged, World
 from keystead.policy import Action, Caller, Decision, Question, evaluate
 from keystead.policy.evaluate import evaluate_keyless, reviewed
+from keystead.policy.grant_needs import Wanted
 from keystead.policy.question import RequestFacts
 from keystead.resources.vocabulary import KeyState
 
@@ -55,6 +56,7 @@ class Asked:
     usable    which of the caller's grants of the key may allow it, and as what (CreateGrant, RetireGrant); None: all as they are
     other_key the id of the other key of a ReEncrypt, "" where it is not known; None: it has none
     grant     the grant that is to be retired
+    wanted    the grant that is to be made
     """
 
     request: object
@@ -63,6 +65,7 @@ class Asked:
     usable: Usable | None = None
     other_key: str | None = None
     grant: GrantRecord | None = None
+    wanted: Wanted | None = None
 
 
 def admit(
@@ -317,12 +320,16 @@ def question_of(
     world: World, caller: Caller, action: Action, record: KeyRecord, asked: Asked, alias: str = ""
 ) -> Question:
     """What is asked of the policy about a key, with all that its conditions may look at."""
-    raw = key_id_bytes(record.key_id)
     context = asked.context or _NO_CONTEXT
-    grants = world.keys.grants_to(raw, caller.principal, action, context)
+    grants: Sequence[GrantRecord]
+    if caller.only_grant is None:
+        grants = world.keys.grants_to(record, caller, action, context, world.carried.source_arn, asked.wanted)
+    else:
+        only = world.keys.grant(caller.only_grant)
+        grants = () if only is None else (only,)
     if asked.usable is not None:
         grants = asked.usable(grants)
-    facts = RequestFacts(asked.request, world.carried, alias, partial(_aliases_of, world, record), asked.other_key, asked.grant)
+    facts = RequestFacts(asked.request, world.carried, alias, partial(alias_names, world, record), asked.other_key, asked.grant)
     return Question(caller, action, record, grants, context, world.now, facts)
 
 
@@ -341,7 +348,8 @@ def named_key(world: World, caller: Caller, key_id: str) -> str:
     return "" if isinstance(found, KmsError) else found.key_id
 
 
-def _aliases_of(world: World, record: KeyRecord) -> list[str]:
+def alias_names(world: World, record: KeyRecord) -> list[str]:
+    """The names of a key's aliases, for the condition key kms:ResourceAliases."""
     found = world.keys.aliases_of(record.account, record.region)
     named = [alias.alias_name for alias in found if alias.key_id == record.key_id and alias.namespace_uid == record.namespace_uid]
     return [*named, MANAGED_ALIAS] if is_managed(record) else named

@@ -1,6 +1,7 @@
 """What a month would cost at AWS: price classes of calls, and the dated price table. Pure. For people; nothing is decided by it.
 
-Asked by server/calls.py (which class a call is of) and by `kubectl kms usage`. Sources, by the titles of their pages:
+Asked by server/calls.py (which class a call is of) and by `kubectl kms usage`. The figures are those of AWS Price List files (service code
+awskms) that public repositories keep for their tests, and of stored copies of AWS's pages; nobody read the live page. By title:
 
     "AWS Key Management Service Pricing" (Key storage, Key usage, Free tier, Note 1, Note 2): a key is 1 $ a month, by the hour; its first
     and second rotation add 1 $ each, further ones nothing; a key that is scheduled for deletion and an AWS managed key cost nothing; data
@@ -8,7 +9,10 @@ Asked by server/calls.py (which class a call is of) and by `kubectl kms usage`. 
     that makes a call pays for it, calls to AWS managed keys are paid like others.
     "AWS Billing, Effective billing date, account activity, and volume discounts": accounts of an organization are billed as one.
 
-Whether AWS bills a call that it refuses, none of its pages says: refused calls are a class of their own here, without a price.
+    "AWS KMS Developer Guide, Testing your permissions": a DryRun is billed as a request.
+
+Whether AWS bills a call that it refuses, none of its pages says: refused calls are a class of their own here, without a price. A Verify or
+VerifyMac that answers no did its work, and is no refused call here. How a part of an hour of storage is rounded, no page says: up, here.
 """
 
 from __future__ import annotations
@@ -39,9 +43,9 @@ class PriceClass(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTable:
-    """Prices of one day. requests: of 10,000, by class. rotations: how many of a key's rotations are paid for."""
+    """Prices as they were found on one day. requests: of 10,000, by class. rotations: how many of a key's rotations are paid for."""
 
-    read: date
+    checked: date
     source: str
     region: str
     currency: str
@@ -52,8 +56,8 @@ class PriceTable:
 
 
 PRICES: Final = PriceTable(
-    read=date(2026, 10, 3),
-    source="AWS Key Management Service Pricing",
+    checked=date(2026, 11, 26),
+    source="AWS Price List fixtures in public repositories and stored AWS pages",
     region="us-east-1",
     currency="USD",
     key_month=Decimal(1),
@@ -71,6 +75,7 @@ PRICES: Final = PriceTable(
 )
 """The table in use."""
 _LOT: Final = 10_000
+_HOUR: Final = 3600
 DEAR: Final = frozenset({"Sign", "Verify", "Encrypt", "Decrypt", "ReEncrypt", "GetPublicKey", "DeriveSharedSecret"})
 """Calls that are priced by the spec of their key."""
 PAIRS: Final = frozenset({"GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext"})
@@ -102,10 +107,17 @@ def key_cost(made: Sequence[datetime], ended: datetime, month: str, prices: Pric
     """Storage of one key in a month. made: when its materials were, oldest first; ended: from then on nothing is paid."""
     begin, end = bounds_of(month)
     cost = Decimal(0)
+    whole = _hours(begin, end)
     for moment in made[: 1 + prices.rotations]:
-        seconds = (min(ended, end) - max(moment, begin)).total_seconds()
-        cost += prices.key_month * Decimal(max(0, int(seconds))) / Decimal(int((end - begin).total_seconds()))
+        cost += prices.key_month * Decimal(_hours(max(moment, begin), min(ended, end))) / Decimal(whole)
     return cost
+
+
+def _hours(begin: datetime, end: datetime) -> int:
+    """Hours of the clock of which any part lies between."""
+    if end <= begin:
+        return 0
+    return -(-int(end.timestamp()) // _HOUR) - int(begin.timestamp()) // _HOUR
 
 
 def month_of(moment: datetime) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from keystead.operations.permissions import API, COMMANDS, CONTROLLER, Deed, On, Right, by_grant, by_policy, is_abroad
+from keystead.operations.unserved import UNCALLED, UNSERVED
 from keystead.resources.markdown import code, page, table
 
 _YES: Final = "yes"
@@ -27,6 +28,16 @@ def _permissions() -> str:
         table(
             ("operation", "action", "on", "named by", "verb", "key policy", "grant", "abroad"),
             (_api(operation, n, right) for operation, rights in sorted(API.items()) for n, right in enumerate(rights)),
+        ),
+        "## Not served",
+        "Nobody has a right to these: the endpoint answers each operation with UnsupportedOperationException and the reason. "
+        "A key policy may name the actions, as one written for AWS does; that gives and takes nothing.",
+        table(
+            ("operation", "action", "reason"),
+            (
+                *((code(name), code(f"kms:{name}"), reason) for name, reason in sorted(UNSERVED.items())),
+                *(("", code(f"kms:{name}"), reason) for name, reason in sorted(UNCALLED.items())),
+            ),
         ),
         "## The controller",
         "What Keystead does by itself, by the names of its [audit records](../audit.md). Admission asks the author of the word for a verb: "

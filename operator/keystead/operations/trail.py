@@ -74,8 +74,11 @@ class ServiceEvent:
 
     name      RotateKey, DeleteKey (AWS's), CreateKey, ScheduleKeyDeletion, IssueDataKey, InjectDataKey, ReWrapDataKey, ... (ours)
     service   who: `keys.kms.keystead.io`, `datakeys.kms.keystead.io`, ...
-    account, namespace   of the key
+    account, namespace   whose record it is: of the key, or of who used a key abroad
+    actor     on whose behalf; None: on that account's own
+    trail     what was decided about it, in order; empty where nothing had to be
     details   texts that may be written: names, versions, material ids
+    shared_id the same in the events that one deed left in two accounts
     """
 
     time: datetime
@@ -88,7 +91,10 @@ class ServiceEvent:
     key_arn: str = ""
     code: str = ""
     message: str = ""
+    actor: Actor | None = None
+    trail: Sequence[Judged] = ()
     details: Mapping[str, str] = field(default_factory=dict)
+    shared_id: str = ""
 
 
 class Audit(Protocol):

@@ -12,6 +12,8 @@ from keystead.engine.ports import Capabilities, Domain, FastLane
 from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord
 from keystead.engine.values import per_call
 from keystead.policy.actions import Action
+from keystead.policy.caller import Caller
+from keystead.policy.grant_needs import Wanted
 from keystead.policy.question import Carried, Decision
 
 
@@ -25,12 +27,15 @@ class Keys(Protocol):
         """The alias record; `name` begins with `alias/`."""
 
     def grants_of(self, key_id: bytes) -> Sequence[GrantRecord]:
-        """All grants of a key."""
+        """All grants of a key, in the order of their ids."""
 
-    def grants_to(self, key_id: bytes, grantee: str, action: Action, context: Mapping[str, str]) -> Sequence[GrantRecord]:
-        """The grants of a key to this grantee, a principal in canonical form or a service, that may allow an action: no fewer, few more.
+    def grants_to(
+        self, key: KeyRecord, caller: Caller, action: Action, context: Mapping[str, str], source: str = "", wanted: Wanted | None = None
+    ) -> Sequence[GrantRecord]:
+        """Grants of a key to this caller: if any of all its grants allows the action, one of these does. In the order to ask them in.
 
-        Of CreateGrant also those whose constraint the new grant is measured by.
+        context: the request's; source: on behalf of which resource it is made. wanted: of CreateGrant, the new grant: those that cover it.
+        A grant that the caller asks for by its id (Caller.only_grant) is found by `grant`.
         """
 
     def namespace_uid(self, namespace: str) -> str | None:
@@ -64,6 +69,9 @@ class Catalogue(Keys, Protocol):
 
     def grant_named(self, namespace: str, name: str) -> GrantRecord | None:
         """The grant record that the KmsGrant of this name holds."""
+
+    def grants_held(self, key: KeyRecord, grantee: str) -> Sequence[GrantRecord]:
+        """The grants of a key, in its namespace as it lives, to this principal or service; in the order of their ids."""
 
     def grants_retirable_by(self, principal: str) -> Sequence[GrantRecord]:
         """Grants that name this principal, in canonical form, or service as the one that may retire them; in the order of their ids."""

@@ -28,6 +28,7 @@ from keystead.engine.identifiers import (
     user_arn,
 )
 from keystead.errors import InvalidSpecError
+from keystead.policy.bearer import Extra
 
 _ROLE: Final = re.compile(r"arn:aws:iam::(\d{12}):role/([\w+=,.@%-]+)\Z", re.ASCII)
 _USER: Final = re.compile(r"arn:aws:iam::(\d{12}):user/([\w+=,.@%-]+)\Z", re.ASCII)
@@ -48,7 +49,7 @@ class CallerKind(StrEnum):
 class Caller:
     """`arn` as refusals show it, `principal` in canonical form; `namespace` is the one that `account` stands for.
 
-    `only_grant`: nothing but this grant may allow the call (`keystead crypt --grant ID`). `groups`: of a person, as RBAC knows them.
+    `only_grant`: nothing but this grant may allow the call (`keystead crypt --grant ID`). `groups`, `extra`: of a person, as RBAC has them.
     """
 
     kind: CallerKind
@@ -60,6 +61,7 @@ class Caller:
     uid: str = ""
     only_grant: GrantId | None = None
     groups: tuple[str, ...] = ()
+    extra: Extra = ()
 
     def __hash__(self) -> int:
         """Of what tells callers apart already: a call looks several things up by its caller."""
@@ -81,10 +83,12 @@ def service_account_caller(
     return Caller(CallerKind.SERVICE_ACCOUNT, account, namespace, arn, role, name, uid)
 
 
-def user_caller(account: str, namespace: str, name: str, uid: str = "", groups: tuple[str, ...] = ()) -> Caller:
+def user_caller(
+    account: str, namespace: str, name: str, uid: str = "", groups: tuple[str, ...] = (), extra: Extra = ()
+) -> Caller:
     """A person, by the name that RBAC knows; of the install's own account."""
     arn = user_arn(account, name)
-    return Caller(CallerKind.USER, account, namespace, arn, arn, name, uid, groups=groups)
+    return Caller(CallerKind.USER, account, namespace, arn, arn, name, uid, groups=groups, extra=extra)
 
 
 def service_caller(account: str, namespace: str, name: str) -> Caller:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
+from keystead.engine.identifiers import one_spelling
 from keystead.policy import request
 from keystead.policy.actions import KEYLESS, Action
 from keystead.policy.request import Take
@@ -35,12 +36,16 @@ class Type(StrEnum):
 
 
 class ConditionKey(NamedTuple):
-    """One key. `source`: the taker for an action, None where the action never provides the key."""
+    """One key. `source`: the taker for an action, None where the action never provides the key.
+
+    spelled: how the request's value is spelled, where principals have several spellings; a document's are brought to it
+    """
 
     name: str
     type: Type
     source: Source
     multi: bool = False
+    spelled: Callable[[str], str] | None = None
 
 
 def _on_key(take: Take) -> Source:
@@ -79,7 +84,7 @@ _ROWS: Final = (
     ConditionKey("kms:GrantConstraintType", _STRING, request.constraint_type),
     ConditionKey("kms:GrantIsForAWSResource", _BOOL, request.for_resource),
     ConditionKey("kms:GrantOperations", _STRING, _fed("kms:GrantOperations"), multi=True),
-    ConditionKey("kms:GranteePrincipal", _STRING, _fed("kms:GranteePrincipal")),
+    ConditionKey("kms:GranteePrincipal", _STRING, _fed("kms:GranteePrincipal"), spelled=one_spelling),
     ConditionKey("kms:GranteeServicePrincipal", _STRING, _fed("kms:GranteeServicePrincipal")),
     ConditionKey("kms:KeyAgreementAlgorithm", _STRING, _fed("kms:KeyAgreementAlgorithm")),
     ConditionKey("kms:KeyOrigin", _STRING, _on_key(lambda question: question.key.origin.value)),
@@ -94,7 +99,7 @@ _ROWS: Final = (
     ConditionKey("kms:ReplicaRegion", _STRING, _nowhere),
     ConditionKey("kms:RequestAlias", _STRING, request.request_alias),
     ConditionKey("kms:ResourceAliases", _STRING, _on_key(request.resource_aliases), multi=True),
-    ConditionKey("kms:RetiringPrincipal", _STRING, _fed("kms:RetiringPrincipal")),
+    ConditionKey("kms:RetiringPrincipal", _STRING, _fed("kms:RetiringPrincipal"), spelled=one_spelling),
     ConditionKey("kms:RetiringServicePrincipal", _STRING, _fed("kms:RetiringServicePrincipal")),
     ConditionKey("kms:RotationPeriodInDays", _NUMERIC, _fed("kms:RotationPeriodInDays")),
     ConditionKey(

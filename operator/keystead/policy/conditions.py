@@ -74,7 +74,9 @@ def parse_condition(operator: str, key: str, values: Sequence[str], place: str, 
         raise malformed(where, f"{row.name} has several values: say ForAnyValue:{name} or ForAllValues:{name}")
     if not row.multi and quantifier is Quantifier.FOR_ALL:
         raise malformed(where, _PERMISSIVE)
-    match = known.prepare(Values(values, where, escapes))
+    # Grants are made to principals in one form, which requests are compared in: a Deny of another would never hold.
+    wanted = values if row.spelled is None or known.wild else tuple(map(row.spelled, values))
+    match = known.prepare(Values(wanted, where, escapes))
     return Condition(known, quantifier, if_exists, row, key, tuple(values), match)
 
 

@@ -125,7 +125,7 @@ def _of_statement(statement: Statement, question: Question, unsaid: frozenset[st
     if needs:
         return note(Standing.DEPENDS, f"it depends on {', '.join(needs)}", needs)
     if deny:
-        return note(Standing.APPLIES, f"it denies kms:{action.value} to {whom(statement)}")
+        return note(Standing.APPLIES, f"it denies kms:{action.value} to {whom(statement)}{_unspared(statement, caller)}")
     if caller.account != question.key.account and action not in ABROAD:
         return note(Standing.NO_EFFECT, f"no policy can let another account do kms:{action.value}")
     if named:
@@ -138,6 +138,12 @@ def _reaches(statement: Statement, caller: Caller) -> tuple[bool, bool]:
     if statement.except_principals:
         return not statement.principals.spare(caller), False
     return statement.principals.name(caller), statement.principals.consent(caller)
+
+
+def _unspared(statement: Statement, caller: Caller) -> str:
+    """Why a NotPrincipal reaches whom it names."""
+    named = statement.except_principals and statement.principals.name(caller)
+    return f", and the account of {caller.principal}, {caller.account}, is not named beside it" if named else ""
 
 
 def whom(statement: Statement) -> str:

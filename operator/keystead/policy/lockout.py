@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keystead.policy.actions import Action
-from keystead.policy.caller import Caller, caller_of, root_caller, user_caller
+from keystead.policy.caller import Caller, CallerKind, caller_of, root_caller
 from keystead.policy.compiled import Index, Policy, Rule
 from keystead.policy.question import Question
 
@@ -52,15 +52,16 @@ def closes(policy: Policy, account: str) -> bool:
 
 
 def _candidates(allow: Index, account: str) -> Iterator[Caller]:
-    """Of the account: its root, for all whom no statement names; and whom an Allow names. Only the Caller's own members are looked at."""
+    """Of the account: its root, for all whom no statement names; and the roles and sessions that an Allow names.
+
+    Its users and groups are nobody: people are of the install's own account, whose keys are Keystead's. Only the Caller's own members are
+    looked at.
+    """
     yield root_caller(account, "")
     for rule in allow.rules:
         for name in rule.principals.names:
-            if f":{account}:" in name:
+            if f":{account}:" in name and caller_of(name, "").kind is not CallerKind.USER:
                 yield caller_of(name, "")
-        for of, group in rule.principals.groups:
-            if of == account:
-                yield user_caller(account, "", "", groups=(group,))
 
 
 def _holds(rule: Rule, question: Question | None, *, unknown: bool) -> bool:

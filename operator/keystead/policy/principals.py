@@ -19,9 +19,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
-from keystead.engine.identifiers import SESSION_ARN, encoded_name, user_arn
+from keystead.engine.identifiers import SESSION_ARN, decoded_name, encoded_name, user_arn
 from keystead.policy.caller import Caller, CallerKind
 from keystead.policy.malformed import malformed, shown
 
@@ -29,7 +28,6 @@ INVALID: Final = "Policy contains a statement with one or more invalid principal
 _ACCOUNT: Final = re.compile(r"\d{12}\Z", re.ASCII)
 _ARN: Final = re.compile(r"arn:aws:iam::(\d{12}):(root|role/|user/|group/)(.*)\Z", re.ASCII | re.DOTALL)
 _ROLE: Final = re.compile(r"[\w+=,.@-]{1,253}\Z", re.ASCII)
-_NAME: Final = re.compile(r"(?:[\w+=,.@-]|%[0-9A-Fa-f]{2}){1,1024}\Z", re.ASCII)
 _SERVICE: Final = re.compile(r"[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}\Z")
 # What every ServiceAccount is a member of: a group of people it is not, and a Deny of it would not reach whom it seems to.
 _SERVICE_ACCOUNTS: Final = re.compile(r"system:(?:serviceaccounts(?:\Z|:)|authenticated\Z|unauthenticated\Z)")
@@ -59,8 +57,13 @@ class Principals:
         return self.name(caller) or self.consent(caller)
 
     def spare(self, caller: Caller) -> bool:
-        """What a NotPrincipal asks: the caller itself is named. Its account alone spares only its root, as AWS warns."""
-        return self.name(caller) or (caller.kind is CallerKind.ROOT and caller.account in self.accounts)
+        """What a NotPrincipal asks: the caller is named, and its account beside it (IAM, 'NotPrincipal': the account is validated first).
+
+        The account alone spares its root only. No account stands above a service, nor beside `*`.
+        """
+        if self.everybody or caller.kind is CallerKind.SERVICE:
+            return self.name(caller)
+        return caller.account in self.accounts and (caller.kind is CallerKind.ROOT or self.name(caller))
 
 
 EVERYBODY: Final = Principals(everybody=True)
@@ -117,7 +120,7 @@ def _aws(text: str, place: str) -> Principals:
 
 def _person(account: str, kind: str, name: str, place: str) -> Principals:
     """A user or group. Two spellings of one name are one principal: `%3a` is `%3A`, and `%61` is `a`."""
-    plain = _unquoted(name)
+    plain = decoded_name(name)
     if plain is None:
         fix = encoded_name(name) if "%" not in name else "its name"
         raise malformed(place, f"{INVALID}: {shown(kind + name)} must be percent-encoded: {shown(kind + fix)}")
@@ -127,15 +130,6 @@ def _person(account: str, kind: str, name: str, place: str) -> Principals:
         words = f"{shown(plain)} is a group of ServiceAccounts; name them by role/<serviceaccount> or by their account"
         raise malformed(place, f"{INVALID}: {words}")
     return Principals(groups=frozenset(((account, plain),)))
-
-
-def _unquoted(name: str) -> str | None:
-    if not _NAME.match(name):
-        return None
-    try:
-        return unquote_to_bytes(name).decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _service(text: str, place: str) -> Principals:

@@ -7,7 +7,7 @@ functions, called only where a condition of the key's policy asks for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -108,10 +108,14 @@ class Decision:
 
 @per_call
 class NeedReview:
-    """RBAC decides: ask, and only an explicit yes allows. `because`: what left it to RBAC."""
+    """RBAC decides: ask, and only an explicit yes allows. `because`: what left it to RBAC.
+
+    decisions: what the answers make of it, by the answer (evaluate.reviewed), made once for all calls that ask this.
+    """
 
     review: SubjectAccessReview
     because: str = ""
+    decisions: dict[bool, Decision] = field(default_factory=dict, compare=False, repr=False)
 
 
 Answer: TypeAlias = Decision | NeedReview

@@ -2,18 +2,19 @@
 that only look at the caller and at how the call came (conditionkeys.STEADY), decided once.
 
 A caller asks the same again and again, from the same address: that is remembered, with the policy. Pure: the memory changes no answer.
-Called by evaluate.decide.
+Called by evaluate.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from keystead.policy.compiled import Policy, Rule
 from keystead.policy.question import Question
 
+T = TypeVar("T")
 _MOST: Final = 10_000
 
 
@@ -47,19 +48,26 @@ class Memory:
 _memory: Final = Memory()
 
 
-def reach_of(policy: Policy, question: Question) -> Reach:
-    """By the caller's id(): the entry keeps the object, so that the number cannot be another's."""
-    caller, carried = question.caller, question.facts.carried
-    key = question.action, id(caller), carried.source_ip, carried.secure, carried.via_service, carried.source_arn
-    known = policy.reached.get(key)
+def remembered(policy: Policy, question: Question, make: Callable[[Question, Reach], T]) -> T:
+    """What `make` makes of a policy's reach: of nothing in the question but the action, the caller, the way it came, and whose the key is.
+
+    By the caller's id(): the entry keeps the object, so that the number cannot be another's.
+    """
+    caller, key, carried = question.caller, question.key, question.facts.carried
+    place = (
+        question.action, key.account, key.namespace,
+        id(caller), carried.source_ip, carried.secure, carried.via_service, carried.source_arn,
+    )  # fmt: skip
+    known = policy.reached.get(place)
     if known is None:
         _memory.add(policy)
-        known = policy.reached[key] = _reach(policy, question), caller
-    reach: Reach = known[0]
-    return reach
+        known = policy.reached[place] = make(question, reach_of(policy, question)), caller
+    made: T = known[0]
+    return made
 
 
-def _reach(policy: Policy, question: Question) -> Reach:
+def reach_of(policy: Policy, question: Question) -> Reach:
+    """Of the policy what is left."""
     deny, allow = policy[question.action]
     caller = question.caller
     found = deny.reaching(caller), allow.naming(caller), allow.consenting(caller)

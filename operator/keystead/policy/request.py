@@ -106,7 +106,7 @@ def fed(action: Action, key: str) -> Take | None:
         if isinstance(given, tuple):
             return tuple(str(item) for item in given) or None
         if isinstance(given, bool):
-            return "true" if given else None  # false is what is meant by leaving it out
+            return _truth(given)
         return str(given)
 
     return take
@@ -130,7 +130,7 @@ def context_value(name: str) -> Callable[[Action], Take | None]:
     folded = name.lower()
 
     def of_request(question: Question) -> Value:
-        return _folded(question.context, folded)
+        return _folded_pairs(question.context.items(), folded)
 
     def of_grant(question: Question) -> Value:
         context = _context_of(question)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from keystead.policy.bearer import Extra
 from keystead.resources.names import GROUP
 
 RESOURCE: Final = "kmskeys"
@@ -16,7 +17,7 @@ SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 class SubjectAccessReview:
     """authorization.k8s.io/v1 SubjectAccessReview on kmskeys. Hashable: the front door keeps answers as facts.
 
-    `uid` is empty where only the name is known (`keystead crypt --as`). `name` is empty for an action without a key.
+    `uid` is empty where only the name is known (`keystead crypt --as`). `name` is empty for an action without a key. `extra`: of a person.
     """
 
     user: str
@@ -27,6 +28,7 @@ class SubjectAccessReview:
     name: str
     group: str = GROUP
     resource: str = RESOURCE
+    extra: Extra = ()
 
     def __hash__(self) -> int:
         """Of what tells reviews apart already: each call looks its fact up."""

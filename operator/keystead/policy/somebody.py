@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from keystead.engine.identifiers import SERVICE_ACCOUNT, account_in
 from keystead.engine.managed import AUDIT_SERVICE, DATA_KEYS_SERVICE
-from keystead.policy.documents import Document
+from keystead.policy.documents import Document, Statement
 from keystead.policy.malformed import malformed, shown
 from keystead.policy.principals import INVALID, listed
 
@@ -20,9 +21,6 @@ SERVICES: Final = (AUDIT_SERVICE, DATA_KEYS_SERVICE)
 """Who calls as a service here."""
 _ROLE: Final = re.compile(r"arn:aws:(?:iam::\d{12}:role|sts::\d{12}:assumed-role)/([^/]+)", re.ASCII)
 _PERSON: Final = re.compile(r"arn:aws:iam::(\d{12}):user/", re.ASCII)
-# The name of a ServiceAccount, as the API server takes it (RFC 1123 subdomain).
-_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_SERVICE_ACCOUNT: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z", re.ASCII)
 
 
 def check_somebody(document: Mapping[str, Any]) -> None:
@@ -37,14 +35,26 @@ def check_somebody(document: Mapping[str, Any]) -> None:
 
 
 def strangers(document: Document, people: str = "") -> tuple[str, ...]:
-    """In words, whom statements name that nobody can be. people: the account that people are of, "" where it is not known."""
+    """In words, whom statements name that nobody can be, or name in vain. people: the account that people are of, "" if it is not known."""
     found = []
     for statement in document.statements:
         about = statement.principals
         names = [(name, _nobody(name, people)) for name in sorted(about.names)]
         names += [(f"group/{group} of account {of}", _elsewhere(of, people)) for of, group in sorted(about.groups)]
         found += [f'statement "{statement.label}" names {shown(name)}, who is nobody: {why}' for name, why in names if why]
+        found += _unspared(statement)
     return tuple(found)
+
+
+def _unspared(statement: Statement) -> Iterator[str]:
+    """Whom a NotPrincipal names without the account: it denies them (Principals.spare)."""
+    about = statement.principals
+    if not statement.except_principals or about.everybody:
+        return
+    named = [(account_in(name), name) for name in sorted(about.names)]
+    for account, name in (*named, *((account, f"group/{group} of account {account}") for account, group in sorted(about.groups))):
+        if account and account not in about.accounts:
+            yield f'statement "{statement.label}" does not spare {shown(name)}: NotPrincipal must name account {account} beside it'
 
 
 def names_people(document: Document) -> bool:
@@ -63,7 +73,7 @@ def _names(given: Any, place: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401
 def _nobody(name: str, people: str = "") -> str:
     """Why nobody can be this principal; "" where somebody can."""
     role = _ROLE.match(name)
-    if role is not None and not _SERVICE_ACCOUNT.match(role[1]):
+    if role is not None and not SERVICE_ACCOUNT.match(role[1]):
         return "a role is a ServiceAccount, whose name has small letters, digits, - and . only"
     person = _PERSON.match(name)
     if person is not None:

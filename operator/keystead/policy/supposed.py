@@ -172,7 +172,7 @@ def _request(action: Action, members: Mapping[str, tuple[str, ...]], tags: Mappi
     for name, (member, _) in FEEDS.get(action, {}).items():
         values = members.get(name)
         several = KEYS[name.lower()].multi
-        setattr(made, member, None if values is None else values if several else _one(values[-1]))
+        setattr(made, member, None if values in (None, (NONE,)) else values if several else _one(values[-1]))
     made.tags = [SimpleNamespace(tag_key=name[len(_REQUEST_TAG) :], tag_value=values[-1]) for name, values in tags.items()]
     made.tag_keys = members.get("aws:TagKeys", ())
     if not made.tags:

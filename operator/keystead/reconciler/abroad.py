@@ -6,6 +6,7 @@ admission. What decides is the pipeline, by a dry run. What may never leave here
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec import UNSET
@@ -13,6 +14,7 @@ from msgspec import UNSET
 from keystead.engine.plan.common import NamespaceFacts, namespace_obstacle
 from keystead.engine.plan.data_key import abroad, spec_name
 from keystead.engine.record import DataKeyRecord, KeyRecord
+from keystead.operations.world import Judged
 from keystead.reconciler import pipeline
 from keystead.reconciler.accounts import Accounts
 from keystead.reconciler.context import Context
@@ -22,11 +24,16 @@ from keystead.resources.kms_data_key import KmsDataKey, KmsDataKeySpec
 
 @dataclass(frozen=True, slots=True)
 class KeyAbroad:
-    """What was found. `granted`: both sides of the key let this namespace have the data key; else nothing may be said of the rest."""
+    """What was found. `granted`: both sides of the key let this namespace have the data key; else nothing may be said of the rest.
+
+    asker  as whom it was asked, None where nothing was asked; trail: what was decided, empty where there is no such key
+    """
 
     target: KeyRecord | None
     home: NamespaceFacts | None
     granted: bool
+    asker: pipeline.Asker | None = None
+    trail: Sequence[Judged] = ()
 
 
 async def look_abroad(
@@ -47,9 +54,10 @@ async def look_abroad(
     home = await context.objects.namespace(where)
     target = await key_by_name(context, where, spec.key_ref.name)
     if target is None or home is None:
-        return KeyAbroad(target, home, granted=False)
+        return KeyAbroad(target, home, granted=False, asker=asker)
     keys = await pipeline.one_key(context, target, home.uid, data_key.metadata.name, asker)
-    return KeyAbroad(target, home, await pipeline.consents(context, context.engine(), keys, content_of(spec), context_of(spec)))
+    granted, trail = await pipeline.consents(context, context.engine(), keys, content_of(spec), context_of(spec))
+    return KeyAbroad(target, home, granted, asker, trail)
 
 
 async def asker_of(

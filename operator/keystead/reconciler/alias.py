@@ -18,6 +18,8 @@ from keystead.engine.view.common import Notice
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
 from keystead.reconciler.lookup import birth_under, key_by_name, key_of
+from keystead.reconciler.objectpolicy import alias_denied
+from keystead.reconciler.outcome import StoppedError
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.kms_alias import KmsAlias, KmsAliasStatus, parse_alias
 
@@ -112,9 +114,12 @@ class AliasLife:
         facts, held = gathered.facts, gathered.held
         match step:
             case ClaimAlias(key):
+                await self._ask(facts)
                 held = await self._claim(gathered, key)
             case WriteAlias(wanted):
                 assert held is not None
+                if wanted.key_id != held.record.key_id:
+                    await self._ask(facts)
                 held = await context.book.replace(domain, RecordKind.ALIAS, held, wanted)
             case DropAlias(""):
                 assert held is not None
@@ -131,6 +136,12 @@ class AliasLife:
         target = None if record is None else await key_of(context, record.key_id, facts.key)
         facts = replace(facts, record=record, opened=held.opened if held else None, target=target, now=context.clock.now())
         return Gathered(facts, held)
+
+    async def _ask(self, facts: AliasFacts) -> None:
+        """StoppedError where a policy denies it: the name stays free, or with the key that it has."""
+        obstacle = await alias_denied(self._context, facts)
+        if obstacle is not None:
+            raise StoppedError(obstacle)
 
     async def _claim(self, gathered: Gathered, key: KeyRecord) -> Held[AliasRecord]:
         context, facts = self._context, gathered.facts

@@ -18,7 +18,7 @@ from keystead.engine.ports import Domain
 from keystead.engine.record import Record, SealedRecord, open_sealed, seal_record
 from keystead.engine.record.common import RecordBase
 from keystead.errors import ConflictError, FencedError, RecordIntegrityError, StoreError, StoreUnavailableError
-from keystead.reconciler.chronicle import UNRECORDED, Chronicle
+from keystead.reconciler.chronicle import PLAIN, UNRECORDED, Chronicle, Deed
 from keystead.reconciler.ports import Index, Leadership, Records, StoredRecord
 
 # Reads of one record that may cross this process's own writes before the pass gives way.
@@ -80,7 +80,7 @@ class RecordBook:
         self._index.learn(opened.name, record, opened.digest)
         return Held(record, opened, stored.resource_version)
 
-    async def create(self, domain: Domain, kind: RecordKind, name: str, record: Record) -> Held[Record]:
+    async def create(self, domain: Domain, kind: RecordKind, name: str, record: Record, deed: Deed = PLAIN) -> Held[Record]:
         """Create-only: the claim of a name. ConflictError where somebody was first; RecordIntegrityError where that is no record."""
         self.chronicle.check()
         self._leadership.check()
@@ -92,13 +92,15 @@ class RecordBook:
             raise
         except StoreError as error:
             self._index.doubt(name)  # it may have been made, and the reply lost
-            await self._doubt(error, None, record)
+            await self._doubt(error, None, record, deed)
             raise
         written = self._written(sealed, stored, record)
-        await self.chronicle.wrote(None, record)
+        await self.chronicle.wrote(None, record, deed=deed)
         return written
 
-    async def replace(self, domain: Domain, kind: RecordKind, held: Held[Record], record: Record) -> Held[Record]:
+    async def replace(
+        self, domain: Domain, kind: RecordKind, held: Held[Record], record: Record, deed: Deed = PLAIN
+    ) -> Held[Record]:
         """Write the successor of a held record. ConflictError: it changed meanwhile. FencedError: a newer leader wrote it."""
         await self.chronicle.begins(held.record, record)
         transition = self._fence(held)
@@ -107,10 +109,10 @@ class RecordBook:
         try:
             stored = await self._records.replace(kind, sealed, held.resource_version)
         except StoreUnavailableError as error:
-            await self._doubt(error, held.record, following)
+            await self._doubt(error, held.record, following, deed)
             raise
         written = self._written(sealed, stored, following)
-        await self.chronicle.wrote(held.record, following)
+        await self.chronicle.wrote(held.record, following, deed=deed)
         return written
 
     def _written(self, sealed: SealedRecord, stored: StoredRecord, record: Record) -> Held[Record]:
@@ -133,10 +135,10 @@ class RecordBook:
         self._index.drop(held.opened.name)
         await self.chronicle.wrote(held.record, None)
 
-    async def _doubt(self, error: StoreError, before: RecordBase | None, after: RecordBase | None) -> None:
+    async def _doubt(self, error: StoreError, before: RecordBase | None, after: RecordBase | None, deed: Deed = PLAIN) -> None:
         """The next pass finds it done, or does it: if it was this one, the trail must have it from here."""
         if isinstance(error, StoreUnavailableError):
-            await self.chronicle.wrote(before, after, known=False)
+            await self.chronicle.wrote(before, after, known=False, deed=deed)
 
     def _fence(self, held: Held[Record]) -> int:
         self._leadership.check()

@@ -3,13 +3,16 @@
 Called by the record book, in the one place that every write passes. While no record of it can be kept nothing is written, and a key's
 material is destroyed only once it is on record that this begins. A change that came by the endpoint has the caller's record too (server/):
 these say what the controller made of it.
+
+What is done with another account's key is told to both, as of a call (audit/sides.py): to the account that it was done for with all
+details, to the key's owner who it was, which key, and why its own side let it. A refusal is told to the account that asked, to nobody else.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,8 +22,10 @@ from keystead.engine.identifiers import key_arn
 from keystead.engine.record import AliasRecord, DataKeyRecord, GrantRecord, KeyRecord
 from keystead.engine.record.common import RecordBase
 from keystead.engine.record.grant import grantee_of
-from keystead.errors import AuditUnavailableError
-from keystead.operations.trail import Audit, NoAudit, ServiceEvent
+from keystead.errors import AccessDeniedError, AuditUnavailableError
+from keystead.operations.trail import Actor, Audit, NoAudit, ServiceEvent
+from keystead.operations.world import Judged
+from keystead.policy import root_caller
 from keystead.resources.vocabulary import KeyState
 
 Told = tuple[str, dict[str, str]]
@@ -32,9 +37,37 @@ _SERVICES: Final[Mapping[type[RecordBase], str]] = {
     GrantRecord: "grants.kms.keystead.io",
     DataKeyRecord: "datakeys.kms.keystead.io",
 }
+# What an owner may read of a data key under its key that is another account's: what is its own.
+_OWNERS: Final = frozenset({"keyMaterialId"})
 UNKNOWN: Final = "OutcomeUnknown"
 _LOST: Final = "The store's answer was lost: it may be done, and is tried again."
 _WORDS: Final = "no audit record can be kept now, and nothing is done that could not be recorded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """How something was done. trail: what was decided; account: of a data key whose key is abroad, its own; home: that key's namespace."""
+
+    trail: Sequence[Judged] = ()
+    account: str = ""
+    home: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a data key was refused. account, namespace: who asked; key_arn: "" of a key abroad, which may not even be there."""
+
+    account: str
+    namespace: str
+    region: str
+    key_arn: str
+    told: Told
+    words: str
+    trail: Sequence[Judged]
+
+
+PLAIN: Final = Deed()
+"""Nothing had to be decided, and the key is of the record's own account."""
 
 
 class Chronicle:
@@ -55,11 +88,14 @@ class Chronicle:
         self.check()
         if _ends(before, after):
             assert isinstance(before, KeyRecord)
-            recorded = self._audit.service(self._event(before, ("DeleteKey", {"name": before.name, "phase": "begins"})))
+            (event,) = self._events(before, ("DeleteKey", {"name": before.name, "phase": "begins"}), PLAIN)
+            recorded = self._audit.service(event)
             if recorded is not None:
                 await recorded
 
-    async def wrote(self, before: RecordBase | None, after: RecordBase | None, *, known: bool = True) -> None:
+    async def wrote(
+        self, before: RecordBase | None, after: RecordBase | None, *, known: bool = True, deed: Deed = PLAIN
+    ) -> None:
         """After a write. What cannot be recorded now stays with the journal, and the next write waits until it can.
 
         known: False where the store's answer was lost, so that nobody can tell yet whether it was done.
@@ -67,13 +103,34 @@ class Chronicle:
         told, record = told_of(before, after), after or before
         if told is None or record is None:
             return
-        event = self._event(record, told)
-        await self._tell(event if known else replace(event, code=UNKNOWN, message=_LOST))
+        for event in self._events(record, told, deed):
+            await self._tell(event if known else replace(event, code=UNKNOWN, message=_LOST))
 
-    async def delivered(self, record: DataKeyRecord, secret: str) -> None:
+    async def delivered(self, record: DataKeyRecord, secret: str, deed: Deed = PLAIN) -> None:
         """A copy of a data key was written into a Secret."""
         details = {"name": record.name, "secretName": secret, "version": str(record.current)}
-        await self._tell(self._event(record, ("InjectDataKey", details)))
+        for event in self._events(record, ("InjectDataKey", details), deed):
+            await self._tell(event)
+
+    async def refused(self, refusal: Refusal) -> None:
+        """Something was not done, because a policy does not let it."""
+        name, details = refusal.told
+        await self._tell(
+            ServiceEvent(
+                time=self._now(),
+                event_id=self._id(),
+                name=name,
+                service=_SERVICES[DataKeyRecord],
+                account=refusal.account,
+                namespace=refusal.namespace,
+                region=refusal.region,
+                key_arn=refusal.key_arn,
+                code=AccessDeniedError.code,
+                message=refusal.words,
+                trail=refusal.trail,
+                details=details,
+            )
+        )
 
     async def _tell(self, event: ServiceEvent) -> None:
         try:
@@ -83,20 +140,31 @@ class Chronicle:
         except AuditUnavailableError:
             pass  # it is done already; the journal says why it stopped, and keeps the record
 
-    def _event(self, record: RecordBase, told: Told) -> ServiceEvent:
+    def _id(self) -> str:
+        return str(uuid.UUID(bytes=self._entropy(16), version=4))
+
+    def _events(self, record: RecordBase, told: Told, deed: Deed) -> tuple[ServiceEvent, ...]:
+        """One, or one for each account. What a record says of the key, its owner is told; of what it is for, the account that asked."""
         assert isinstance(record, KeyRecord | AliasRecord | GrantRecord | DataKeyRecord)
         name, details = told
-        return ServiceEvent(
+        event = ServiceEvent(
             time=self._now(),
-            event_id=str(uuid.UUID(bytes=self._entropy(16), version=4)),
+            event_id=self._id(),
             name=name,
             service=_SERVICES[type(record)],
             account=record.account,
             namespace=record.namespace,
             region=record.region,
             key_arn=key_arn(record.region, record.account, record.key_id),
+            trail=deed.trail,
             details=details,
         )
+        if not deed.account:
+            return (event,)
+        own = replace(event, account=deed.account, shared_id=self._id())
+        asked = Actor(root_caller(deed.account, record.namespace))
+        owners = {each: text for each, text in details.items() if each in _OWNERS}
+        return own, replace(own, event_id=self._id(), account=record.account, namespace=deed.home, actor=asked, details=owners)
 
 
 UNRECORDED: Final = Chronicle(NoAudit(), lambda: datetime.now(UTC), bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,11 +38,14 @@ from keystead.engine.record import DataKeyRecord, KeyRecord
 from keystead.engine.view.common import Notice
 from keystead.engine.view.data_key import data_key_notices, data_key_status
 from keystead.errors import ConflictError, ForbiddenError, RecordIntegrityError, RefusedError
+from keystead.operations.world import Judged
 from keystead.reconciler import pipeline
 from keystead.reconciler.abroad import asker_of, content_of, context_of, look_abroad
 from keystead.reconciler.accounts import Accounts
 from keystead.reconciler.book import Held
+from keystead.reconciler.chronicle import Deed
 from keystead.reconciler.context import Context
+from keystead.reconciler.data_key_trail import Refusals, deed_of
 from keystead.reconciler.lookup import birth_under, key_by_alias, key_by_id, key_by_name
 from keystead.reconciler.outcome import TARGET_FORBIDDEN_HINT, StoppedError
 from keystead.reconciler.ports import Kind, ObjectRef
@@ -67,6 +70,7 @@ class DataKeyLife:
     def __init__(self, context: Context, accounts: Accounts) -> None:
         self._context = context
         self._accounts = accounts
+        self._refusals = Refusals(context)
 
     def parse(self, body: Mapping[str, Any]) -> KmsDataKey:
         """A KmsDataKey."""
@@ -118,6 +122,7 @@ class DataKeyLife:
             granted=far is not None and far.granted,
             awaits=found is not None and await self._awaits(ref, found, target, namespace),
         )
+        await self._refusals.looked(ref, facts, far)
         return Gathered(facts, held)
 
     async def _awaits(
@@ -150,15 +155,18 @@ class DataKeyLife:
     async def apply(self, ref: ObjectRef, gathered: Gathered, step: DataKeyStep) -> Gathered:
         """One step."""
         if isinstance(step, Deliver):
-            return await self._deliver(gathered, step.desired)
+            return await self._deliver(ref, gathered, step.desired)
         if isinstance(step, MakeManagedKey):
             return await self._make_managed_key(ref, gathered)
         try:
             held = await self._write(ref, gathered, step)
         except pipeline.DeniedError as denied:
             # The plan goes on with it: the Secret is delivered all the same, and old blobs stay as they are.
+            if isinstance(step, Issue | Rewrap):
+                await self._refusals.denied(ref, gathered.facts, step, denied)
             refused = {**gathered.facts.refused, type(step): denied.obstacle}
             return replace(gathered, facts=replace(gathered.facts, refused=refused))
+        self._refusals.forget(ref, type(step))
         facts = replace(gathered.facts, record=held.record, opened=held.opened, now=self._context.clock.now())
         if isinstance(step, Issue):
             facts = replace(facts, key=facts.target)
@@ -180,17 +188,22 @@ class DataKeyLife:
         self, ref: ObjectRef, gathered: Gathered, step: Archive | Issue | Rewrap | WriteDataKey
     ) -> Held[DataKeyRecord]:
         domain, held = self._context.engine().domain, gathered.held
+        trail: Sequence[Judged] = ()
         match step:
             case Issue(number):
                 return await self._issue(ref, gathered, number)
             case Archive(count):
                 record = await self._archive(gathered, count)
             case Rewrap(number):
-                record = await self._rewrap(gathered, number)
+                record, trail = await self._rewrap(gathered, number)
             case WriteDataKey(record):
                 pass
         assert held is not None
-        return await self._context.book.replace(domain, RecordKind.DATAKEY, held, record)
+        deed = await self._deed(ref, gathered.facts, gathered.facts.key, trail)
+        return await self._context.book.replace(domain, RecordKind.DATAKEY, held, record, deed)
+
+    async def _deed(self, ref: ObjectRef, facts: DataKeyFacts, key: KeyRecord | None, trail: Sequence[Judged] = ()) -> Deed:
+        return await deed_of(self._context, self._accounts, ref, facts, key, trail)
 
     async def _issue(self, ref: ObjectRef, gathered: Gathered, number: int) -> Held[DataKeyRecord]:
         """Generate and record a version: create-only for the first, by resourceVersion for the next. Then it exists."""
@@ -201,11 +214,12 @@ class DataKeyLife:
         assert facts.namespace is not None
         spec = data_key.spec
         name, length, encryption_context = spec_name(spec), spec.number_of_bytes, context_of(spec)
-        issued = await pipeline.issue(context, engine, await self._live(gathered, key), content_of(spec), encryption_context)
+        issued, trail = await pipeline.issue(context, engine, await self._live(gathered, key), content_of(spec), encryption_context)
         version = data_key_version(number, issued, encryption_context, facts.now)
+        deed = await self._deed(ref, facts, key, trail)
         if gathered.held is not None:
             following = issued_again(gathered.held.record, version, key, rotate_request(data_key.metadata, gathered.held.record))
-            return await context.book.replace(engine.domain, RecordKind.DATAKEY, gathered.held, following)
+            return await context.book.replace(engine.domain, RecordKind.DATAKEY, gathered.held, following, deed)
         birth = birth_under(context, key, facts.namespace, facts.crd, facts.now)
         names = (ref.namespace, ref.name, data_key.metadata.uid)
         record = new_data_key_record(birth, key.key_id, names, (name, length), spec.target.secret_name, version)
@@ -213,7 +227,7 @@ class DataKeyLife:
         if request is not None:
             record = replace_record(record, last_rotate_request=request)
         record_id = record_name(RecordKind.DATAKEY, ref.namespace, ref.name)
-        return await context.book.create(engine.domain, RecordKind.DATAKEY, record_id, record)
+        return await context.book.create(engine.domain, RecordKind.DATAKEY, record_id, record, deed)
 
     async def _live(self, gathered: Gathered, key: KeyRecord) -> pipeline.OneKey:
         """The key with the live namespace's uid: the pipeline refuses a key of an earlier namespace of this name."""
@@ -238,18 +252,18 @@ class DataKeyLife:
                 raise RecordIntegrityError(f"record {name} holds other versions than are to be archived") from None
         return kept
 
-    async def _rewrap(self, gathered: Gathered, number: int) -> DataKeyRecord:
+    async def _rewrap(self, gathered: Gathered, number: int) -> tuple[DataKeyRecord, Sequence[Judged]]:
         record, key = gathered.facts.record, gathered.facts.key
         assert record is not None
         assert key is not None
         version = next(v for v in record.versions if v.n == number)
         engine = self._context.engine()
-        answer = await pipeline.rewrap(
+        answer, trail = await pipeline.rewrap(
             self._context, engine, await self._live(gathered, key), version.blob, version.encryption_context
         )
-        return rewrapped(record, number, answer.ciphertext_blob, answer.key_id, key.current_version.material_id)
+        return rewrapped(record, number, answer.ciphertext_blob, answer.key_id, key.current_version.material_id), trail
 
-    async def _deliver(self, gathered: Gathered, desired: DesiredSecret) -> Gathered:
+    async def _deliver(self, ref: ObjectRef, gathered: Gathered, desired: DesiredSecret) -> Gathered:
         """Create our own Secret, or apply our fields with uid and resourceVersion. A refusal is a condition, never an overwrite."""
         context, found = self._context, gathered.facts.secret
         if gathered.delivered:
@@ -269,7 +283,8 @@ class DataKeyLife:
                 raise
             raise StoppedError(Obstacle(Reason.TARGET_CONFLICT, str(error))) from None
         if gathered.held is not None:
-            await context.book.chronicle.delivered(gathered.held.record, desired.name)
+            deed = await self._deed(ref, gathered.facts, gathered.facts.key)
+            await context.book.chronicle.delivered(gathered.held.record, desired.name, deed)
         return replace(gathered, facts=replace(gathered.facts, secret=made), delivered=True)
 
     def status(self, found: KmsDataKey, gathered: Gathered, obstacle: Obstacle | None, now: datetime) -> KmsDataKeyStatus:

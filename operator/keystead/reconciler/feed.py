@@ -64,7 +64,7 @@ class Feed:
     def record_changed(self, changed: ObjectRef, bound: Iterable[ObjectRef] = ()) -> None:
         """The record of a key or an alias changed: look at the objects that name it, also by an alias.
 
-        `bound`: data keys with versions under the key, whatever they name now.
+        `bound`: data keys with versions under the key and aliases of it, whatever they name now.
         """
         named = set(self._users.get(changed, ()))
         by_alias = [user for ref in named for user in self._users.get(ref, ())]

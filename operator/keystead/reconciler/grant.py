@@ -26,8 +26,8 @@ from keystead.engine.view.common import Notice
 from keystead.engine.view.grant import grant_notices, grant_status
 from keystead.reconciler.book import Held
 from keystead.reconciler.context import Context
-from keystead.reconciler.grantpolicy import denied
-from keystead.reconciler.lookup import alias_names, birth_under, key_by_name, key_of
+from keystead.reconciler.lookup import birth_under, key_by_name, key_of
+from keystead.reconciler.objectpolicy import grant_denied
 from keystead.reconciler.outcome import StoppedError
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.kms_grant import KmsGrant, KmsGrantStatus, parse_grant
@@ -123,7 +123,7 @@ class GrantLife:
         context, facts = self._context, gathered.facts
         assert facts.grant is not None
         assert facts.namespace is not None
-        obstacle = denied(step.key, facts.grant, step.terms, await alias_names(context, step.key), facts.now)
+        obstacle = await grant_denied(context, step.key, facts.grant, step.terms, facts.now)
         if obstacle is not None:
             raise StoppedError(obstacle)
         domain = context.engine().domain

@@ -41,6 +41,9 @@ _TYPES: Final[dict[str, tuple[Kind, type[AnyRecord]]]] = {
 }
 INDEXED: Final = (RecordKind.KEY, RecordKind.ALIAS, RecordKind.GRANT, RecordKind.DATAKEY)
 """Kinds of the records that objects hold: what is listed and watched for an index."""
+_ALIASES: Final = b"kms:resourcealiases"
+_MOVING: Final = (Kind.DATA_KEY, Kind.ALIAS)
+"""Kinds whose spec may name another key than their record."""
 K = TypeVar("K")
 
 
@@ -53,6 +56,7 @@ class Entry:
     aside   lies under `orphan-<id>`: no object of its name holds it
     ends    end of the waiting window; destroyed: when the material was destroyed, and of which namespace's uid it was
     counted where it counts: an alias or a grant for its key's id, a key for its namespace's uid (no tombstone, none of Keystead's own)
+    by_alias  of a key: what its policy says hangs on the key's aliases
     """
 
     ref: ObjectRef
@@ -67,6 +71,7 @@ class Entry:
     destroyed: tuple[datetime, str] | None = None
     counted: tuple[Kind, str] | None = None
     grantee: str = ""
+    by_alias: bool = False
 
     @property
     def serves_controllers(self) -> bool:
@@ -126,14 +131,19 @@ class RecordIndex:
         aliases, grants, data_keys = (tuple(sorted(told[kind])) for kind in (Kind.ALIAS, Kind.GRANT, Kind.DATA_KEY))
         return Dependants(aliases, grants, data_keys, foreign)
 
-    def data_keys_of(self, key_id: str) -> tuple[ObjectRef, ...]:
-        """Objects of the bound data keys that have a version under a key."""
+    def bound_to(self, key_id: str) -> tuple[ObjectRef, ...]:
+        """Objects of the bound data keys that have a version under a key, and of its aliases: what they name now may be another key."""
         entries = [self._entries[name] for name in self._by_key.get(key_id, ())]
-        return tuple(entry.ref for entry in entries if entry.ref.kind is Kind.DATA_KEY and entry.bound)
+        return tuple(entry.ref for entry in entries if entry.ref.kind in _MOVING and entry.bound)
 
     def aliases_of(self, key_id: str) -> tuple[str, ...]:
         """Names of the alias records of a key, in order."""
         return tuple(sorted(name for name in self._by_key.get(key_id, ()) if self._entries[name].ref.kind is Kind.ALIAS))
+
+    def asks_aliases(self, key_id: str) -> bool:
+        """Whether what a key's policy says hangs on the key's aliases."""
+        name = self.record_of(key_id)
+        return name is not None and self._entries[name].by_alias
 
     def grants_to(self, key_id: str, grantee: str) -> tuple[str, ...]:
         """Names of the records of a key's grants to this principal, in order."""
@@ -278,4 +288,10 @@ def _entry(name: str, record: AnyRecord, digest: str) -> Entry:
         ends=None if record.deletion_date is UNSET else parse_time(record.deletion_date),
         destroyed=None if destroyed is None else (destroyed, record.namespace_uid),
         counted=None if record.state is KeyState.DESTROYED or is_managed(record) else (kind, record.namespace_uid),
+        by_alias=asks_aliases(record),
     )
+
+
+def asks_aliases(key: KeyRecord) -> bool:
+    """Whether a key's policy looks at the condition key kms:ResourceAliases. A record's policy has no escapes in such names."""
+    return key.policy is not UNSET and _ALIASES in key.policy.lower()

@@ -49,7 +49,7 @@ def fault_of(key: KmsKey, record: KeyRecord) -> str:
 
 
 def remark_on(record: KeyRecord | None, people: str) -> str:
-    """Whom the policy in force names that nobody can be: no fault, as it opens nothing; but a statement does less than it seems to."""
+    """Whom the policy in force names in vain: no fault, as it opens nothing; but a statement does less than it seems to, or denies more."""
     policy = None if record is None else policy_of(record)
     if policy is None:
         return ""
@@ -92,5 +92,5 @@ def _closing(policy: Policy, account: str) -> str:
         return ""
     return (
         f"{_FIELD}: nobody in this namespace's account {account} could replace this policy: allow kms:PutKeyPolicy to "
-        f"arn:aws:iam::{account}:root, or to somebody of the account; or set the annotation {names.BYPASS_LOCKOUT_CHECK}=true"
+        f"arn:aws:iam::{account}:root, or to a role of the account; or set the annotation {names.BYPASS_LOCKOUT_CHECK}=true"
     )

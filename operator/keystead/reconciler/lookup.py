@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
-
-from msgspec import UNSET
 
 from keystead.engine.births import Birth
 from keystead.engine.identifiers import RecordKind, record_name
 from keystead.engine.plan.common import CrdFacts, NamespaceFacts
 from keystead.engine.record import AliasRecord, KeyRecord
 from keystead.reconciler.context import Context
+from keystead.reconciler.index import asks_aliases
 from keystead.reconciler.ports import Kind, ObjectRef
-
-_ALIASES: Final = b"kms:resourcealiases"
 
 
 async def key_by_name(context: Context, namespace: str, name: str) -> KeyRecord | None:
@@ -48,7 +44,7 @@ async def key_by_alias(context: Context, namespace: str, name: str, namespace_ui
 
 async def aliases_of(context: Context, key: KeyRecord) -> list[AliasRecord]:
     """The records of a key's aliases, each read and verified; none where the key's policy does not look at them."""
-    if key.policy is UNSET or _ALIASES not in key.policy.lower():
+    if not asks_aliases(key):
         return []
     domain = context.engine().domain
     read = [await context.book.read(domain, name, AliasRecord) for name in context.index.aliases_of(key.key_id)]

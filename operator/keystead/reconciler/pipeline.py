@@ -34,6 +34,7 @@ from keystead.operations.encryption import ReEncryptRequest, ReEncryptResponse, 
 from keystead.operations.world import Judged, World
 from keystead.policy import Action, Caller, SubjectAccessReview, root_caller
 from keystead.policy.caller import service_caller
+from keystead.policy.grant_needs import Wanted
 from keystead.policy.question import Carried
 from keystead.reconciler.context import Context
 from keystead.reconciler.lookup import aliases_of
@@ -46,7 +47,15 @@ Response = TypeVar("Response")
 
 
 class DeniedError(StoppedError):
-    """The key's policy does not let the controller do this for the namespace."""
+    """The key's policy does not let the controller do this for the namespace.
+
+    trail   what was decided; asker: of a key abroad, who asked
+    """
+
+    def __init__(self, obstacle: Obstacle, trail: Sequence[Judged], asker: Asker | None = None) -> None:
+        super().__init__(obstacle)
+        self.trail = trail
+        self.asker = asker
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +98,11 @@ class OneKey:
         """Those that were gathered."""
         return self.grants if self.by_id(key_id) is not None else ()
 
-    def grants_to(self, key_id: bytes, grantee: str, action: Action, context: Mapping[str, str]) -> Sequence[GrantRecord]:
+    def grants_to(
+        self, key: KeyRecord, caller: Caller, action: Action, context: Mapping[str, str], source: str = "", wanted: Wanted | None = None
+    ) -> Sequence[GrantRecord]:
         """Those that were gathered."""
-        return [grant for grant in self.grants_of(key_id) if grantee_of(grant) == grantee]
+        return [grant for grant in self.grants_of(key_id_bytes(key.key_id)) if grantee_of(grant) == caller.principal]
 
     def grant(self, grant_id: str) -> GrantRecord | None:
         """No grant is asked for: the controller has no grant tokens."""
@@ -166,16 +177,16 @@ def _callers(keys: OneKey) -> tuple[tuple[Caller, Carried], ...]:
 
 async def _ask(
     context: Context, engine: Engine, keys: OneKey, run: Callable[[World, Caller], Running[Response]]
-) -> Response:
-    """The operation's answer. DeniedError tells of the first refusal: that of the namespace's own root."""
+) -> tuple[Response, Sequence[Judged]]:
+    """The operation's answer, and what let it. DeniedError tells of the first refusal: that of the namespace's own root."""
     first: Judged | None = None
     for caller, carried in _callers(keys):
         world = _world(context, engine, keys, carried)
         try:
-            return await drive_async(run(world, caller), _refuse, engine.slow)
+            return await drive_async(run(world, caller), _refuse, engine.slow), tuple(world.trail)
         except AccessDeniedError:
             if keys.asker is not None:
-                raise DeniedError(not_granted(keys.record.namespace)) from None
+                raise DeniedError(not_granted(keys.record.namespace), tuple(world.trail), keys.asker) from None
             judged = next((each for each in world.trail if not each.decision.allowed), None)
             if judged is None:
                 raise
@@ -183,7 +194,7 @@ async def _ask(
             if judged.decision.explicit:
                 break
     assert first is not None
-    raise DeniedError(Obstacle(Reason.ACCESS_DENIED, _words(keys.record, first)))
+    raise DeniedError(Obstacle(Reason.ACCESS_DENIED, _words(keys.record, first)), (first,))
 
 
 def _words(key: KeyRecord, judged: Judged) -> str:
@@ -207,22 +218,25 @@ class NoNewKeys:
 
 async def issue(
     context: Context, engine: Engine, keys: OneKey, content: tuple[str | None, int | None], encryption_context: dict[str, str]
-) -> IssuedDataKey:
+) -> tuple[IssuedDataKey, Sequence[Judged]]:
     """A new data key: a symmetric one or a pair. `content`: dataKeySpec, numberOfBytes. DeniedError names what denies it."""
     request = _request(keys, content, encryption_context)
     if isinstance(request, GenerateDataKeyPairWithoutPlaintextRequest):
-        made = await _ask(
+        made, trail = await _ask(
             context, engine, keys, lambda world, caller: generate_data_key_pair_without_plaintext(world, caller, request)
         )
-        return IssuedDataKey(made.private_key_ciphertext_blob, made.key_id, made.key_material_id, made.public_key)
-    answer = await _ask(context, engine, keys, lambda world, caller: generate_data_key_without_plaintext(world, caller, request))
-    return IssuedDataKey(answer.ciphertext_blob, answer.key_id, answer.key_material_id, None)
+        return IssuedDataKey(made.private_key_ciphertext_blob, made.key_id, made.key_material_id, made.public_key), trail
+    answer, trail = await _ask(
+        context, engine, keys, lambda world, caller: generate_data_key_without_plaintext(world, caller, request)
+    )
+    return IssuedDataKey(answer.ciphertext_blob, answer.key_id, answer.key_material_id, None), trail
 
 
 async def consents(
     context: Context, engine: Engine, keys: OneKey, content: tuple[str | None, int | None], encryption_context: dict[str, str]
-) -> bool:
-    """Whether the key's side lets the controller make such a data key for who asks first. A dry run, which decides nothing by itself.
+) -> tuple[bool, Sequence[Judged]]:
+    """Whether the key's side lets the controller make such a data key for who asks first, and why. A dry run, which decides nothing by
+    itself.
 
     What else stands against it (a disabled key) may be told to whom it consents.
     """
@@ -234,7 +248,7 @@ async def consents(
             await drive_async(generate_data_key_pair_without_plaintext(world, caller, request), _refuse, engine.slow)
         else:
             await drive_async(generate_data_key_without_plaintext(world, caller, request), _refuse, engine.slow)
-    return bool(world.trail) and world.trail[-1].decision.allowed is True
+    return bool(world.trail) and world.trail[-1].decision.allowed is True, tuple(world.trail)
 
 
 def _request(
@@ -256,7 +270,7 @@ def _request(
 
 async def rewrap(
     context: Context, engine: Engine, keys: OneKey, blob: bytes, encryption_context: dict[str, str]
-) -> ReEncryptResponse:
+) -> tuple[ReEncryptResponse, Sequence[Judged]]:
     """The blob under the key's current material: one ReEncrypt in memory, nothing else sees the plaintext. DeniedError as in `issue`."""
     request = ReEncryptRequest(
         ciphertext_blob=blob,

@@ -67,7 +67,10 @@ EVENTS: Final[Mapping[Event, EventRow]] = MappingProxyType(
         Event.DELETION_CANCELLED: EventRow(False, _KEY, "The deletion was cancelled before the window's end."),
         Event.DESTROYED: EventRow(True, _KEY, "The window ended: the key material is destroyed."),
         Event.NOBODY_NAMED: EventRow(
-            True, _KEY, "A statement of the policy names whom nobody can be, such as a user of an account that people are not of."
+            True,
+            _KEY,
+            "A statement of the policy names somebody in vain: whom nobody can be, such as a user of an account that people are not of; or "
+            "in NotPrincipal, without the account.",
         ),
     }
 )

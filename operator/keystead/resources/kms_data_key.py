@@ -27,6 +27,8 @@ from keystead.resources.vocabulary import AnyDataKeySpec, SecretDeletionPolicy, 
 KIND = "KmsDataKey"
 DEFAULT_KEEP_VERSIONS = 1
 DEFAULT_OVERLAP = "24h"
+KEY_ARNS_SHOWN = 64
+"""Keys in status.keyArns at most, those of the newest versions: a list of so many may be short of some."""
 
 ContextValue = Annotated[str, doc("Value, 1024 characters at most.", max_length=1024)]
 LabelValue = Annotated[str, doc("Value of a label.", max_length=63)]
@@ -213,6 +215,18 @@ class KmsDataKeyStatus(CommonStatus, frozen=True, kw_only=True):
     secret_name: Annotated[DnsName, doc("Name of the Secret that carries the data key.")] | UnsetType = UNSET
     key_name: Annotated[DnsName, doc("Name of the KmsKey that encrypts the current version.")] | UnsetType = UNSET
     key_arn: Annotated[Arn, doc("ARN of the key that encrypts the current version.")] | UnsetType = UNSET
+    key_arns: (
+        Annotated[
+            tuple[Arn, ...],
+            doc(
+                """ARNs of all keys that encrypt a version in the record, in the Secret or not, in order; 64 at most. More than
+                one where an alias moved. A key that stands here must not be deleted as long as its versions are wanted.""",
+                max_length=KEY_ARNS_SHOWN,
+                x_kubernetes_list_type="set",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     key_material_id: Annotated[Id, doc("Material that encrypts the current version.")] | UnsetType = UNSET
     version: Annotated[int, doc("Number of the current version, from 1.", ge=1)] | UnsetType = UNSET
     versions: (

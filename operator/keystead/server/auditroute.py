@@ -1,36 +1,30 @@
-"""`GET /audit?key=<name|id|ARN>[&since=][&limit=][&marker=]`: tenants read the records about their own keys, of this replica.
+"""`GET /audit?key=<name|id|ARN>[&since=][&limit=][&marker=]`: tenants read the records about their own keys, of all replicas.
 
-    who        a Bearer token with the audience `keystead`, over TLS (identity.by_bearer)
+    who        a Bearer token with the audience `keystead`, over TLS (identity.by_bearer); of each principal 5 a second (RATE)
     may        RBAC: the verb `audit` on kmskeys/<name> in the key's namespace, by SubjectAccessReview; no key policy: it is no KMS action
-    answer     {"records": [...], "nextMarker": ..., "from": how far the records reach back, "replica": ...}
+    answer     {"records": [...], "nextMarker": ..., "replicas": [who told, and from when it has records], "notAsked": [who could not be
+               asked, and why], "askedSiblings": false where this replica knows of no others}
     refusal    one and the same 403 for a key that is unknown, of a namespace that is gone, Keystead's own, or not allowed
 
+The replica that is asked asks its siblings with the caller's own token (auditwhole.py, auditpeers.py); each of them does all of the above
+itself, and tells of its own records only: a question that a sibling sent (auditquery.SHARE) is never sent on, so there is no loop.
+
 Each read is recorded before it is answered, a refused one too (in the reader's account). It reads in a thread, two at once at most: 429.
-What may never enter: a folder, a chain or an offset in an answer; markers are sealed.
+What may never enter: a folder, a chain or an offset in an answer; markers are sealed (auditmarker.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
-from urllib.parse import parse_qs
 
-import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from msgspec import Raw
-
-from keystead.engine.clock import read_time
+from keystead.engine.clock import format_time
 from keystead.engine.identifiers import RECORDS_NAMESPACE, key_arn, key_id_bytes, parse_kms_arn
-from keystead.engine.labels import Label, domain_mac
 from keystead.engine.ports import Domain
 from keystead.engine.record import KeyRecord
 from keystead.errors import (
@@ -42,27 +36,29 @@ from keystead.errors import (
     KmsInternalError,
     StoreError,
     ThrottlingError,
-    ValidationError,
 )
 from keystead.operations.trail import Audit, ServiceEvent
 from keystead.policy import Action, Caller, SubjectAccessReview
 from keystead.policy.evaluate import review_of
+from keystead.server.auditmarker import Marker, Seals, replica_id
+from keystead.server.auditquery import PATH, Wish, read_wish
+from keystead.server.auditwhole import NotAsked, Peers, Told, ask_siblings, part_of, still_to_ask, whole
 from keystead.server.identity import Identity, Recognise, by_bearer
 from keystead.server.message import Asked, Reply
+from keystead.server.quota import Quota
 from keystead.server.wire_errors import error_body
 
 log = logging.getLogger(__name__)
-PATH: Final = b"/audit"
+__all__ = ["BURST", "NAME", "PATH", "RATE", "AuditRoute", "Facts", "Model", "Reading"]
 NAME: Final = "ReadAuditRecords"
 SERVICE: Final = "audit.kms.keystead.io"
 VERB: Final = "audit"
-MOST_RECORDS: Final = 1000
-_USUAL: Final = 100
+RATE: Final = 5.0
+"""Reads a second of one principal in a process: one read has each replica look through its files."""
+BURST: Final = 10
 _AT_ONCE: Final = 2
+_WHOLE_AT_ONCE: Final = 4
 _JSON: Final = b"application/json"
-_NONCE: Final = 12
-_PARAMETERS: Final = frozenset({"key", "since", "limit", "marker"})
-_TOO_LONG: Final = 2048
 _SHOWN: Final = 256
 _UNAUTHENTICATED: Final = frozenset(
     {"MissingAuthenticationTokenException", "UnrecognizedClientException", "ExpiredTokenException"}
@@ -84,8 +80,10 @@ class Page(Protocol):
 class Trail(Protocol):
     """The records of this replica. Blocks: for a thread."""
 
-    def page(self, key_arn: str, account: str, since: datetime | None, limit: int, place: bytes | None) -> Page:
-        """Records that the account has about the key. InvalidMarkerError."""
+    def page(
+        self, key_arn: str, account: str, since: datetime | None, limit: int, place: bytes | None, until: str, parts: int
+    ) -> Page:
+        """Records that the account has about the key, up to `until` ("": no end); one of `parts` pages. InvalidMarkerError."""
 
 
 class Facts(Protocol):
@@ -106,7 +104,8 @@ class Model(Protocol):
 class Reading:
     """What the route stands on. `stale`: why the read model may not be believed now. `replica`: the Pod, `trail_id`: its folder.
 
-    A marker fits the folder that it is of: another replica that is asked by it refuses, instead of leaving out what it has.
+    peers: the other replicas; None: this one tells of its own records only, and refuses the marker of another one instead of leaving out
+    what it has. quota: of each principal.
     """
 
     recognise: Recognise
@@ -121,14 +120,22 @@ class Reading:
     new_id: Callable[[], str]
     replica: str
     trail_id: str
+    quota: Quota
+    peers: Peers | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    key: str
-    since: datetime | None
-    limit: int
-    marker: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A read that was allowed. until: when its first page was asked."""
+
+    identity: Identity
+    record: KeyRecord
+    arn: str
+    wish: Wish
+    marker: Marker
+    seals: Seals
+    own_id: str
+    until: str
 
 
 class AuditRoute:
@@ -137,6 +144,7 @@ class AuditRoute:
     def __init__(self, reading: Reading) -> None:
         self._on = reading
         self._reading = 0
+        self._whole = 0
 
     async def __call__(self, asked: Asked) -> Reply:
         """The answer. Never raises."""
@@ -158,7 +166,8 @@ class AuditRoute:
     async def _answer(self, asked: Asked) -> bytes:
         on = self._on
         identity = await by_bearer(asked, on.recognise, on.region)
-        wish = _wish(asked.target)
+        on.quota.charge(NAME, None, identity.caller, identity.region)
+        wish = read_wish(asked)
         stale = on.stale()
         if stale is not None or on.audit.stopped:
             raise AuditUnavailableError if on.audit.stopped else KmsInternalError("The records are not read yet. Try again.")
@@ -166,24 +175,68 @@ class AuditRoute:
         if record is None:
             await self._recorded(identity, None, wish, denied=True)
             raise AccessDeniedError(f"User: {identity.caller.arn} is not authorized to read the audit records of this key")
-        arn = key_arn(record.region, record.account, record.key_id)
+        read = self._begin(identity, record, wish)
+        if wish.share or on.peers is None:
+            told = await self._own(read, wish.share or 1, "")
+            if wish.share:
+                return part_of(told, read.until, read.seals)
+            return whole([told], read.marker, read.until, read.seals, asked_siblings=False)
+        if self._whole >= _WHOLE_AT_ONCE:
+            raise ThrottlingError
+        self._whole += 1
+        try:
+            return await self._of_all(read, on.peers, asked)
+        finally:
+            self._whole -= 1
+
+    def _begin(self, identity: Identity, record: KeyRecord, wish: Wish) -> _Read:
+        on, arn = self._on, key_arn(record.region, record.account, record.key_id)
+        seals, own_id = Seals(on.domain(), arn), replica_id(on.domain(), on.replica, on.trail_id)
+        marker = seals.open(wish.marker) if wish.marker else Marker()
+        if wish.marker and own_id not in marker.spots and on.peers is None and not wish.share:
+            raise InvalidMarkerError("The marker is not valid, or of another key or replica.")
+        return _Read(
+            identity=identity,
+            record=record,
+            arn=arn,
+            wish=wish,
+            marker=marker,
+            seals=seals,
+            own_id=own_id,
+            until=marker.until or format_time(on.now()),
+        )
+
+    async def _of_all(self, read: _Read, peers: Peers, asked: Asked) -> bytes:
+        """Our own first: whoever is told to wait by us makes nobody else work."""
+        found = await peers.find()
+        addresses, unasked = still_to_ask(found, read.marker)
+        parts = 1 + len(addresses)
+        authorization = next(value for name, value in asked.headers if name == b"authorization")  # one, and a Bearer token: by_bearer
+        own: list[Told | NotAsked] = []
+        spot = read.marker.spots.get(read.own_id)
+        if spot is None or spot.place is not None:
+            own.append(await self._own(read, parts, found.own))
+        target = read.wish.target
+        told = await ask_siblings(addresses, lambda address: peers.ask(address, target, authorization, parts), read.seals)
+        return await asyncio.to_thread(whole, [*own, *told, *unasked], read.marker, read.until, read.seals, asked_siblings=True)
+
+    async def _own(self, read: _Read, parts: int, address: str) -> Told:
+        """Of this replica's records. A replica that has told everything has nothing to read, and nothing to record."""
+        on, spot = self._on, read.marker.spots.get(read.own_id)
+        if spot is not None and spot.place is None:
+            return Told(read.own_id, on.replica, address, (), "", None)
         if self._reading >= _AT_ONCE:
             raise ThrottlingError
-        place = self._open(wish.marker, arn) if wish.marker else None
+        place, wish = None if spot is None else spot.place, read.wish
         self._reading += 1
         try:
-            page = await asyncio.to_thread(on.trail.page, arn, record.account, wish.since, wish.limit, place)
+            page = await asyncio.to_thread(
+                on.trail.page, read.arn, read.record.account, wish.since, wish.limit, place, read.marker.until, parts
+            )
         finally:
             self._reading -= 1
-        await self._recorded(identity, record, wish, count=len(page.records))
-        return msgspec.json.encode(
-            {
-                "records": [Raw(text) for text in page.records],
-                "nextMarker": None if page.place is None else self._seal(page.place, arn),
-                "from": page.reaches_back or None,
-                "replica": on.replica,
-            }
-        )
+        await self._recorded(read.identity, read.record, wish, count=len(page.records))
+        return Told(read.own_id, on.replica, address, page.records, page.reaches_back, page.place)
 
     async def _allowed(self, caller: Caller, key: str) -> KeyRecord | None:
         """The key's record where this caller may read. The API server is asked as often whether or not there is one."""
@@ -212,13 +265,15 @@ class AuditRoute:
         return found or self._on.model.key_named(caller.namespace, key)
 
     async def _recorded(
-        self, identity: Identity, record: KeyRecord | None, wish: _Wish, *, denied: bool = False, count: int = 0
+        self, identity: Identity, record: KeyRecord | None, wish: Wish, *, denied: bool = False, count: int = 0
     ) -> None:
-        """Durable before the answer. A refused read is a record of the reader's account: it tells the key's account nothing."""
+        """Durable before the answer. A refused read is a record of the reader's account: it tells the key's account nothing. One from
+        another account is a record of both, as a call with the key would be, and the key's is told nothing of the reader's Pod."""
         caller, on = identity.caller, self._on
+        abroad = record is not None and record.account != caller.account
         told = {"principal": caller.principal, "readerNamespace": caller.namespace, "key": wish.key[:_SHOWN], "replica": on.replica}
         if not denied:
-            told |= {"records": str(count), "podName": identity.actor.pod_name}
+            told |= {"records": str(count), "podName": "" if abroad else identity.actor.pod_name}
         event = ServiceEvent(
             time=on.now(),
             event_id=on.new_id(),
@@ -230,62 +285,18 @@ class AuditRoute:
             key_arn="" if record is None else key_arn(record.region, record.account, record.key_id),
             code="AccessDeniedException" if denied else "",
             message="The verb audit on this key was not given, or there is no such key." if denied else "",
+            actor=identity.actor,
             details={name: text for name, text in told.items() if text},
+            shared_id=on.new_id() if abroad else "",
         )
-        recorded = on.audit.service(event)
-        if recorded is not None:
-            await recorded
-
-    def _box(self) -> AESGCM:
-        return AESGCM(domain_mac(self._on.domain().mac, Label.AUDIT, b"read-marker"))
-
-    def _bound(self, arn: str) -> bytes:
-        return "\0".join((arn, self._on.replica, self._on.trail_id)).encode()
-
-    def _seal(self, place: bytes, arn: str) -> str:
-        nonce = os.urandom(_NONCE)
-        return base64.urlsafe_b64encode(nonce + self._box().encrypt(nonce, place, self._bound(arn))).decode()
-
-    def _open(self, marker: str, arn: str) -> bytes:
-        try:
-            raw = base64.b64decode(marker, altchars=b"-_", validate=True)
-            return self._box().decrypt(raw[:_NONCE], raw[_NONCE:], self._bound(arn))
-        except (binascii.Error, ValueError, InvalidTag):
-            raise InvalidMarkerError("The marker is not valid, or of another key or replica.") from None
-
-
-def _wish(target: bytes) -> _Wish:
-    """ValidationError names the parameter."""
-    query = target.partition(b"?")[2]
-    if len(query) > _TOO_LONG:
-        raise ValidationError("the query is too long")
-    try:
-        sent = parse_qs(query.decode("ascii"), keep_blank_values=True, strict_parsing=bool(query), errors="strict", max_num_fields=8)
-    except ValueError:
-        raise ValidationError("the query cannot be read") from None
-    if not sent.keys() <= _PARAMETERS or any(len(values) > 1 for values in sent.values()):
-        raise ValidationError("give key, since, limit and marker, each once, and nothing else")
-    one = {name: values[0] for name, values in sent.items()}
-    if not one.get("key"):
-        raise ValidationError("key: give the name of a KmsKey, a key id or an ARN")
-    return _Wish(one["key"], _since(one.get("since")), _limit(one.get("limit")), one.get("marker", ""))
-
-
-def _since(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return read_time(text)
-    except (ValueError, OverflowError):
-        raise ValidationError("since: give a time such as 2026-11-26T08:00:00Z") from None
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return _USUAL
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:5]) <= MOST_RECORDS and len(text) <= 4):
-        raise ValidationError(f"limit: 1 to {MOST_RECORDS}")
-    return int(text)
+        events = [event]
+        if abroad:
+            told |= {"podName": identity.actor.pod_name}
+            own = {name: text for name, text in told.items() if text}
+            events.append(replace(event, event_id=on.new_id(), account=caller.account, namespace=caller.namespace, details=own))
+        waits = [wait for wait in map(on.audit.service, events) if wait is not None]
+        for wait in waits:
+            await wait
 
 
 def _status(error: KmsError) -> int:

@@ -2,40 +2,19 @@
 
 Called by the door with the operation's name from X-Amz-Target. `served` is its table of operations (registry and control); all readers
 and writers are compiled when the codec is made, so that a dataclass that does not fit the model stops the start and no request.
-UNSUPPORTED is the TABLE of the rest of the model with the reason that the caller is told.
+The rest of the model has its reasons in operations/unserved.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from keystead.operations.registry import OperationRow
+from keystead.operations.unserved import UNSERVED
 from keystead.server.decode import request_decoder
 from keystead.server.encode import response_encoder
 from keystead.server.model import MODEL, Model
-
-_STORES: Final = "Custom key stores are not supported: every key is in the token of its Keystead domain."
-_IMPORT: Final = "Importing key material is not supported in this version."
-_REGIONS: Final = "Multi-Region keys are not supported in this version."
-_ML_KEM: Final = "ML-KEM keys are not supported in this version."
-
-UNSUPPORTED: Final[Mapping[str, str]] = {
-    "ConnectCustomKeyStore": _STORES,
-    "CreateCustomKeyStore": _STORES,
-    "Decapsulate": _ML_KEM,
-    "DeleteCustomKeyStore": _STORES,
-    "DeleteImportedKeyMaterial": _IMPORT,
-    "DescribeCustomKeyStores": _STORES,
-    "DisconnectCustomKeyStore": _STORES,
-    "Encapsulate": _ML_KEM,
-    "GetParametersForImport": _IMPORT,
-    "ImportKeyMaterial": _IMPORT,
-    "ReplicateKey": _REGIONS,
-    "UpdateCustomKeyStore": _STORES,
-    "UpdatePrimaryRegion": _REGIONS,
-}
-"""Operation of the model that no door serves -> the reason."""
 
 
 class _Coding(NamedTuple):
@@ -59,7 +38,7 @@ class Codec:
         """Why an operation of the model is not served. None: it is served, or AWS does not have it."""
         if operation in self._served or operation not in self._model.operations:
             return None
-        return UNSUPPORTED.get(operation, f"{operation} is not served at this address.")
+        return UNSERVED.get(operation, f"{operation} is not served at this address.")
 
     def decode(self, operation: str, body: bytes) -> Any:  # noqa: ANN401 - the operation's request dataclass
         """The request of a served operation. KmsError, with AWS's code and text, for a body that is none."""

@@ -26,9 +26,18 @@ from types import CoroutineType
 from typing import Any, Final, Protocol
 
 from keystead.engine.bounds import KEYS_PER_NAMESPACE
-from keystead.errors import AuditUnavailableError, KeysteadError, KmsError, KmsInternalError, UnsupportedOperationError
+from keystead.errors import (
+    AuditUnavailableError,
+    InvalidMacError,
+    InvalidSignatureError,
+    KeysteadError,
+    KmsError,
+    KmsInternalError,
+    UnsupportedOperationError,
+)
 from keystead.operations.calling import CALL
 from keystead.operations.faults import public_error
+from keystead.operations.refusals import DryRunError
 from keystead.operations.registry import OperationRow
 from keystead.operations.trail import Audit, CallEvent, NoAudit
 from keystead.operations.world import Call, Catalogue, ControlWorld, Judged
@@ -54,6 +63,8 @@ _batch: list[str] = []
 # What they write is named by the call (AWS.md, Creates are idempotent): an object, or the request to rotate.
 _CREATES: Final = frozenset({"CreateKey", "CreateGrant", "RotateKeyOnDemand"})
 _READS_USES: Final = "GetKeyLastUsage"
+# The work was done, and this is its answer: counted as an answered call (docs/usage.md).
+_DONE: Final = frozenset({DryRunError.code, InvalidSignatureError.code, InvalidMacError.code})
 _BLAND: Final = "The request failed because of an internal error. Try it again."
 
 
@@ -148,7 +159,7 @@ class AwsDoor:
             passage.operation = self._names.get(target or b"") or self._operation(target)
             identity = self._parts.authenticator.authenticate(asked, passage.now)
             if not isinstance(identity, Identity):
-                return self._later(passage, identity)
+                return self._finish(passage, self._later(passage, identity))
             answer = self._call(passage, identity)
             if isinstance(answer, CoroutineType):
                 return self._finish(passage, answer)
@@ -196,14 +207,9 @@ class AwsDoor:
         )
         return parts.driver.run(row.function(world, identity.caller, request))
 
-    async def _later(self, passage: _Passage, identity: Awaitable[Identity]) -> Reply:
-        CALL.set(passage.request_id)
-        try:
-            answer = self._call(passage, await identity)
-            reply = self._answered(passage, await answer if isinstance(answer, CoroutineType) else answer)
-        except Exception as error:  # noqa: BLE001 - as in handle
-            reply = self._refused(passage, error)
-        return reply if isinstance(reply, Reply) else await reply
+    async def _later(self, passage: _Passage, identity: Awaitable[Identity]) -> Any:  # noqa: ANN401 - the operation's
+        answer = self._call(passage, await identity)
+        return await answer if isinstance(answer, CoroutineType) else answer
 
     async def _finish(self, passage: _Passage, answer: Awaitable[Any]) -> Reply:
         CALL.set(passage.request_id)
@@ -218,28 +224,34 @@ class AwsDoor:
         reply = Reply(200, parts.wire.encode(operation, response), headers=((_REQUEST_ID, passage.request_id.encode()),))
         recorded = parts.audit.call(passage.event(response))
         parts.used(operation, response, passage.request_id, passage.event_id, passage.now)
-        assert passage.identity is not None
-        parts.calls.answered(operation, passage.identity.caller.namespace, passage.request, passage.trail, passage.now)
-        parts.served(operation, "")
-        return reply if recorded is None else self._when_recorded(passage, recorded, reply)
+        if recorded is not None:
+            return self._when_recorded(passage, recorded, reply, "")
+        self._count(passage, "")
+        return reply
 
     def _refused(self, passage: _Passage, error: Exception) -> Reply | Awaitable[Reply]:
         public = public_error(error) if isinstance(error, KeysteadError) else KmsInternalError(_BLAND)
-        reply = self._refusal(passage, public, error)
         if passage.identity is None or isinstance(error, AuditUnavailableError):
-            return reply
-        self._parts.calls.refused(passage.identity.caller.namespace, passage.now)
+            return self._unrecorded(passage, public, error)
+        reply = self._refusal(passage, public, error)
         try:
             recorded = self._parts.audit.call(passage.event(None, public.code, str(public)))
         except AuditUnavailableError as away:
-            return self._refusal(passage, away, away)
-        return reply if recorded is None else self._when_recorded(passage, recorded, reply)
+            return self._unrecorded(passage, away, away)
+        if recorded is not None:
+            return self._when_recorded(passage, recorded, reply, public.code)
+        self._count(passage, public.code)
+        return reply
+
+    def _unrecorded(self, passage: _Passage, public: KmsError, error: Exception) -> Reply:
+        """Counted as what its caller gets, and for nobody's usage: that has what the trail has."""
+        self._parts.served(passage.operation, public.code)
+        return self._refusal(passage, public, error)
 
     def _refusal(self, passage: _Passage, public: KmsError, error: Exception) -> Reply:
         status = status_of(public)
         if status >= 500 and not isinstance(error, AuditUnavailableError):  # the audit itself says once why
             _say(passage.operation, passage.request_id, error)
-        self._parts.served(passage.operation, public.code)
         return Reply(
             status,
             error_body(public),
@@ -247,13 +259,24 @@ class AwsDoor:
             close=isinstance(error, StaleError),
         )
 
-    async def _when_recorded(self, passage: _Passage, recorded: Awaitable[None], reply: Reply) -> Reply:
+    async def _when_recorded(self, passage: _Passage, recorded: Awaitable[None], reply: Reply, code: str) -> Reply:
         try:
             await recorded
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no record: nothing is answered
             public = error if isinstance(error, AuditUnavailableError) else KmsInternalError(_BLAND)
-            return self._refusal(passage, public, error)
+            return self._unrecorded(passage, public, error)
+        self._count(passage, code)
         return reply
+
+    def _count(self, passage: _Passage, code: str) -> None:
+        """A call that is recorded, once, by what its caller gets. Never before: a record may fail when the answer was made already."""
+        parts, identity = self._parts, passage.identity
+        assert identity is not None
+        if code and code not in _DONE:
+            parts.calls.refused(identity.caller.namespace, passage.now)
+        else:
+            parts.calls.answered(passage.operation, identity.caller.namespace, passage.request, passage.trail, passage.now)
+        parts.served(passage.operation, code)
 
 
 def new_id() -> str:

@@ -53,7 +53,7 @@ class FactCache(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._yes) + len(self._no)
 
-    def known(self, key: K, ask: Callable[[], Awaitable[V]]) -> Fact[V] | None:
+    def known(self, key: K, ask: Callable[[K], Awaitable[V]]) -> Fact[V] | None:
         """The fact, None where it has to be asked for. `ask`: how to ask for it again, in the background."""
         now = self._monotonic()
         fact = self._yes.get(key)
@@ -68,7 +68,7 @@ class FactCache(Generic[K, V]):
         fact = self._no.get(key)
         return fact if fact is not None and now < fact.at + NO_SECONDS else None
 
-    async def ask(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
+    async def ask(self, key: K, ask: Callable[[K], Awaitable[V]]) -> V:
         """The fact, asked for where it is not known. KmsInternalError where no answer comes."""
         fact = self.known(key, ask)
         if fact is not None:
@@ -86,16 +86,16 @@ class FactCache(Generic[K, V]):
         """Whether an old yes still counts: the API server cannot be asked, and it is not older than the records may be."""
         return self._unreached is not None and now < fact.at + self._stretch
 
-    def _start(self, key: K, ask: Callable[[], Awaitable[V]]) -> asyncio.Task[V]:
+    def _start(self, key: K, ask: Callable[[K], Awaitable[V]]) -> asyncio.Task[V]:
         task = self._asking[key] = asyncio.get_running_loop().create_task(self._answer(key, ask))
         task.add_done_callback(_look)
         return task
 
-    async def _answer(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
+    async def _answer(self, key: K, ask: Callable[[K], Awaitable[V]]) -> V:
         asked = self._monotonic()
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                value = await ask()
+                value = await ask(key)
         except (StoreError, TimeoutError) as error:
             if not self._away:  # said once, not for every request that needs it
                 log.warning("a fact could not be asked for: %s", error if isinstance(error, StoreError) else "no answer in time")

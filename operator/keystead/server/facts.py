@@ -75,12 +75,12 @@ class Facts:
 
     def known(self, review: SubjectAccessReview) -> bool | None:
         """RBAC's answer, None where it has to be asked for."""
-        fact = self._reviews.known(review, lambda: self._review(review))
+        fact = self._reviews.known(review, self._review)
         return None if fact is None else fact.value
 
     async def ask(self, review: SubjectAccessReview) -> bool:
         """RBAC's answer."""
-        return await self._reviews.ask(review, lambda: self._review(review))
+        return await self._reviews.ask(review, self._review)
 
     async def _review(self, review: SubjectAccessReview) -> bool:
         async with _turn(self._reviews_at_once[hash(review.namespace) % _PLACES]):
@@ -88,25 +88,28 @@ class Facts:
 
     def known_namespace(self, namespace: str) -> str | None:
         """The uid of the live namespace of this name, None where it has to be asked for."""
-        fact = self._namespaces.known(namespace, lambda: self._cluster.namespace_uid(namespace))
+        fact = self._namespaces.known(namespace, self._cluster.namespace_uid)
         return None if fact is None else fact.value
 
     async def namespace(self, namespace: str) -> str | None:
         """The uid of the live namespace of this name."""
-        return await self._namespaces.ask(namespace, lambda: self._cluster.namespace_uid(namespace))
+        return await self._namespaces.ask(namespace, self._cluster.namespace_uid)
 
     def known_service_account(self, namespace: str, name: str) -> str | None:
         """The uid of the live ServiceAccount of this name, None where it has to be asked for."""
-        fact = self._service_accounts.known((namespace, name), lambda: self._cluster.service_account_uid(namespace, name))
+        fact = self._service_accounts.known((namespace, name), self._service_account_uid)
         return None if fact is None else fact.value
 
     async def service_account(self, namespace: str, name: str) -> str | None:
         """The uid of the live ServiceAccount of this name."""
-        return await self._service_accounts.ask((namespace, name), lambda: self._cluster.service_account_uid(namespace, name))
+        return await self._service_accounts.ask((namespace, name), self._service_account_uid)
+
+    async def _service_account_uid(self, place: tuple[str, str]) -> str | None:
+        return await self._cluster.service_account_uid(*place)
 
     async def bearer(self, token: str) -> Bearer:
         """Whose token it is, a person's too. IdentityTokenError where it is nobody's, or not for us."""
-        found = await self._tokens.ask(_digest(token), lambda: self._token_review(token))
+        found = await self._tokens.ask(_digest(token), lambda _: self._token_review(token))
         if isinstance(found, NotBearer):
             raise (IdentityTokenExpiredError if found.expired else IdentityTokenError)(_REFUSED)
         return found

@@ -1,7 +1,8 @@
 """Request quotas: a token bucket for each account, region and class of call. The door asks it once a call, app makes it.
 
-The classes, and the figures of the preset `aws`, are those of AWS KMS, Developer Guide, 'Request quotas' as of 2026 (all Regions that have
-no figure of their own: us-east-1, for one, has 100,000 where TABLE has 10,000). ReEncrypt counts once there, and once here.
+The classes, and the figures of the preset `aws`, are those of AWS KMS, Developer Guide, 'Request quotas' as of 2026: TABLE, and REGIONAL
+for the Regions that have others. The Region is that of the call: the install's, and with `keystead dev` whichever the client signs for.
+ReEncrypt counts once there, and once here.
 
 The class of a cryptographic call is that of the key's type, and comes from the request's algorithm: a call whose algorithm is not of the
 key's type never succeeds, and no key has to be looked at. So an answer "too fast" cannot tell anything of a key.
@@ -12,7 +13,7 @@ Pure: the clock is given, and monotonic. What may never enter: a key, a record, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, isfinite
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
@@ -96,6 +97,21 @@ TABLE: Final[Mapping[str, QuotaRow]] = MappingProxyType(
 )
 """Class -> row. Every operation of the endpoint is in one of them (a test holds it total)."""
 
+REGIONAL: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
+    {
+        **{region: {SYMMETRIC: 100_000} for region in ("us-east-1", "us-west-2", "eu-west-1")},
+        **{
+            region: {SYMMETRIC: 20_000}
+            for region in ("us-east-2", "ap-southeast-1", "ap-southeast-2", "ap-northeast-1", "eu-central-1", "eu-west-2")
+        },
+        **{
+            region: {f"GenerateDataKeyPair/RSA_{bits}": rate for bits, rate in ((2048, 1), (3072, 0.5), (4096, 0.1))}
+            for region in ("cn-north-1", "cn-northwest-1")
+        },
+    }
+)
+"""Region -> class -> its figure where that is not TABLE's. The same page of AWS's, read in November 2026."""
+
 _OF_ENCRYPTION: Final[Mapping[object, str]] = {
     algorithm: SYMMETRIC if algorithm is EncryptionAlgorithm.SYMMETRIC_DEFAULT else RSA for algorithm in EncryptionAlgorithm
 }
@@ -142,9 +158,22 @@ class _Rate:
     slack: int
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Calls a second by class, and by region what is other there. A class that is not in it is not limited."""
+
+    everywhere: Mapping[str, float]
+    regional: Mapping[str, Mapping[str, float]]
+
+    def of(self, region: str) -> dict[str, float]:
+        """All that holds in a region."""
+        return {**self.everywhere, **self.regional.get(region, {})}
+
+
 class Buckets:
     """`Quota`. limits: calls a second by class; what is not in it is not limited.
 
+    regional   region -> limits that are other there
     share      the part of each limit that is this process's: others that serve have the rest
     throttled  told the class of each call that was refused
     places     buckets that are remembered, twice as many at most
@@ -159,16 +188,13 @@ class Buckets:
         limits: Mapping[str, float],
         clock: Callable[[], int],
         *,
+        regional: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
         share: float = 1.0,
         throttled: Callable[[str], None] = lambda _class: None,
         places: int = _PLACES,
     ) -> None:
-        rates = {name: _rate(name, rate * share) for name, rate in limits.items()}
-        self._fixed = {operation: rates[name] for operation, name in _OF_OPERATION.items() if name in rates}
-        self._chosen = {
-            operation: (member, {value: rates[name] for value, name in classes.items() if name in rates})
-            for operation, (member, classes) in _BY_MEMBER.items()
-        }
+        self._fixed, self._chosen = _by_call(limits, share)
+        self._regional = {region: _by_call({**limits, **own}, share) for region, own in regional.items()}
         self._clock = clock
         self._throttled = throttled
         self._places = places
@@ -177,9 +203,10 @@ class Buckets:
 
     def charge(self, operation: str, request: object, caller: Caller, region: str) -> None:
         """See Quota."""
-        rate = self._fixed.get(operation)
+        own = self._regional.get(region)
+        rate = (self._fixed if own is None else own[0]).get(operation)
         if rate is None:
-            chosen = self._chosen.get(operation)
+            chosen = (self._chosen if own is None else own[1]).get(operation)
             rate = None if chosen is None else chosen[1].get(getattr(request, chosen[0]))
             if rate is None:
                 return
@@ -201,29 +228,61 @@ class Buckets:
         return len(self._young) + len(self._old)
 
 
+class OwnBuckets(Buckets):
+    """`Quota` of one class that is no operation of AWS KMS: each principal has a bucket of its own, which holds `burst` calls."""
+
+    def __init__(
+        self, name: str, rate: float, burst: int, clock: Callable[[], int], throttled: Callable[[str], None] = lambda _class: None
+    ) -> None:
+        super().__init__({}, clock, throttled=throttled)
+        interval = ceil(_SECOND / rate)
+        self._fixed = {name: _Rate(name, interval, (burst - 1) * interval)}
+
+    def charge(self, operation: str, request: object, caller: Caller, region: str) -> None:
+        """See Quota. As if the principal were an account."""
+        super().charge(operation, request, replace(caller, account=caller.principal), region)
+
+
 def _rate(name: str, rate: float) -> _Rate:
     interval = ceil(_SECOND / rate)
     return _Rate(name, interval, (max(int(rate), 1) - 1) * interval)
 
 
-def aws_limits() -> dict[str, float]:
-    """The preset `aws`."""
-    return {name: row.rate for name, row in TABLE.items()}
+_Chosen = tuple[str, dict[object, _Rate]]
 
 
-def limits_of(preset: object, changes: object) -> dict[str, float]:
-    """Limits by class: a preset, `off` or `aws`, with changes to it; null: no limit. ValueError names what is wrong."""
+def _by_call(limits: Mapping[str, float], share: float) -> tuple[dict[str, _Rate], dict[str, _Chosen]]:
+    """The rate of a call: by its operation alone, or by a member of its request."""
+    rates = {name: _rate(name, rate * share) for name, rate in limits.items()}
+    fixed = {operation: rates[name] for operation, name in _OF_OPERATION.items() if name in rates}
+    chosen = {
+        operation: (member, {value: rates[name] for value, name in classes.items() if name in rates})
+        for operation, (member, classes) in _BY_MEMBER.items()
+    }
+    return fixed, chosen
+
+
+def aws_limits(region: str = "") -> dict[str, float]:
+    """The preset `aws` in a region; "": where AWS has no figure of its own."""
+    return {name: row.rate for name, row in TABLE.items()} | dict(REGIONAL.get(region, {}))
+
+
+def limits_of(preset: object, changes: object) -> Limits:
+    """A preset, `off` or `aws`, with changes to it, for every region; null: no limit. ValueError names what is wrong."""
     if preset not in ("off", "aws"):
         raise ValueError(f"preset must be off or aws, not {preset!r}")
     if not isinstance(changes, dict):
         raise ValueError("limits must be an object: class of call -> calls a second, or null")  # noqa: TRY004 - it is a value's
     limits = aws_limits() if preset == "aws" else {}
+    regional = {region: dict(rates) for region, rates in REGIONAL.items()} if preset == "aws" else {}
     for name, rate in _checked(changes):
+        for rates in regional.values():
+            rates.pop(name, None)
         if rate is None:
             limits.pop(name, None)
         else:
             limits[name] = rate
-    return limits
+    return Limits(limits, regional)
 
 
 def _checked(changes: Mapping[object, object]) -> Iterator[tuple[str, float | None]]:

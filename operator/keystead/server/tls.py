@@ -183,3 +183,36 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """For a client of servers that show the same certificate, or one of the same authority. name: whom to ask for."""
+
+    context: ssl.SSLContext
+    name: str
+
+
+def trust_of(pem: bytes) -> Trust:
+    """By a server's own chain: its certificate itself, and the authorities that it sends along. ValueError: it names nobody.
+
+    X509_V_FLAG_PARTIAL_CHAIN (OpenSSL, X509_VERIFY_PARAM_set_flags) lets a certificate in the store end a chain although it is no root.
+    """
+    names = _names(x509.load_pem_x509_certificates(pem)[0])
+    if not names:
+        raise ValueError("the certificate names no server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks names, and wants a certificate
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=pem.decode("ascii"))
+    context.set_alpn_protocols(["http/1.1"])
+    return Trust(context, names[0].replace("*", "server", 1))
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    """DNS names, then addresses."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [*found.get_values_for_type(x509.DNSName), *map(str, found.get_values_for_type(x509.IPAddress))]

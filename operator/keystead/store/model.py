@@ -23,11 +23,13 @@ from keystead.engine.ports import Domain
 from keystead.engine.record import AccountRecord, AliasRecord, GrantRecord, InstallRecord, KeyRecord
 from keystead.errors import KeysteadError, RecordIntegrityError
 from keystead.operations.world import LastUse
-from keystead.policy import Action
+from keystead.policy import Action, Caller
+from keystead.policy.grant_needs import Wanted
 from keystead.reconciler.intake import comes_and_goes, open_told
 from keystead.reconciler.ports import StoredRecord
 from keystead.resources.vocabulary import KeyState
-from keystead.store.grant_shelf import GrantShelf
+from keystead.store.grant_shelf import GrantShelf, by_id
+from keystead.store.ordered import OrderedGroups
 from keystead.store.shelf import Shelf
 from keystead.store.waiting import Bell
 
@@ -71,9 +73,9 @@ class RecordModel:
         self._accounts: dict[str, AccountRecord] = {}
         self._key_lists: Shelf[_Pair, KeyRecord] = Shelf(lambda key: key.key_id)
         self._alias_lists: Shelf[_Pair, AliasRecord] = Shelf(lambda alias: alias.alias_name)
-        self._grant_lists: Shelf[bytes, GrantRecord] = Shelf(lambda grant: grant.grant_id)
+        self._grant_lists: OrderedGroups[bytes, GrantRecord] = OrderedGroups(by_id)
         self._grantees = GrantShelf()
-        self._retirable: Shelf[str, GrantRecord] = Shelf(lambda grant: grant.grant_id)
+        self._retirable: OrderedGroups[str, GrantRecord] = OrderedGroups(by_id)
         self._owners: Shelf[_Pair, AccountRecord] = Shelf(lambda account: account.n)
 
     # -- what requests ask (operations.world.Catalogue)
@@ -86,13 +88,19 @@ class RecordModel:
         """The alias record; `name` begins with `alias/`."""
         return self._aliases.get((account, region, name))
 
-    def grants_of(self, key_id: bytes) -> tuple[GrantRecord, ...]:
+    def grants_of(self, key_id: bytes) -> Sequence[GrantRecord]:
         """All grants of a key, in the order of their ids."""
         return self._grant_lists.at(key_id)
 
-    def grants_to(self, key_id: bytes, grantee: str, action: Action, context: Mapping[str, str]) -> tuple[GrantRecord, ...]:
-        """Those of a key's grants to this grantee that may allow an action with this encryption context."""
-        return self._grantees.at(key_id, grantee, action, context)
+    def grants_held(self, key: KeyRecord, grantee: str) -> Sequence[GrantRecord]:
+        """Those to this grantee, in the order of their ids."""
+        return self._grantees.every(key, grantee)
+
+    def grants_to(
+        self, key: KeyRecord, caller: Caller, action: Action, context: Mapping[str, str], source: str = "", wanted: Wanted | None = None
+    ) -> tuple[GrantRecord, ...]:
+        """The grant of a key that allows a caller this, if any does."""
+        return self._grantees.at(key, caller, action, context, source, wanted)
 
     def grant(self, grant_id: str) -> GrantRecord | None:
         """The grant record of this id."""
@@ -127,7 +135,7 @@ class RecordModel:
         held = self._held.get(record_name(RecordKind.GRANT, namespace, name))
         return held[0] if held is not None and isinstance(held[0], GrantRecord) and not is_own(namespace) else None
 
-    def grants_retirable_by(self, principal: str) -> tuple[GrantRecord, ...]:
+    def grants_retirable_by(self, principal: str) -> Sequence[GrantRecord]:
         """Grants that name this principal, in canonical form, or service as the one that may retire them; in the order of their ids."""
         return self._retirable.at(principal)
 
@@ -237,11 +245,10 @@ class RecordModel:
                 self._alias_lists.put((record.account, record.region), name, record)
             case GrantRecord():
                 self._grants[record.grant_id] = record
-                raw = key_id_bytes(record.key_id)
-                self._grant_lists.put(raw, name, record)
-                self._grantees.put(raw, name, record)
+                self._grant_lists.put(key_id_bytes(record.key_id), record)
+                self._grantees.put(record)
                 for retiring in _retiring(record):
-                    self._retirable.put(retiring, name, record)
+                    self._retirable.put(retiring, record)
             case AccountRecord():
                 self._accounts[record.account_id] = record
                 self._owners.put((record.namespace, record.namespace_uid), name, record)
@@ -264,11 +271,10 @@ class RecordModel:
                 self._alias_lists.drop((alias.account, alias.region), name)
             case GrantRecord() as grant:
                 _forget(self._grants, grant.grant_id, grant)
-                raw = key_id_bytes(grant.key_id)
-                self._grant_lists.drop(raw, name)
-                self._grantees.drop(raw, name, grant)
+                self._grant_lists.drop(key_id_bytes(grant.key_id), grant)
+                self._grantees.drop(grant)
                 for retiring in _retiring(grant):
-                    self._retirable.drop(retiring, name)
+                    self._retirable.drop(retiring, grant)
             case AccountRecord() as account:
                 _forget(self._accounts, account.account_id, account)
                 self._owners.drop((account.namespace, account.namespace_uid), name)
@@ -303,7 +309,7 @@ def _forget(table: dict[K, R], key: K, record: R) -> None:
 
 
 def _retiring(grant: GrantRecord) -> list[str]:
-    return [who for who in (grant.retiring_principal, grant.retiring_service_principal) if who is not UNSET]
+    return list({who for who in (grant.retiring_principal, grant.retiring_service_principal) if who is not UNSET})
 
 
 class View:
@@ -350,9 +356,15 @@ class View:
         """See the model."""
         return self._model.grants_of(key_id)
 
-    def grants_to(self, key_id: bytes, grantee: str, action: Action, context: Mapping[str, str]) -> Sequence[GrantRecord]:
+    def grants_held(self, key: KeyRecord, grantee: str) -> Sequence[GrantRecord]:
         """See the model."""
-        return self._model.grants_to(key_id, grantee, action, context)
+        return self._model.grants_held(key, grantee)
+
+    def grants_to(
+        self, key: KeyRecord, caller: Caller, action: Action, context: Mapping[str, str], source: str = "", wanted: Wanted | None = None
+    ) -> Sequence[GrantRecord]:
+        """See the model."""
+        return self._model.grants_to(key, caller, action, context, source, wanted)
 
     def grant(self, grant_id: str) -> GrantRecord | None:
         """See the model."""

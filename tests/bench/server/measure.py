@@ -20,6 +20,7 @@ from typing import Any
 from tests.bench.plot import Bars
 from tests.bench.rows import Part, Row
 from tests.bench.server.grants import grant_rows
+from tests.bench.server.hostile import hostile_rows
 from tests.bench.server.load import Sizes, Table, take
 from tests.bench.server.peers import start_peers
 from tests.bench.server.pythons import environment, image_python
@@ -77,7 +78,7 @@ def measure_server(sizes: Sizes, say: Callable[[str], None]) -> Part:
                     take(table, server, operation, sizes, folder)
         quota = measure_quota(python, folder, QuotaSizes(), say)
     names = [server.name for server in peers]
-    rows = [*gates(table), *inside_rows(inside), *grant_rows(), *rates(table), *quota]
+    rows = [*gates(table), *inside_rows(inside), *grant_rows(), *hostile_rows(), *rates(table), *quota]
     return Part(rows, plots(table, inside, names), notes(table, inside, names, lost, word))
 
 

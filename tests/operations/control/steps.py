@@ -35,11 +35,20 @@ class Run:
 
     def __call__(self, request: Any, caller: Caller | None = None) -> Any:
         """The first Change, or the answer of an operation that changes nothing."""
+        return self._run(request, caller, done=False)
+
+    def end(self, request: Any, caller: Caller | None = None) -> Any:
+        """The answer, where every Change is done and seen."""
+        return self._run(request, caller, done=True)
+
+    def _run(self, request: Any, caller: Caller | None, *, done: bool) -> Any:
         running = _FUNCTIONS[type(request)](self.world, caller or an_app(), request)
         try:
             effect = next(running)
             while True:
                 match effect:
+                    case Change() if done:
+                        effect = running.send(None)
                     case Change():
                         running.close()
                         return effect

@@ -21,10 +21,11 @@ from tests.builders import (
 )
 from tests.operations.control.steps import Run
 
-from keystead.engine.identifiers import alias_arn, key_arn
+from keystead.engine.identifiers import alias_arn, key_arn, root_arn
 from keystead.errors import (
     AccessDeniedError,
     AlreadyExistsError,
+    DependencyTimeoutError,
     ForeignOwnerError,
     InvalidStateError,
     LimitExceededError,
@@ -40,11 +41,13 @@ from keystead.operations.control.aliases import (
     UpdateAliasRequest,
     alias_object_name,
     create_alias,
+    update_alias,
 )
 from keystead.operations.describe import DescribeKeyRequest
 from keystead.operations.effects import Change
 from keystead.operations.writes import CreateObject, DeleteObject, SetFields, Target
 from keystead.policy import caller_of, root_caller
+from keystead.policy.question import Carried
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyState, KeyUsage, ObjectKind
 
@@ -435,6 +438,82 @@ def test_an_alias_made_by_kubectl_is_the_apis_too(desk):
     desk.call(DeleteAliasRequest(alias_name=NAME))
     assert ref not in desk.world.objects.bodies
     assert one.key_id != two.key_id
+
+
+SPARES_THE_APP = {"StringNotLike": {"aws:PrincipalArn": "*:role/app"}}
+
+
+def denying(desk, *actions: str) -> dict:
+    """The account does everything, and of these actions only the ServiceAccount `app` and no root."""
+    every = {"Effect": "Allow", "Principal": {"AWS": root_arn(desk.account)}, "Action": "kms:*", "Resource": "*"}
+    no = {"Sid": "No", "Effect": "Deny", "Principal": "*", "Action": [*actions], "Resource": "*", "Condition": SPARES_THE_APP}
+    return {"Version": "2012-10-17", "Statement": [every, no]}
+
+
+@pytest.mark.parametrize("side", ["key-1", "key-2"])
+def test_an_alias_of_somebody_elses_object_does_not_move_past_a_deny_of_the_root(desk, side):
+    """Its caller is spared. But the operator, which sees the object only, would not move it: the API answers so, and writes nothing."""
+    one, two = desk.apply("key-1"), desk.apply("key-2")
+    ref = ObjectRef(Kind.ALIAS, "team-a", "by-hand")
+    desk.world.apply(ref, aliasName=NAME, keyRef={"name": "key-1"})
+    desk.reconcile(ref)
+    denied = desk.apply(side, policy=denying(desk, "kms:UpdateAlias"))
+    desk.refresh()
+    world = desk.control_world()
+    with pytest.raises(AccessDeniedError) as caught:
+        desk.drive(update_alias(world, desk.app, update(two)))
+    assert caught.value.message.endswith(f"on resource: {arn(denied)} with an explicit deny in a resource-based policy")
+    (note,) = caught.value.__notes__
+    told = f"KmsAlias by-hand was not made by the API: the policy of KmsKey {side} does not let this namespace do kms:UpdateAlias: "
+    assert note.startswith(f'{told}statement "No"')
+    judged = world.trail[-1]
+    assert (judged.key, judged.decision.reason, judged.decision.explicit) == (denied, note, True)
+    assert desk.changes == []
+    desk.call(update(one))  # it stays where it is: nothing is asked
+    desk.apply(side, policy=denying(desk, "kms:CreateAlias"))
+    desk.call(update(two))
+    assert desk.call(DescribeKeyRequest(key_id=NAME)).key_metadata.key_id == two.key_id
+
+
+def test_an_alias_of_the_api_is_made_and_moves_past_a_deny_that_spares_its_caller(desk):
+    policy = denying(desk, "kms:CreateAlias", "kms:UpdateAlias")
+    one, two = desk.apply("key-1", policy=policy), desk.apply("key-2", policy=policy)
+    desk.call(create(one))
+    desk.call(update(two))
+    assert desk.call(DescribeKeyRequest(key_id=NAME)).key_metadata.key_id == two.key_id
+    with pytest.raises(AccessDeniedError):
+        desk.call(update(one), caller=desk.root)
+
+
+def test_an_alias_of_the_api_that_lost_its_label_is_never_answered_as_moved_where_it_stays(desk):
+    """No record has the label: the operator's refusal comes after the write."""
+    policy = denying(desk, "kms:UpdateAlias")
+    one, two = desk.apply("key-1", policy=policy), desk.apply("key-2", policy=policy)
+    desk.call(create(one))
+    ref = ObjectRef(Kind.ALIAS, "team-a", alias_object_name(REGION, NAME))
+    body = desk.world.objects.bodies[ref]
+    body["metadata"]["labels"] = {}
+    desk.reconcile(ref)
+    with pytest.raises(DependencyTimeoutError):
+        desk.call(update(two))
+    assert desk.call(DescribeKeyRequest(key_id=NAME)).key_metadata.key_id == one.key_id
+    assert desk.world.ready(ref) == "AccessDenied"
+
+
+@pytest.mark.parametrize("came", [Carried(), Carried(source_ip="10.0.0.1", secure=True)])
+def test_how_the_call_came_does_not_move_an_alias_that_the_operator_would_not(desk, came):
+    """An object came from no address. What the call says of itself must not tell it another answer than the operator's."""
+    desk.carried = came
+    desk.apply("key-1")
+    ref = ObjectRef(Kind.ALIAS, "team-a", "by-hand")
+    desk.world.apply(ref, aliasName=NAME, keyRef={"name": "key-1"})
+    desk.reconcile(ref)
+    policy = denying(desk, "kms:UpdateAlias")
+    policy["Statement"][1]["Condition"] = {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}
+    two = desk.apply("key-2", policy=policy)
+    with pytest.raises(AccessDeniedError):
+        desk.call(update(two))
+    assert desk.changes == []
 
 
 def cut_short(desk, key) -> ObjectRef:

@@ -109,7 +109,8 @@ def test_a_grant_id_that_no_grant_of_the_key_has(hsm, make, grant_id):
     key, other = a_key(hsm), a_key(hsm, n=2)
     go = run(hsm, key, other, a_grant(other, G.DECRYPT))
     error = go.refusal(make(key_id=key.key_id, grant_id=grant_id))
-    assert type(error) is InvalidGrantIdError
+    assert type(error) is (NotFoundException if grant_id == UNKNOWN else InvalidGrantIdError)
+    assert grant_id in error.message
     assert len(go.awaited) == (grant_id == UNKNOWN)
 
 
@@ -119,7 +120,7 @@ def test_a_grant_of_another_key_of_an_earlier_namespace_or_of_another_account_is
     theirs = another_tenants_key(hsm)
     for grant in (a_grant(other, G.DECRYPT), a_grant(key, G.DECRYPT, namespace_uid=OTHER_UID), a_grant(theirs, G.DECRYPT)):
         error = run(hsm, key, other, theirs, grant).refusal(make(grant, key_id=key.key_id), ROOT)
-        assert type(error) is InvalidGrantIdError
+        assert type(error) is NotFoundException
 
 
 @pytest.mark.parametrize("make", [RevokeGrantRequest, RetireGrantRequest])
@@ -165,7 +166,7 @@ def test_a_dry_run_ends_nothing_and_checks_all(hsm, make):
     key = a_key(hsm)
     grant = a_grant(key, G.DECRYPT)
     assert type(run(hsm, key, grant).refusal(make(grant, dry_run=True))) is DryRunError
-    assert type(run(hsm, key).refusal(make(grant, dry_run=True))) is InvalidGrantIdError
+    assert type(run(hsm, key).refusal(make(grant, dry_run=True))) is NotFoundException
     assert type(denied(hsm, key, grant).refusal(make(grant, dry_run=True))) is AccessDeniedError
 
 
@@ -205,6 +206,14 @@ def test_who_retires_a_grant(hsm, case, how):
     else:
         error = go.refusal(request)
         assert (type(error), "kms:RetireGrant" in error.message) == (AccessDeniedError, True)
+
+
+@pytest.mark.parametrize("how", ["token", "id"])
+def test_which_grant_was_retired_is_told_to_the_audit_however_it_was_named(hsm, how):
+    key = a_key(hsm)
+    grant = a_grant(key, G.DECRYPT, **RETIRES["the retiring principal"][0])
+    answer = denied(hsm, key, grant).end(retire(grant) if how == "id" else by_token(hsm, grant))
+    assert answer.grant_id == grant.grant_id
 
 
 @pytest.mark.parametrize(
@@ -347,7 +356,7 @@ def test_a_revoked_grant_is_gone_for_good_and_its_name_makes_a_new_one(desk):
     first = desk.call(request)
     desk.call(RevokeGrantRequest(key_id=key.key_id, grant_id=first.grant_id))
     assert desk.call(ListGrantsRequest(key_id=key.key_id)).grants == ()
-    with pytest.raises(InvalidGrantIdError):
+    with pytest.raises(NotFoundException):
         desk.call(RevokeGrantRequest(key_id=key.key_id, grant_id=first.grant_id))
     assert desk.call(request).grant_id != first.grant_id
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,7 @@ from tests.builders import (
 from tests.operations.control.steps import Run
 
 from keystead.engine.identifiers import key_arn
+from keystead.engine.record import GrantRecord
 from keystead.errors import (
     AccessDeniedError,
     InvalidArnError,
@@ -30,6 +32,7 @@ from keystead.errors import (
     KmsError,
     ValidationError,
 )
+from keystead.operations.control.common import Listing, after
 from keystead.operations.control.grant_lists import ListGrantsRequest, ListRetirableGrantsRequest
 from keystead.policy import root_caller
 from keystead.policy.caller import service_caller
@@ -117,6 +120,55 @@ def test_pages_give_every_grant_once_and_50_if_nothing_is_said(hsm):
         found, marker = found + ids(answer), answer.next_marker
     assert (marker, found) == (None, [f"{n:064x}" for n in range(120)])
     assert len(go(ListGrantsRequest(key_id=key.key_id, limit=7)).grants) == 7
+
+
+class Counted(Sequence[GrantRecord]):
+    """Grants that count how often somebody looks at one."""
+
+    def __init__(self, held: Sequence[GrantRecord]) -> None:
+        self.held, self.looks = held, 0
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __getitem__(self, index):
+        found = self.held[index]
+        self.looks += len(found) if isinstance(index, slice) else 1
+        return found
+
+
+@pytest.mark.parametrize("narrowed", [{}, {"grantee_principal": APP}, {"grant_id": f"{4_000:064x}"}, {"grantee_principal": READER}])
+def test_a_page_of_5000_grants_looks_at_few_of_them(hsm, monkeypatch, narrowed):
+    key = a_key(hsm)
+    held = Counted(several(key, 5_000, retiring_principal=APP))
+    go = run(hsm, key)
+    monkeypatch.setattr(go.world.keys, "grants_to", lambda *_: ())
+    monkeypatch.setattr(go.world.keys, "grants_of", lambda _: held)
+    monkeypatch.setattr(go.world.keys, "grants_held", lambda _, grantee: held if grantee == APP else ())
+    monkeypatch.setattr(go.world.keys, "grants_retirable_by", lambda _: held)
+    monkeypatch.setattr(go.world.keys, "grant", lambda grant_id: held[int(grant_id, 16)])
+    marker = None
+    for _ in range(3):
+        answer = go(ListGrantsRequest(key_id=key.key_id, limit=20, marker=marker, **narrowed))
+        marker = answer.next_marker
+    assert held.looks < 1_000
+    if narrowed:
+        return
+    held.looks = 0
+    assert len(go(ListRetirableGrantsRequest(retiring_principal=APP, limit=20)).grants) == 20
+    assert held.looks < 1_000
+
+
+def test_grants_that_come_and_go_while_a_list_waits_move_no_other(hsm):
+    """A list of retirable grants asks the API server about namespaces: the read model goes on meanwhile."""
+    key = a_key(hsm)
+    listing, held = Listing("ListGrants", ACCOUNT), several(key, 600)
+    items = after(a_control_world(hsm), listing, held, lambda grant: grant.grant_id, None)
+    found = [next(items) for _ in range(100)]
+    del held[:50]
+    held.insert(0, a_grant(key, G.DECRYPT, name="late", grant_id="0" * 63 + "5"))
+    found += items
+    assert [grant.grant_id for grant in found] == [f"{n:064x}" for n in range(600)]
 
 
 def test_a_marker_is_of_one_key_and_one_filter(hsm):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ from keystead.operations.grant_tokens import read_token
 from keystead.operations.world import Call
 from keystead.operations.writes import CreateObject
 from keystead.policy import root_caller
-from keystead.policy.caller import service_caller
+from keystead.policy.caller import service_caller, user_caller
 from keystead.policy.question import Carried
 from keystead.resources.kms_grant import KmsGrantSpec
 from keystead.resources.model import KeyRef
@@ -172,6 +173,8 @@ BAD: dict[str, tuple[dict[str, Any], type[KmsError]]] = {
     "a long value": ({"constraints": subset(k="v" * 385)}, ValidationError),
     "a long key": ({"constraints": subset(**{"k" * 385: "v"})}, ValidationError),
     "an empty key": ({"constraints": subset(**{"": "v"})}, ValidationError),
+    "one key twice, as case does not count": ({"constraints": subset(app="x", App="y")}, ValidationError),
+    "one key twice with one value": ({"constraints": equals(app="x", b="", APP="x")}, ValidationError),
     "a grantee that is no ARN": ({"grantee_principal": "reader"}, InvalidArnError),
     "a grantee that is no principal": ({"grantee_principal": SOURCE}, InvalidArnError),
     "everybody": ({"grantee_principal": "*"}, InvalidArnError),
@@ -188,6 +191,52 @@ def test_what_cannot_be_is_refused(hsm, case):
     key = a_key(hsm)
     request = replace(create(key, **{k: v for k, v in members.items() if k not in ("operations", "key_id")}), **members)
     assert type(run(hsm, key).refusal(request, ROOT)) is kind
+
+
+def test_a_constraint_that_no_request_could_meet_is_refused_before_anything_is_asked(hsm):
+    key = a_key(hsm)
+    go = run(hsm, key)
+    told = go.refusal(create(key, constraints=subset(app="x", App="y"))).message
+    assert told == "Constraints: app and App are one key, as case does not count: no request could have both values."
+    assert go.rbac.asked == []
+
+
+IAM, STS = f"arn:aws:iam::{ACCOUNT}:", f"arn:aws:sts::{ACCOUNT}:"
+NOBODY = {
+    f"{IAM}group/devs": "groups are for key policies",
+    f"{IAM}role/a/b": "paths are not supported",
+    f"{IAM}role/App": "a role is a ServiceAccount",
+    f"{IAM}role/a_b": "a role is a ServiceAccount",
+    f"{STS}assumed-role/App/s-1": "a role is a ServiceAccount",
+    f"{STS}assumed-role/app/s": "not the ARN of a principal",
+    f"{STS}federated-user/jane": "not the ARN of a principal",
+    f"{STS}role/app": "not the ARN of a principal",
+    f"{IAM}user/oidc/jane": f"must be percent-encoded, in upper case: {IAM}user/oidc%2Fjane",
+    f"{IAM}user/oidc%2fjane": f"must be percent-encoded, in upper case: {IAM}user/oidc%2Fjane",
+    f"{IAM}user/j%61ne": f"must be percent-encoded, in upper case: {IAM}user/jane",
+    f"{IAM}user/100%": "must be percent-encoded",
+}
+
+
+@pytest.mark.parametrize("member", ["grantee_principal", "retiring_principal"])
+@pytest.mark.parametrize("name", NOBODY)
+def test_whom_nobody_can_be_is_granted_nothing_and_told_what_to_write(hsm, name, member):
+    key = a_key(hsm)
+    with pytest.raises(InvalidArnError, match=re.escape(NOBODY[name])):
+        run(hsm, key)(create(key, **{member: name}))
+
+
+def test_a_person_is_granted_by_the_name_that_she_calls_with(hsm):
+    key, jane = a_key(hsm), user_caller("999988887777", "keystead-records", "oidc/jané~1")
+    assert jane.principal.endswith(":user/oidc%2Fjan%C3%A9%7E1")
+    assert run(hsm, key)(create(key, grantee_principal=jane.principal)).write.spec["granteePrincipal"] == jane.principal
+
+
+def test_a_grant_of_before_is_still_listed_by_the_name_that_it_has(hsm):
+    key = a_key(hsm)
+    old = a_grant(key, G.DECRYPT, to=f"{IAM}user/oidc%2fjane")
+    answer = run(hsm, key, old)(ListGrantsRequest(key_id=key.key_id, grantee_principal=old.grantee_principal))
+    assert [entry.grant_id for entry in answer.grants] == [old.grant_id]
 
 
 @pytest.mark.parametrize("spec", list(KeySpec))
@@ -312,7 +361,7 @@ PARENTS: dict[str, tuple[dict[str, Any], GrantConstraints | None, bool]] = {
     "a source, another": ({"constraints": Terms(source_arn=SOURCE)}, GrantConstraints(source_arn=SOURCE + "2"), False),
     "nothing constrained, free": ({"constraints": Terms()}, None, False),
     "nothing constrained, narrower": ({"constraints": Terms()}, equals(App="x"), False),
-    "twins, the same": ({"subset": {"App": "x", "app": "x"}}, subset(App="x", app="x"), False),
+    "twins, of before they were refused": ({"subset": {"App": "x", "app": "x"}}, subset(App="x"), False),
 }
 
 

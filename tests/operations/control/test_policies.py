@@ -110,6 +110,20 @@ def test_a_policy_that_locks_its_author_out_is_refused_unless_it_asks_to(desk):
         assert refusal(desk, GetKeyPolicyRequest(key_id=key.key_id), caller=caller).code == "AccessDeniedException"
 
 
+def test_a_check_that_is_not_bypassed_is_false_where_it_is_said_and_absent_where_it_is_not(desk):
+    # AWS KMS, kms:BypassPolicyLockoutSafetyCheck: Null allows "only when the request does not include" it
+    key = desk.apply("k")
+    unsaid = {"Null": {"kms:BypassPolicyLockoutSafetyCheck": "true"}}
+    document = a_policy(allow(desk.account, "kms:*Policy", Condition=unsaid))
+    put(desk, key, document)
+    request = PutKeyPolicyRequest(key_id=key.key_id, policy=json.dumps(document), bypass_policy_lockout_safety_check=False)
+    assert refusal(desk, request).code == "AccessDeniedException"
+    said = {"Bool": {"kms:BypassPolicyLockoutSafetyCheck": "false"}}
+    document = a_policy(allow(desk.account, "kms:*Policy", Condition=said))
+    told = refusal(desk, PutKeyPolicyRequest(key_id=key.key_id, policy=json.dumps(document))).message
+    assert told.endswith('The conditions of statement "Statement[0]" of the new policy do not hold for this request.')
+
+
 def test_the_lockout_check_knows_the_conditions_of_this_very_call(desk):
     key = desk.apply("k")
     met = {"StringEquals": {"kms:KeySpec": "SYMMETRIC_DEFAULT"}}
@@ -186,7 +200,6 @@ def test_a_policy_from_before_they_were_read_serves_nobody_and_can_be_replaced_b
         '{"a": ' + "1" * 5000 + "}",
         '{"a": ' * (MAX_POLICY_DEPTH + 1) + "1" + "}" * (MAX_POLICY_DEPTH + 1),
         '{"a": ' + "[" * 3000 + "]" * 3000 + "}",
-        json.dumps({"a": "x" * MAX_POLICY}),
         json.dumps({f"m{n}": 1 for n in range(17)}),
     ],
 )
@@ -194,6 +207,13 @@ def test_what_is_no_policy_is_malformed_and_never_written(desk, text):
     key = desk.apply("k")
     error = refusal(desk, PutKeyPolicyRequest(key_id=key.key_id, policy=text))
     assert error.code == "MalformedPolicyDocumentException"
+    assert desk.changes == []
+
+
+def test_a_policy_that_is_too_long_is_over_a_limit_as_at_aws(desk):
+    key = desk.apply("k")
+    error = refusal(desk, PutKeyPolicyRequest(key_id=key.key_id, policy=json.dumps({"a": "x" * MAX_POLICY})))
+    assert error.code == "LimitExceededException"
     assert desk.changes == []
 
 

@@ -1,8 +1,8 @@
-"""Asks every replica for the records of a key (route /audit), and puts the answers in the order of time.
+"""Asks the server for the records of a key (route /audit; each endpoint that is named), and puts the answers in the order of time.
 
 The token is one of the TokenRequest API, for ten minutes, with the audience `keystead`: made with the rights of the person who asks. It is
-sent over TLS only, and stands in no message. All pages of a replica come over one connection: behind a load balancer another replica would
-answer the next one, and refuse its marker.
+sent over TLS only, and stands in no message. All pages of an endpoint come over one connection: behind a load balancer another replica
+would answer the next one, and where it asks no siblings, refuse its marker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from keystead.app.kms.view import Unread, View
-from keystead.cli.kms_audit import AuditAnswer, AuditAsk, ReplicaTold
+from keystead.cli.kms_audit import AuditAnswer, AuditAsk, ReplicaMissing, ReplicaTold
 from keystead.engine.clock import format_time
 from keystead.errors import ForbiddenError, InvalidSpecError, NotFoundError, RefusedError, StoreUnavailableError
 from keystead.policy.bearer import AUDIENCE
@@ -57,24 +57,41 @@ def read_token(path: Path) -> str:
 
 
 def read_all(ask: AuditAsk, token: str) -> AuditAnswer:
-    """From all replicas, each record once. Blocks."""
+    """From all endpoints, each record once. Blocks."""
     found: dict[str, Mapping[str, Any]] = {}
-    replicas: list[ReplicaTold] = []
+    told: dict[tuple[str, str, str], ReplicaTold] = {}
+    missing: list[ReplicaMissing] = []
+    alone: list[str] = []
     more = False
     for endpoint in ask.endpoints:
         count = 0
-        told = ReplicaTold(endpoint, "", "")
+        last: Mapping[str, Any] = {}
         for page in _pages(endpoint, ask, token):
-            told = ReplicaTold(endpoint, str(page.get("replica") or ""), str(page.get("from") or ""))
+            last = page
+            for item in page["replicas"]:
+                name, begin = str(item.get("replica") or ""), str(item.get("from") or "")
+                place = (endpoint, name, str(item.get("address") or ""))
+                if begin or place not in told:  # one that has told everything says it once
+                    told[place] = ReplicaTold(endpoint, name, begin)
             for record in page["records"]:
                 found[str(record.get("eventID", len(found)))] = record
             count += len(page["records"])
             if count >= ask.limit and page.get("nextMarker"):
                 more = True
                 break
-        replicas.append(told)
+        missing += _missing(endpoint, last)
+        if not last.get("askedSiblings"):
+            alone.append(endpoint)
     ordered = sorted(found.values(), key=lambda record: str(record.get("eventTime", "")))
-    return AuditAnswer(ordered[: ask.limit], replicas, more or len(ordered) > ask.limit)
+    return AuditAnswer(ordered[: ask.limit], list(told.values()), more or len(ordered) > ask.limit, missing, alone)
+
+
+def _missing(endpoint: str, page: Mapping[str, Any]) -> list[ReplicaMissing]:
+    """As the last page says: who was not asked for an earlier one, and is there again, has told the rest."""
+    return [
+        ReplicaMissing(endpoint, str(item.get("replica") or ""), str(item.get("address") or ""), str(item.get("reason") or ""))
+        for item in page["notAsked"]
+    ]
 
 
 def _pages(endpoint: str, ask: AuditAsk, token: str) -> Iterator[Mapping[str, Any]]:
@@ -115,6 +132,8 @@ def _page(connection: http.client.HTTPSConnection, endpoint: str, query: Mapping
             break
         time.sleep(1.0)  # two read already; each of them has five seconds at most
     if status == http.HTTPStatus.OK:
+        if not all(isinstance(body.get(name), list) for name in ("records", "replicas", "notAsked")):
+            raise StoreUnavailableError(f"{endpoint}: its answer is not of this version; hint: is it a Keystead server?")
         page: Mapping[str, Any] = body
         return page
     said = str(body.get("message") or f"status {status}")

@@ -43,6 +43,8 @@ class AuditFolders:
         found = await asyncio.to_thread(callers, self._folders, key_arn, since)
         if not found.reaches_back:
             return Unknown(f"not known: {', '.join(map(str, self._folders))} holds no audit records")
+        if found.unread:
+            return Unknown(f"not known: the audit records are damaged: {found.unread[0]}")
         return KnownCallers(_uses(found.rows), found.reaches_back)
 
 
@@ -57,12 +59,15 @@ class ServersTell:
     async def callers(self, key_arn: str, since: datetime) -> KnownCallers | Unknown:
         """From when each of them has records: one that began later knows nothing of what it answered in an earlier life."""
         answer = await asyncio.to_thread(self._read, replace(self._ask, key=key_arn, since=since), self._token)
+        if answer.missing:
+            lost = answer.missing[0]
+            return Unknown(f"not known: {lost.name} could not be asked: {lost.reason}")
         if answer.more:
             return Unknown(f"not known: the servers have more than {self._ask.limit:,} records; give --audit-log DIR")
         reach = [told.reaches_back for told in answer.replicas]
         if not all(reach):
-            silent = next(told.endpoint for told in answer.replicas if not told.reaches_back)
-            return Unknown(f"not known: {silent} has no audit records")
+            silent = next(told for told in answer.replicas if not told.reaches_back)
+            return Unknown(f"not known: {silent.replica} ({silent.endpoint}) has no audit records")
         return KnownCallers(_uses(callers_told(answer.records)), max(reach))
 
 

@@ -7,7 +7,7 @@ status, and the difference is named. No Secret is read: names only.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,6 +18,7 @@ from keystead.engine.clock import format_time, read_time
 from keystead.engine.managed import MANAGED_KEY
 from keystead.reconciler.ports import Kind
 from keystead.resources.conditions import stalled_of
+from keystead.resources.kms_data_key import KEY_ARNS_SHOWN
 from keystead.resources.vocabulary import KeyState
 
 SPAN: Final = timedelta(days=90)
@@ -36,9 +37,12 @@ async def impact(view: View, namespace: str, name: str, callers: Callers) -> Imp
     target = await find(view, namespace, name)
     aliases = await _aliases(view, target)
     dependants = [*aliases, *await _grants(view, target)]
-    data_keys = await _data_keys(view, target, {alias.name for alias in aliases})
+    every = await _every_data_key(view, target)
+    names = {alias.name for alias in aliases}
+    data_keys = [body for body in every if _is_under(body, target, names)]
     secrets = {(body["metadata"]["namespace"], body["spec"]["target"]["secretName"]) for body in data_keys}
-    dependants += [_data_key(body) for body in data_keys]
+    dependants += [_data_key(body, target) for body in data_keys]
+    hidden = _hidden(target, dependants)
     used = await callers.callers(target.arn, view.kube.clock.now() - SPAN)
     return ImpactAnswer(
         key=f"{target.record.namespace}/{target.record.name}",
@@ -50,7 +54,8 @@ async def impact(view: View, namespace: str, name: str, callers: Callers) -> Imp
         callers=used,
         dependants=tuple(dependants),
         mounts=tuple([mount async for mount in Mounts(view, secrets).found()]),
-        hidden=_hidden(target, dependants),
+        hidden=hidden,
+        unclear=tuple(_unclear(target, [body for body in every if body not in data_keys], hidden)),
         notes=target.notes,
         unread=tuple(f"you may not {what}" for what in view.unread),
     )
@@ -109,18 +114,19 @@ def _grant(body: Body, now: datetime) -> Dependant:
     return Dependant(Kind.GRANT.value, body["metadata"]["namespace"], body["metadata"]["name"], words)
 
 
-async def _data_keys(view: View, target: Target, aliases: set[str]) -> list[Body]:
+async def _every_data_key(view: View, target: Target) -> tuple[Body, ...]:
     """In every namespace that may be read; else in the key's own."""
     found = await view.objects(Kind.DATA_KEY)
     if isinstance(found, Unread):
         found = await view.objects(Kind.DATA_KEY, target.record.namespace)
-    return [body for body in _listed(found) if _is_under(body, target, aliases)]
+    return _listed(found)
 
 
 def _is_under(body: Body, target: Target, aliases: set[str]) -> bool:
-    """Under the key now, or at its next rotation: by the ARN in status, or by what its spec points at."""
+    """Under the key, whichever version of it, or at its next rotation: by the ARNs in status, or by what its spec points at."""
     spec, namespace = body["spec"], body["metadata"]["namespace"]
-    if (body.get("status") or {}).get("keyArn") == target.arn:
+    status = body.get("status") or {}
+    if target.arn == status.get("keyArn") or target.arn in (status.get("keyArns") or ()):
         return True
     here = namespace == target.record.namespace
     if "keyRef" in spec:
@@ -131,9 +137,25 @@ def _is_under(body: Body, target: Target, aliases: set[str]) -> bool:
     return here and target.record.name == MANAGED_KEY
 
 
-def _data_key(body: Body) -> Dependant:
+def _unclear(target: Target, others: Iterable[Body], hidden: Mapping[str, int]) -> Iterator[str]:
+    """KmsDataKeys of which nobody can say here whether older versions are under the key, where the operator's count leaves room for one.
+
+    Their status is of a version of Keystead before keyArns, or tells of as many keys as a status can.
+    """
+    if target.key.status.dependents and Kind.DATA_KEY.value not in hidden:
+        return
+    for body in others:
+        status = body.get("status") or {}
+        told = status.get("keyArns")
+        if status.get("version", 1) > 1 and (told is None or len(told) >= KEY_ARNS_SHOWN):
+            yield f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+
+
+def _data_key(body: Body, target: Target) -> Dependant:
     status = body.get("status") or {}
-    words = f"Secret {body['spec']['target']['secretName']}, version {status.get('version', 'not made yet')}{_stalled(body)}"
+    older = target.arn in (status.get("keyArns") or ()) and status.get("keyArn") != target.arn
+    words = f"Secret {body['spec']['target']['secretName']}, version {status.get('version', 'not made yet')}"
+    words += f"{', older versions under this key' if older else ''}{_stalled(body)}"
     return Dependant(Kind.DATA_KEY.value, body["metadata"]["namespace"], body["metadata"]["name"], words)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -42,7 +43,8 @@ async def usage(view: View, namespace: str, ask: UsageAsk) -> UsageAnswer:
     maps = await _maps(view, ask.release_namespace)
     table = {row: calls for row, calls in added(counts_in(body) or {} for body in maps).items() if row.month == month}
     bodies = await _keys(view, place)
-    keys = tuple(_key_rows(bodies, place, table, month, min(now, end)))
+    known, unknown = _parsed(body for body in bodies if place in ("", body["metadata"]["namespace"]))
+    keys = tuple(_key_rows(known, table, month, min(now, end)))
     calls = tuple(_call_rows(table, place, _names(bodies)))
     since = min((str(_data(body)["countsSince"]) for body in maps if _data(body).get("countsSince")), default="")
     return UsageAnswer(
@@ -53,8 +55,8 @@ async def usage(view: View, namespace: str, ask: UsageAsk) -> UsageAnswer:
         keys=keys,
         calls=calls,
         estimate=_estimate(keys, calls),
-        prices=PricesRead(source=PRICES.source, read=PRICES.read.isoformat(), region=PRICES.region, currency=PRICES.currency),
-        notes=tuple(_notes(maps, calls, since, begin, end)),
+        prices=PricesRead(source=PRICES.source, checked=PRICES.checked.isoformat(), region=PRICES.region, currency=PRICES.currency),
+        notes=(*unknown, *_notes(maps, calls, since, begin, end)),
         unread=tuple(f"you may not {what}" for what in view.unread),
     )
 
@@ -80,32 +82,40 @@ def _names(bodies: Iterable[Body]) -> dict[str, str]:
     return {key_id: f"{body['metadata']['namespace']}/{body['metadata']['name']}" for body, key_id in rows if key_id}
 
 
-def _key_rows(bodies: Iterable[Body], place: str, table: Counts, month: str, until: datetime) -> Iterator[KeyUsage]:
+def _parsed(bodies: Iterable[Body]) -> tuple[list[KmsKey], list[str]]:
+    """Keys, and a warning for each that this version cannot read: one of them hides no other."""
+    found: list[KmsKey] = []
+    unknown: list[str] = []
+    for body in bodies:
+        try:
+            found.append(parse_key(body))
+        except InvalidSpecError as error:
+            meta = body["metadata"]
+            unknown.append(f"KmsKey {meta['namespace']}/{meta['name']} is in no amount: it cannot be read: {error}")
+    return found, unknown
+
+
+def _key_rows(keys: Iterable[KmsKey], table: Counts, month: str, until: datetime) -> Iterator[KeyUsage]:
     used: Counter[str] = Counter()
     for row, number in table.items():
         used[row.key_id] += number
-    for body in bodies:
-        meta = body["metadata"]
-        if place not in ("", meta["namespace"]):
-            continue
-        key = parse_key(body)
+    for key in keys:
+        meta, status = key.metadata, key.status
         made = _made(key)
-        if not made or made[0] >= until:
+        if made is None or made.times[0] >= until:
             continue
-        status = key.status
-        free = _free(meta["namespace"], meta["name"])
-        cost = Decimal(0) if free else key_cost(made, _ended(key, until), month)
-        more = status.key_materials is not UNSET and len(status.key_materials) == _SHOWN
+        free = _free(meta.namespace, meta.name)
+        cost = Decimal(0) if free else key_cost(made.times, _ended(key, until), month)
         yield KeyUsage(
-            namespace=meta["namespace"],
-            name=meta["name"],
+            namespace=meta.namespace,
+            name=meta.name,
             key_id=str(status.key_id),
             spec=key.spec.key_spec.value,
             state=status.key_state.value if status.key_state is not UNSET else "",
-            versions=len(made),
+            versions=made.shown,
             calls=used[str(status.key_id)],
             cost=_amount(cost),
-            note=free or (f"{_SHOWN} versions or more" if more else ""),
+            note=free or _of_versions(made, month),
         )
 
 
@@ -115,14 +125,37 @@ def _free(namespace: str, name: str) -> str:
     return "free at AWS: an AWS managed key" if name.startswith(MANAGED_PREFIX) else ""
 
 
-def _made(key: KmsKey) -> list[datetime]:
-    """When its materials were made, oldest first. Empty: there is no key yet."""
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """When a key's materials were made, oldest first, as far as its object shows.
+
+    shown   how many it shows
+    cut     it has more: the second and third were made no later than the oldest two that it shows, which are taken for them
+    """
+
+    times: Sequence[datetime]
+    shown: int
+    cut: bool = False
+
+
+def _made(key: KmsKey) -> _Made | None:
+    """None: there is no key yet."""
     status = key.status
     if status.key_id is UNSET or status.creation_time is UNSET:
-        return []
-    shown = () if status.key_materials is UNSET else status.key_materials
-    times = sorted(each.creation_time for each in shown if each.creation_time is not UNSET)
-    return [status.creation_time, *times[1:]]
+        return None
+    first: datetime = status.creation_time
+    materials = () if status.key_materials is UNSET else status.key_materials
+    times = sorted(each.creation_time for each in materials if each.creation_time is not UNSET)
+    if len(times) >= _SHOWN and times[0] > first:
+        return _Made([first, *times[: PRICES.rotations]], len(times), cut=True)
+    return _Made([first, *times[1:]], max(1, len(times)))
+
+
+def _of_versions(made: _Made, month: str) -> str:
+    if not made.cut:
+        return ""
+    low = made.times[-1] > bounds_of(month)[0]
+    return f"more than {_SHOWN} versions" + ("; may cost more: when the first were made is not shown" if low else "")
 
 
 def _ended(key: KmsKey, until: datetime) -> datetime:

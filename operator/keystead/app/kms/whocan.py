@@ -25,7 +25,7 @@ from keystead.policy.actions import ACTIONS, KEYLESS, Action
 from keystead.policy.caller import Caller, caller_of, root_caller, service_account_caller, service_caller, user_caller
 from keystead.policy.documents import Effect
 from keystead.policy.explain import Explanation, Standing, document_of, whom
-from keystead.policy.question import Answer, Decision, NeedReview
+from keystead.policy.question import Answer, Decision, Ground, NeedReview
 from keystead.policy.rbac import Holding, Right, Subject, holdings
 from keystead.policy.review import RESOURCE, SERVICE_ACCOUNT, service_account_groups
 from keystead.policy.supposed import action_named
@@ -83,6 +83,7 @@ class Listing:
         root = root_caller(self._key.account, self._key.namespace)
         self._question, self._of_root = inquiry.about(root)
         self._statements = document_of(self._question).statements
+        self._unreadable = not self._of_root.statements
 
     async def holders(self) -> AsyncIterator[Holder]:
         """Each principal and what gives it the action."""
@@ -103,7 +104,7 @@ class Listing:
         """Whether a statement leaves the action to the key's account, as far as can be said."""
         standings = (Standing.LEAVES, Standing.DEPENDS)
         notes, best = self._of_root.statements, self._of_root.best
-        if not notes:  # a policy that cannot be read: the default one answers, for what can mend it
+        if self._unreadable:  # the default policy answers, for what can mend it
             return isinstance(best, Decision) and best.allowed
         return any(note.effect is Effect.ALLOW and note.standing in standings for note in notes)
 
@@ -111,7 +112,7 @@ class Listing:
         for statement in self._statements:
             if statement.effect is Effect.DENY or self._inquiry.action not in statement.actions:
                 continue
-            through = f'statement "{statement.label}"'
+            through = f'statement "{statement.label}"{" of the default policy" if self._unreadable else ""}'
             about = statement.principals
             if about.everybody:
                 note = "of other accounts those whom their own RBAC lets"
@@ -158,7 +159,8 @@ class Listing:
         nobody = _nobody(row.who, people)
         if nobody:
             may, why = May.NO, nobody
-        note = "; ".join(filter(None, (row.note, why)))
+        served = not (self._unreadable and may is May.NO)
+        note = "; ".join(filter(None, (row.note if served else "", why)))
         return Holder(who=row.who, may=may, through=row.through, wildcard=row.wildcard, note=note)
 
     def _may(self, explained: Explanation, row: _Row) -> tuple[May, str]:
@@ -167,7 +169,7 @@ class Listing:
             return May.YES, ""
         if best is False:
             decision = explained.best
-            return May.NO, decision.reason if isinstance(decision, Decision) and decision.explicit else ""
+            return May.NO, decision.reason if isinstance(decision, Decision) and _says_why(decision) else ""
         if explained.needs:
             return May.DEPENDS, f"on {', '.join(explained.needs)}"
         if row.grant and row.caller.account == self._key.account:  # it gives nothing; what RBAC gives stands in rows of its own
@@ -224,6 +226,11 @@ def _nobody(who: str, people: str) -> str:
     if _SERVICE.fullmatch(who) and not who.endswith(f".{GROUP}"):
         return f"nobody is this: services here are of {GROUP}"
     return ""
+
+
+def _says_why(decision: Decision) -> bool:
+    """Whether a no is more than that nothing allows it."""
+    return decision.explicit or decision.by.ground is Ground.POLICY_UNREADABLE
 
 
 def _allows(answer: Answer, held: bool) -> bool | None:

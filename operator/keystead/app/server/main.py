@@ -15,6 +15,7 @@ from keystead.app.process import raise_file_limit
 from keystead.app.quota import read_limits
 from keystead.app.server.worker import first_answer, replica_name, serve_until_stopped
 from keystead.app.workers import Post, Supervisor, private_folder
+from keystead.audit.press import Press
 from keystead.errors import InvalidSpecError
 from keystead.handlers.probes import serve as serve_probes
 from keystead.hsm.memory import look
@@ -70,7 +71,7 @@ async def _supervise(settings: Settings) -> int:
     with private_folder() as folder, reserved("", server.port, _PORT) as port:
         posts = tuple(Post(index, server.workers, folder, port) for index in range(server.workers))
         grace = server.lame_duck + server.drain + _MARGIN_SECONDS
-        supervisor = Supervisor(run_worker, settings, posts, grace, stagger=True)
+        supervisor = Supervisor(run_worker, settings, posts, grace, stagger=True, press=Press())
         runner, probes = await serve_probes(server.probe_port, lambda: None, lambda: supervisor.missing, supervisor.metrics)
         log.info("probes on port %s", probes)
         keeper = _keeper(settings, kube, PodUses(folder, server.workers))

@@ -102,4 +102,4 @@ class Recogniser:
         if uid is None:
             raise IdentityTokenError("the namespace of the records is gone")
         account = self._accounts.account_of(RECORDS_NAMESPACE, uid)
-        return Actor(user_caller(account, RECORDS_NAMESPACE, bearer.user, bearer.uid, bearer.groups)), uid
+        return Actor(user_caller(account, RECORDS_NAMESPACE, bearer.user, bearer.uid, bearer.groups, bearer.extra)), uid

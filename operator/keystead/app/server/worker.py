@@ -34,6 +34,7 @@ from keystead.app.workers import METRICS, READY, STATE, Post
 from keystead.errors import StoreError
 from keystead.handlers.probes import serve as serve_probes
 from keystead.resources.metrics import Metric
+from keystead.server.auditpeers import TlsPeers
 from keystead.server.facts import Facts
 from keystead.server.http import Listen, serve
 from keystead.server.siblings import Desk, PodSiblings
@@ -84,6 +85,7 @@ class Server:
         self.stopping = stopping
         self.stop = asyncio.Event()
         self.listening = False
+        self.port = 0
         server = settings.server
         self.quota = make_quota(
             read_limits(server.quota, "KEYSTEAD_QUOTA"), server.workers * server.quota_share, self.metrics.throttled
@@ -97,7 +99,7 @@ class Server:
             kube.clock.now,
             AuditSigner(self.model, self.engine, kube.clock.now),
             self.metrics.registry,
-            None if post is None else post.folder / "stdout.lock",
+            None if post is None else post.press,
         )
         self.desk = None if post is None else self._desk(post)
         self.metrics.gauge(Metric.HSM_SESSIONS, self.engine.sessions)
@@ -156,8 +158,15 @@ class Server:
                 stale=lambda: self.stream.missing,
                 now=self.kube.clock.now,
                 replica=socket.gethostname(),  # the Pod: its workers have one folder
+                throttled=self.metrics.throttled,
+                peers=self._peers(),
             ),
         )
+
+    def _peers(self) -> TlsPeers | None:
+        """The other Pods, whose records a tenant reads through this one."""
+        peers = self.settings.audit.peers
+        return TlsPeers(peers, self.settings.server.tls_cert, lambda: self.port) if peers else None
 
     def missing(self) -> str | None:
         """What readiness lacks."""
@@ -253,7 +262,7 @@ class Server:
             await self.desk.caught_up()
 
     def _listens(self, port: int) -> None:
-        self.listening = True
+        self.listening, self.port = True, port
         log.info("serving on port %s", port)
 
 

@@ -12,9 +12,10 @@ import gzip
 import re
 import stat
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, NamedTuple, cast
 
@@ -24,14 +25,42 @@ _NAME: Final = re.compile(r"audit-([A-Za-z0-9_][A-Za-z0-9._-]{0,127})-(\d{6,12})
 MAX_LINE: Final = 1 << 20
 """Bytes. The longest record, of a PutKeyPolicy, has some 40 KB."""
 BLOCK: Final = 1 << 18
+MOST_PASSED: Final = 1 << 26
+"""Bytes of one line that are passed over; beyond, the file is at its end: a small compressed one may be made to hold gigabytes."""
 
 
 class DamagedFileError(FormatError):
     """A file that cannot be read to its end."""
 
 
+class LongLineError(Exception):
+    """A line that does not end."""
+
+
 class VanishedFileError(FormatError):
     """A file that was there a moment ago: retention took it while it was read."""
+
+
+@dataclass(slots=True)
+class Unread:
+    """What could not be read of a trail, noted by who reads it: of each file the first place, or where it ends, and how many more."""
+
+    first: dict[str, str] = field(default_factory=dict)
+    count: Counter[str] = field(default_factory=Counter)
+
+    def note(self, file: str, text: str, *, ends: bool = False) -> None:
+        """One place. text: where in the file, and what it is. ends: nothing behind it was read."""
+        if ends or file not in self.first:
+            self.first[file] = text
+        self.count[file] += 1
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """A text for each file."""
+        return tuple(
+            f"{file}: {text}" + (f"; and {self.count[file] - 1} places more" if self.count[file] > 1 else "")
+            for file, text in self.first.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +175,49 @@ def first_line(part: Part) -> bytes | None:
     return line.data if line is not None and line.whole else None
 
 
-def blocks_of(part: Part, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Whole lines in blocks, with the offset of each block: for who looks for a few bytes in much. The unfinished last line is left out."""
+def blocks_of(part: Part, start: int = 0, unread: Unread | None = None) -> Iterator[tuple[int, bytes]]:
+    """Whole lines in blocks, with the offset of each block: for who looks for a few bytes in much. The unfinished last line is left out.
+
+    A line without a bound is passed over. DamagedFileError, VanishedFileError; what was passed over or not reached stands in `unread`, too.
+    """
+    note = (unread or Unread()).note
+    rest, offset = b"", start
     with open_part(part) as file:
         try:
             file.seek(start)
-            rest, offset = b"", start
             while block := file.read(BLOCK):
                 data = rest + block
-                cut = data.rfind(b"\n") + 1
-                if cut:
-                    yield offset, data[:cut]
-                offset, rest = offset + cut, data[cut:]
-                if len(rest) > MAX_LINE:
-                    raise DamagedFileError(f"{part.name} has a line of more than {MAX_LINE} bytes")
-        except (OSError, EOFError, zlib.error) as error:
-            raise DamagedFileError(f"{part.name} cannot be read: {type(error).__name__}") from None
+                while True:
+                    cut = data.rfind(b"\n") + 1
+                    if cut:
+                        yield offset, data[:cut]
+                    offset, rest = offset + cut, data[cut:]
+                    if len(rest) <= MAX_LINE:
+                        break
+                    passed, data = _behind_the_line(file, len(rest))
+                    note(part.name, f"the line at byte {offset} has more than {MAX_LINE} bytes, and was passed over")
+                    offset += passed
+        except (OSError, EOFError, zlib.error, LongLineError) as error:
+            note(part.name, f"it was read up to byte {offset}, and no further ({type(error).__name__})", ends=True)
+            raise DamagedFileError(f"{part.name} cannot be read behind byte {offset}: {type(error).__name__}") from None
+
+
+def _behind_the_line(file: IO[bytes], passed: int) -> tuple[int, bytes]:
+    """The bytes of a line of which so many were read, and what was read behind its newline."""
+    while passed <= MOST_PASSED:
+        block = file.read(BLOCK)
+        end = block.find(b"\n") + 1
+        if end or not block:
+            return passed + end, block[end:]
+        passed += len(block)
+    raise LongLineError
+
+
+def bounded_lines(file: IO[bytes], most: int) -> Iterator[bytes]:
+    """The lines of a file of others, with their newlines; one of more than `most` bytes is passed over."""
+    begins = True
+    while data := file.readline(most):
+        ends = data.endswith(b"\n")
+        if begins and (ends or len(data) < most):
+            yield data
+        begins = ends

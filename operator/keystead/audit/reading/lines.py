@@ -87,7 +87,7 @@ def head_of(data: bytes) -> Head:
     """LineError where it is no JSON object with a type."""
     try:
         return _HEAD.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise LineError("no record: it is no JSON object with a keysteadType") from None
 
 

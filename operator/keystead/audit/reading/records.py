@@ -18,7 +18,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from keystead.audit.reading.files import Chain, Part, blocks_of, find_chains, first_line
+from keystead.audit.reading.files import Chain, Part, Unread, blocks_of, find_chains, first_line
+from keystead.audit.reading.lines import LineError
 from keystead.engine.clock import format_time
 from keystead.errors import FormatError
 
@@ -106,9 +107,9 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def second(self) -> bool:
-        """The copy of a call that another account's record is about already."""
+        """The copy of what another account's record is about already."""
         caller = self.user_identity.account_id
-        return self.keystead_type == "call" and bool(caller) and caller != self.recipient_account_id
+        return bool(caller) and caller != self.recipient_account_id
 
     def parameters(self, names: Sequence[str]) -> list[object]:
         """Those of these members of requestParameters that are there."""
@@ -160,8 +161,9 @@ class Query:
         )
 
 
-def records_in(folders: Sequence[Path], query: Query) -> Iterator[tuple[Record, bytes]]:
-    """Records that are asked for, in the order of time, and their lines. A damaged file ends at its damage: verify tells of it."""
+def records_in(folders: Sequence[Path], query: Query, unread: Unread | None = None) -> Iterator[tuple[Record, bytes]]:
+    """Records that are asked for, in the order of time, and their lines. What could not be read is noted in `unread`, once all is read."""
+    missed = Unread() if unread is None else unread
     waiting = sorted(((_begin(chain), chain.id, chain) for chain in find_chains(folders)), key=lambda item: item[:2], reverse=True)
     active: list[tuple[str, int, Record, bytes, Iterator[tuple[Record, bytes]]]] = []
     number = 0
@@ -175,7 +177,7 @@ def records_in(folders: Sequence[Path], query: Query) -> Iterator[tuple[Record, 
 
     while active or waiting:
         while waiting and (not active or waiting[-1][0] <= active[0][0]):
-            push(_of_chain(waiting.pop()[2], query))
+            push(_of_chain(waiting.pop()[2], query, missed))
         if active:
             _, _, record, data, source = heapq.heappop(active)
             yield record, data
@@ -203,7 +205,7 @@ def time_of(data: bytes | None) -> str:
     """When a line of any type was written; "" where it does not say."""
     try:
         found = None if data is None else _TIMED.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     return "" if found is None else found.event_time or found.time
 
@@ -221,19 +223,23 @@ def parts_since(parts: Sequence[Part], since: datetime | None) -> Sequence[Part]
     return parts[first:]
 
 
-def _of_chain(chain: Chain, query: Query) -> Iterator[tuple[Record, bytes]]:
+def _of_chain(chain: Chain, query: Query, unread: Unread) -> Iterator[tuple[Record, bytes]]:
     end = None if query.until is None else _text(query.until, SLACK)
     for part in parts_since(chain.parts, query.since):
         if end is not None and time_of(first_line(part)) > end:
             return
-        yield from _of_part(part, query)
+        yield from _of_part(part, query, unread)
 
 
-def _of_part(part: Part, query: Query) -> Iterator[tuple[Record, bytes]]:
+def _of_part(part: Part, query: Query, unread: Unread) -> Iterator[tuple[Record, bytes]]:
     try:
-        for _, block in blocks_of(part):
+        for offset, block in blocks_of(part, unread=unread):
             for data in lines_with(block, query.needles):
-                record = read_record(data)
+                try:
+                    record = read_record(data)
+                except LineError:
+                    unread.note(part.name, f"the line at byte {offset + block.find(data)} is no record, and was passed over")
+                    continue
                 if record is not None and query.wants(record):
                     yield record, data
     except FormatError:
@@ -250,11 +256,11 @@ def lines_with(block: bytes, needles: Sequence[bytes]) -> Iterator[bytes]:
 
 
 def read_record(data: bytes) -> Record | None:
-    """A record of a call or a service; None for any other line."""
+    """A record of a call or a service; None for a line of another type. LineError for what is none of ours."""
     try:
         record = _RECORD.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise LineError("no record") from None
     return record if record.keystead_type in _CALLS else None
 
 

@@ -14,15 +14,25 @@ from typing import Any, Final
 
 import msgspec
 
+from keystead.audit.reading.files import Unread, bounded_lines
 from keystead.audit.reading.records import Query, Record, records_in
 from keystead.errors import InvalidSpecError
 
 COLUMNS: Final = ("time", "action", "principal", "key", "result", "reason")
 
 
-def search(folders: Sequence[Path], query: Query, limit: int | None, api_log: Path | None) -> Iterator[tuple[dict[str, str], bytes]]:
-    """A row for people, and the JSON line, one a record. With an API server's log the records found are held: give a limit."""
-    found = islice(records_in(folders, query), limit)
+_MOST_EVENT: Final = 1 << 24
+"""Bytes of a line of the API server's log."""
+
+
+def search(
+    folders: Sequence[Path], query: Query, limit: int | None, api_log: Path | None, unread: Unread | None = None
+) -> Iterator[tuple[dict[str, str], bytes]]:
+    """A row for people, and the JSON line, one a record. With an API server's log the records found are held: give a limit.
+
+    unread: as records_in.
+    """
+    found = islice(records_in(folders, query, unread), limit)
     if api_log is None:
         for record, data in found:
             yield row_of(record), data
@@ -64,10 +74,10 @@ def _requests(path: Path, wanted: set[str]) -> Mapping[str, list[dict[str, Any]]
 def _events(path: Path) -> Iterable[dict[str, Any]]:
     try:
         with path.open("rb") as file:
-            for line in file:
+            for line in bounded_lines(file, _MOST_EVENT):
                 try:
                     event = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue  # a line that is being written
                 if isinstance(event, dict):
                     yield event

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from keystead.audit.reading.files import Unread
 from keystead.audit.reading.records import Query, Record, reaches_back, record_of, records_in
 from keystead.engine.identifiers import RECORDS_NAMESPACE
 from keystead.errors import FormatError
@@ -59,6 +60,7 @@ class Summary:
     reaches: str = ""
     asked: set[str] = field(default_factory=set)
     never: list[KnownKey] | None = None
+    unread: Unread = field(default_factory=Unread)
 
     def add(self, record: Record) -> None:
         """One record."""
@@ -94,6 +96,7 @@ class Summary:
         told: dict[str, Any] = {
             "format": FORMAT,
             "recordsReachBackTo": self.reaches,
+            "unread": list(self.unread.told),
             "uses": [
                 {"key": key, "principal": principal, "action": action, "count": tally.count, "last": tally.last}
                 for (key, principal, action), tally in _most(self.uses)
@@ -117,7 +120,7 @@ def _most(tallies: Mapping[Any, Tally]) -> Iterable[tuple[Any, Tally]]:
 def summarise(folders: Sequence[Path], query: Query, keys: Sequence[KnownKey] | None) -> Summary:
     """All of it. keys None: nothing can be said of keys that were never used."""
     found = Summary(reaches=reaches_back(folders))
-    for record, _ in records_in(folders, query):
+    for record, _ in records_in(folders, query, found.unread):
         found.add(record)
     if keys is not None:
         used = found.used_keys()
@@ -154,16 +157,22 @@ class KeyCaller:
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """Who called a key. reaches_back: from when there are records at all, "" where there are none: before it nothing is known."""
+    """Who called a key. reaches_back: from when there are records at all, "" where there are none: before it nothing is known.
+
+    unread: what could not be read, which may hold others
+    """
 
     rows: tuple[KeyCaller, ...]
     reaches_back: str
+    unread: tuple[str, ...] = ()
 
 
 def callers(folders: Sequence[Path], key_id: str, since: datetime | None) -> Callers:
     """Who called the key of this id or ARN, most calls first."""
-    found = (record for record, _ in records_in(folders, Query(keys=(key_id,), since=since)))
-    return Callers(_callers(record for record in found if record.keystead_type == "call" and not record.second), reaches_back(folders))
+    unread = Unread()
+    found = (record for record, _ in records_in(folders, Query(keys=(key_id,), since=since), unread))
+    rows = _callers(record for record in found if record.keystead_type == "call" and not record.second)
+    return Callers(rows, reaches_back(folders), unread.told)
 
 
 def callers_told(records: Iterable[Mapping[str, Any]]) -> tuple[KeyCaller, ...]:

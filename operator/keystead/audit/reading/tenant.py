@@ -80,22 +80,25 @@ class TenantRecords:
         self._clock = clock
         self._pause = pause
 
-    def page(self, key_arn: str, account: str, since: datetime | None, limit: int, place: bytes | None) -> Page:
-        """From `since` on, or from where the page before ended. InvalidMarkerError for a place that is none."""
+    def page(
+        self, key_arn: str, account: str, since: datetime | None, limit: int, place: bytes | None, until: str = "", parts: int = 1
+    ) -> Page:
+        """From `since` on, or from where the page before ended; nothing that is later than `until`. InvalidMarkerError for a place that is
+        none. parts: the page is one of so many, and has that part of what one may hold; one record at least."""
         after = None if place is None else _read(place)
-        budget = _Budget(limit, MOST_BYTES, self._clock() + SECONDS)
+        budget = _Budget(max(1, limit // parts), MOST_BYTES // parts, self._clock() + SECONDS)
         bound = "" if since is None else format_time(since)
         found: list[bytes] = []
         reached: Place | None = None
         for part, start in _parts(find_chains([self._folder]), since, after):
-            reached = self._read_part(part, start, (key_arn, account, bound), budget, found)
+            reached = self._read_part(part, start, (key_arn, account, bound, until or "~"), budget, found)
             if reached is not None:
                 break
         told = None if reached is None else msgspec.json.encode(reached)
         return Page(tuple(found), told, reaches_back([self._folder]))
 
     def _read_part(
-        self, part: tuple[Chain, Part], start: int, want: tuple[str, str, str], budget: _Budget, found: list[bytes]
+        self, part: tuple[Chain, Part], start: int, want: tuple[str, str, str, str], budget: _Budget, found: list[bytes]
     ) -> Place | None:
         """Where to go on, None where the file is at its end."""
         chain, file = part
@@ -122,7 +125,7 @@ class TenantRecords:
 def _read(place: bytes) -> Place:
     try:
         return _PLACE.decode(place)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidMarkerError("The marker is not valid.") from None
 
 
@@ -144,15 +147,18 @@ def _lines(block: bytes, offset: int) -> Iterator[tuple[bytes, int]]:
         yield data, offset
 
 
-def told_of(data: bytes, key_arn: str, account: str, since: str) -> bytes | None:
-    """A record as the account may see it; None where it is not the account's, or not about the key."""
+def told_of(data: bytes, key_arn: str, account: str, since: str, until: str) -> bytes | None:
+    """A record as the account may see it; None where it is not the account's, not about the key, or of another time (`~`: no end)."""
     try:
         record = _ANY.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if record.get("keysteadType") not in _CALLS or record.get("recipientAccountId") != account:
         return None
-    if record.get("eventTime", "") < since or not any(item.get("ARN") == key_arn for item in record.get("resources") or ()):
+    moment, keys = record.get("eventTime"), record.get("resources")
+    if not isinstance(moment, str) or not since <= moment <= until:
+        return None
+    if not isinstance(keys, list) or not any(isinstance(item, dict) and item.get("ARN") == key_arn for item in keys):
         return None
     for member in _HIDDEN:
         record.pop(member, None)

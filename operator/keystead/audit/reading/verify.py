@@ -19,7 +19,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from keystead.audit.reading.files import Chain, VanishedFileError, find_chains, first_line, lines_of
+from keystead.audit.reading.files import (
+    MAX_LINE,
+    Chain,
+    VanishedFileError,
+    bounded_lines,
+    find_chains,
+    first_line,
+    lines_of,
+)
 from keystead.audit.reading.lines import LineError, head_of, link_of
 from keystead.audit.reading.report import ChainReport, Finding, Report, What
 from keystead.audit.reading.signatures import PublicKey, is_signed
@@ -98,7 +106,7 @@ def _checkpoints_in(path: Path, keys: Sequence[PublicKey] | None) -> Iterator[tu
     """Among other lines, and behind what a log's collector writes before each."""
     try:
         with path.open("rb") as file:
-            for line in file:
+            for line in bounded_lines(file, MAX_LINE):
                 if b'"keysteadType":"checkpoint"' not in line:
                     continue
                 data = line[max(line.find(b"{"), 0) :].rstrip()
@@ -230,6 +238,8 @@ def _began(chain_id: str) -> str:
 def _judge_signatures(walk: Walk, signed: Mapping[str, int], keys: Sequence[PublicKey] | None) -> None:
     report = walk.report
     if report.records == 0:
+        if not walk.vanished:
+            report.unsigned.append("no record is in its files: a process that was killed at once leaves that, and who empties them")
         return
     if keys is None:
         report.unsigned.append("no signature was checked")

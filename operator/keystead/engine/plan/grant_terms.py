@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
 
 from keystead.engine.clock import format_time
-from keystead.engine.identifiers import canonical_principal, role_arn
+from keystead.engine.identifiers import SERVICE_ACCOUNT, canonical_principal, decoded_name, role_arn, user_arn
 from keystead.engine.managed import DATA_KEYS_SERVICE
 from keystead.engine.record.grant import GrantConstraints
 from keystead.engine.rotation import parse_duration
@@ -37,6 +37,8 @@ _SYMMETRIC: Final = frozenset(
     }
 )
 _PRINCIPAL: Final = re.compile(r"arn:aws:(iam|sts)::\d{12}:(root|(role|user|group|assumed-role|federated-user)/[\w+=,.@:/%-]+)\Z", re.ASCII)
+_GRANTEE: Final = re.compile(r"arn:aws:iam::(\d{12}):(?:root\Z|(role|user|group)/(.*)\Z)", re.ASCII | re.DOTALL)
+_NO_ARN: Final = "not the ARN of a principal, such as arn:aws:iam::<account>:role/<serviceaccount> or ...:user/<name>"
 
 IN_CONTEXT: Final = _ANY | _SYMMETRIC | {_O.ENCRYPT, _O.DECRYPT, _O.RE_ENCRYPT_FROM, _O.RE_ENCRYPT_TO}
 """AWS: an encryption context constraint goes with operations that have a context, and with the three that any key can do."""
@@ -90,10 +92,9 @@ def check_terms(terms: GrantTerms, spec: KeySpec, usage: KeyUsage) -> None:
     if unfit:
         raise InvalidSpecError("spec.operations", f"{', '.join(unfit)}: a {spec} key for {usage} cannot do that")
     for field, principal in (("granteePrincipal", terms.grantee_principal), ("retiringPrincipal", terms.retiring_principal)):
-        if principal is not UNSET and not is_principal(principal):
-            raise InvalidSpecError(
-                f"spec.{field}", "not the ARN of a principal, such as arn:aws:iam::<account>:role/<serviceaccount> or ...:user/<name>"
-            )
+        wrong = "" if isinstance(principal, UnsetType) else stranger(principal)
+        if wrong:
+            raise InvalidSpecError(f"spec.{field}", wrong)
     _check_services(terms)
     _check_context(terms)
 
@@ -104,6 +105,16 @@ def contextless(operations: Iterable[GrantOperation]) -> str:
     return f"{', '.join(unfit)} has no encryption context, so that none can be required" if unfit else ""
 
 
+def twofold(pairs: Mapping[str, str]) -> str:
+    """What is wrong with keys of a context constraint that are one without regard to case: no request can meet it (policy.grants)."""
+    first: dict[str, str] = {}
+    for key in pairs:
+        if key.lower() in first:
+            return f"{first[key.lower()]} and {key} are one key, as case does not count: no request could have both values"
+        first[key.lower()] = key
+    return ""
+
+
 def _check_context(terms: GrantTerms) -> None:
     if isinstance(terms.constraints, UnsetType):
         return
@@ -112,7 +123,9 @@ def _check_context(terms: GrantTerms) -> None:
         if pairs is UNSET:
             continue
         # Of an object from before the CRD refused it. A constraint that constrains nothing would allow nothing (policy.grants).
-        wrong = contextless(terms.operations) if pairs else "has 1 to 8 pairs; leave it out to require no encryption context"
+        wrong = "has 1 to 8 pairs; leave it out to require no encryption context"
+        if pairs:
+            wrong = contextless(terms.operations) or twofold(pairs)
         if wrong:
             raise InvalidSpecError(f"spec.constraints.{name}", wrong)
 
@@ -131,8 +144,34 @@ def _check_services(terms: GrantTerms) -> None:
 
 
 def is_principal(arn: str) -> bool:
-    """Whether a text has the form of a principal's ARN."""
+    """Whether a text has the form of a principal's ARN: what a list may be asked for. Records have some that no new grant may name."""
     return _PRINCIPAL.match(arn) is not None
+
+
+def stranger(principal: str) -> str:
+    """Why a new grant cannot name this principal (in canonical form), and what to write instead; "" where somebody can be it.
+
+    Grants and callers are compared as texts: what nobody is, or is spelled otherwise, would be granted to nobody and say so nowhere.
+    """
+    match = _GRANTEE.match(principal)
+    if match is None:
+        return _NO_ARN
+    account, kind, name = match.groups()
+    if kind == "group":
+        return "a grant is for one principal; groups are for key policies"
+    if kind == "role" and not SERVICE_ACCOUNT.match(name):
+        paths = "; paths are not supported" if "/" in name else ""
+        return f"a role is a ServiceAccount, whose name has small letters, digits, - and . only: role/<serviceaccount>{paths}"
+    return _misspelt(account, name, principal) if kind == "user" else ""
+
+
+def _misspelt(account: str, name: str, principal: str) -> str:
+    """A person has one spelling in grants, that of her callers (identifiers.user_arn)."""
+    plain = decoded_name(name)
+    if plain is None and ("%" in name or not name):
+        return "the name of a user must be percent-encoded"
+    wanted = user_arn(account, name if plain is None else plain)
+    return "" if wanted == principal else f"the name of a user must be percent-encoded, in upper case: {wanted}"
 
 
 def _fitting(spec: KeySpec, usage: KeyUsage) -> frozenset[GrantOperation]:

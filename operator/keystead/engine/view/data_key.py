@@ -15,7 +15,7 @@ from keystead.engine.record.key import KeyRecord
 from keystead.engine.view.common import Notice, believes, condition, held_again, obstacle_notices, with_conditions
 from keystead.resources.conditions import Condition, ConditionType
 from keystead.resources.events import Event
-from keystead.resources.kms_data_key import KmsDataKey, KmsDataKeyStatus, Rewrap
+from keystead.resources.kms_data_key import KEY_ARNS_SHOWN, KmsDataKey, KmsDataKeyStatus, Rewrap
 from keystead.resources.reasons import Reason
 
 
@@ -67,6 +67,7 @@ def _view(
         secret_name=record.target.secret_name,
         key_name=key.name if key is not None else data_key.status.key_name,
         key_arn=current.key_arn,
+        key_arns=_key_arns(record),
         key_material_id=current.key_material_id,
         version=record.current,
         versions=visible_versions(data_key, record, now)[:64],
@@ -76,6 +77,12 @@ def _view(
         next_rotation_time=UNSET if due is None else due,
         rewrap=UNSET if key is None else _progress(record, key),
     )
+
+
+def _key_arns(record: DataKeyRecord) -> tuple[str, ...]:
+    """Of every version, as the index counts what depends on a key: what left the Secret is still wanted by who has data under it."""
+    newest_first = dict.fromkeys(version.key_arn for version in reversed(record.versions))
+    return tuple(sorted(list(newest_first)[:KEY_ARNS_SHOWN]))
 
 
 def data_key_notices(data_key: KmsDataKey, record: DataKeyRecord | None, obstacle: Obstacle | None) -> list[Notice]:

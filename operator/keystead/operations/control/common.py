@@ -14,8 +14,9 @@ import base64
 import binascii
 import hmac
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 
@@ -38,6 +39,7 @@ Item = TypeVar("Item")
 MAX_LIMIT: Final = 1000
 _DEFAULT_LIMIT: Final = 100
 _MAX_MARKER: Final = 1024
+_PART: Final = 256
 _MAC: Final = 16
 _NAME: Final = 10
 
@@ -154,11 +156,31 @@ def page(
 
     What is made or goes meanwhile moves no other item: none is given twice, and none that stays is left out.
     """
-    first = 0 if marker is None else bisect_right(items, _position(world, listing, marker), key=position)
-    last = first + (listing.default if limit is None else limit)
-    chosen = tuple(items[first:last])
-    more = last < len(items)
-    return Page(chosen, _marker(world, listing, position(chosen[-1])) if more else None)
+    return cut(world, listing, after(world, listing, items, position, marker), position, limit)
+
+
+def after(
+    world: ControlWorld, listing: Listing, items: Sequence[Item], position: Callable[[Item], str], marker: str | None
+) -> Iterator[Item]:
+    """The items after the marker's position. They may change while one looks at them: it goes on after the position that it had come to."""
+    return _after(items, position, 0 if marker is None else bisect_right(items, _position(world, listing, marker), key=position))
+
+
+def _after(items: Sequence[Item], position: Callable[[Item], str], first: int) -> Iterator[Item]:
+    while part := items[first : first + _PART]:
+        yield from part
+        first = bisect_right(items, position(part[-1]), key=position)
+
+
+def cut(
+    world: ControlWorld, listing: Listing, items: Iterable[Item], position: Callable[[Item], str], limit: int | None
+) -> Page[Item]:
+    """The first of these, `limit` at most, and whether there are more: no more of them is looked at."""
+    most = listing.default if limit is None else limit
+    chosen = tuple(islice(items, most + 1))
+    if len(chosen) <= most:
+        return Page(chosen, None)
+    return Page(chosen[:most], _marker(world, listing, position(chosen[most - 1])))
 
 
 def _marker(world: ControlWorld, listing: Listing, position: str) -> str:

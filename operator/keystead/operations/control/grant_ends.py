@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from keystead.engine.identifiers import key_arn
 from keystead.engine.record import GrantRecord, KeyRecord
 from keystead.engine.record.grant import grantee_of
-from keystead.errors import InvalidGrantIdError, ValidationError
+from keystead.errors import InvalidGrantIdError, NotFoundException, ValidationError
 from keystead.operations import refusals
 from keystead.operations.control.common import admit_key
 from keystead.operations.control.grants import admit_grant, is_of_key
@@ -60,7 +60,9 @@ class RetireGrantRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetireGrantResponse:
-    """AWS answers RetireGrant with nothing."""
+    """AWS answers RetireGrant with nothing. grant_id: for the audit record, where the request has a token."""
+
+    grant_id: str = ""
 
 
 @operation
@@ -89,7 +91,7 @@ def retire_grant(world: ControlWorld, caller: Caller, request: RetireGrantReques
         ),
     )
     yield from _end(world, _grant_of(world, key, grant_id), request.dry_run)
-    return RetireGrantResponse()
+    return RetireGrantResponse(grant_id=grant_id)
 
 
 def check_grant_id(grant_id: str, where: str = "grantId") -> None:
@@ -164,7 +166,10 @@ def _to_retire(grant: GrantRecord, caller: Caller) -> GrantRecord:
 def _grant_of(world: ControlWorld, key: KeyRecord, grant_id: str) -> GrantRecord:
     grant = world.keys.grant(grant_id)
     if grant is None or not is_of_key(grant, key):
-        raise InvalidGrantIdError(f"Grant {grant_id} of this key is not found.")
+        if _ID.match(grant_id):
+            # Clients take this code, and no other, for a grant that has ended already (Terraform's aws_kms_grant).
+            raise NotFoundException(f"Grant ID {grant_id} not found")
+        raise InvalidGrantIdError(f"The grant ID {grant_id} is not valid.")
     return grant
 
 

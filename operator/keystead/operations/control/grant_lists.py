@@ -11,10 +11,10 @@ from msgspec import UnsetType
 
 from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import account_in, key_arn, key_id_bytes, root_arn
-from keystead.engine.record import GrantRecord
+from keystead.engine.record import GrantRecord, KeyRecord
 from keystead.errors import ValidationError
 from keystead.operations import refusals
-from keystead.operations.control.common import Listing, Page, admit_key, check_paging, page
+from keystead.operations.control.common import Listing, Page, admit_key, after, check_paging, cut
 from keystead.operations.control.grant_ends import check_grant_id
 from keystead.operations.control.grants import GrantConstraints, is_of_key, principal_of
 from keystead.operations.effects import Home, Running
@@ -88,16 +88,24 @@ def list_grants(world: ControlWorld, caller: Caller, request: ListGrantsRequest)
     grantee = None if request.grantee_principal is None else principal_of(request.grantee_principal)
     key = yield from admit_key(world, caller, Action.LIST_GRANTS, request.key_id, request)
     service = request.grantee_service_principal
-    found = [
+    scope = "|".join((key.key_id, request.grant_id or "", grantee or "", service or ""))
+    listing = Listing("ListGrants", key.account, scope, PAGE)
+    found = (
         grant
-        for grant in world.keys.grants_of(key_id_bytes(key.key_id))
+        for grant in after(world, listing, _named(world, key, request.grant_id, grantee or service), _position, request.marker)
         if is_of_key(grant, key)
-        and request.grant_id in (None, grant.grant_id)
         and grantee in (None, grant.grantee_principal)
         and service in (None, grant.grantee_service_principal)
-    ]
-    scope = "|".join((key.key_id, request.grant_id or "", grantee or "", service or ""))
-    return _answer(_page(world, Listing("ListGrants", key.account, scope, PAGE), found, request.limit, request.marker))
+    )
+    return _answer(cut(world, listing, found, _position, request.limit))
+
+
+def _named(world: ControlWorld, key: KeyRecord, grant_id: str | None, grantee: str | None) -> Sequence[GrantRecord]:
+    """Those that may be in the list: a key has up to 50,000 grants, of which a page looks at no more than it must."""
+    if grant_id is not None:
+        found = world.keys.grant(grant_id)
+        return () if found is None else (found,)
+    return world.keys.grants_of(key_id_bytes(key.key_id)) if grantee is None else world.keys.grants_held(key, grantee)
 
 
 @operation
@@ -114,10 +122,11 @@ def list_retirable_grants(
     if principal != caller.principal or caller.only_grant is not None:
         yield from admit_keyless(world, caller, Action.LIST_RETIRABLE_GRANTS)
     claimed = world.keys.has_account(caller.namespace, caller.account)
-    named = [grant for grant in world.keys.grants_retirable_by(principal) if grant.region == world.region]
-    found = yield from _live(world, [grant for grant in named if claimed or grant.account == caller.account])
     listing = Listing("ListRetirableGrants", caller.account, principal, PAGE)
-    return _answer(_page(world, listing, found, request.limit, request.marker))
+    named = after(world, listing, world.keys.grants_retirable_by(principal), _position, request.marker)
+    shown = (grant for grant in named if grant.region == world.region and (claimed or grant.account == caller.account))
+    found = yield from _live(world, shown, (listing.default if request.limit is None else request.limit) + 1)
+    return _answer(cut(world, listing, found, _position, request.limit))
 
 
 def _retiring(caller: Caller, request: ListRetirableGrantsRequest) -> str:
@@ -132,20 +141,19 @@ def _retiring(caller: Caller, request: ListRetirableGrantsRequest) -> str:
     raise refusals.keyless(caller, Action.LIST_RETIRABLE_GRANTS)
 
 
-def _live(world: ControlWorld, found: Sequence[GrantRecord]) -> Running[list[GrantRecord]]:
-    """Those whose namespace still is the one that made them; each one is asked about once."""
+def _live(world: ControlWorld, named: Iterable[GrantRecord], most: int) -> Running[list[GrantRecord]]:
+    """The first of those whose namespace still is the one that made them; each one is asked about once."""
     uids: dict[str, str | None] = {}
-    for grant in found:
+    found: list[GrantRecord] = []
+    for grant in named:
         if grant.namespace not in uids:
             known = world.keys.namespace_uid(grant.namespace)
             uids[grant.namespace] = (yield Home(grant.namespace)) if known is None else known
-    return [grant for grant in found if uids[grant.namespace] == grant.namespace_uid]
-
-
-def _page(
-    world: ControlWorld, listing: Listing, found: Iterable[GrantRecord], limit: int | None, marker: str | None
-) -> Page[GrantRecord]:
-    return page(world, listing, sorted(found, key=_position), _position, limit, marker)
+        if uids[grant.namespace] == grant.namespace_uid:
+            found.append(grant)
+        if len(found) == most:
+            break
+    return found
 
 
 def _position(grant: GrantRecord) -> str:

@@ -16,7 +16,16 @@ from msgspec import UNSET
 
 from keystead.engine.bounds import GRANTS_PER_KEY
 from keystead.engine.identifiers import canonical_principal, key_id_bytes
-from keystead.engine.plan.grant_terms import SERVICES, GrantTerms, check_terms, contextless, is_principal, terms_of
+from keystead.engine.plan.grant_terms import (
+    SERVICES,
+    GrantTerms,
+    check_terms,
+    contextless,
+    is_principal,
+    stranger,
+    terms_of,
+    twofold,
+)
 from keystead.engine.record import GrantRecord, KeyRecord
 from keystead.errors import InvalidArnError, InvalidSpecError, ValidationError
 from keystead.operations import refusals
@@ -32,6 +41,7 @@ from keystead.operations.validate import check_grant_tokens, check_key_id, faile
 from keystead.operations.world import ControlWorld
 from keystead.operations.writes import CreateObject
 from keystead.policy import Action, Caller
+from keystead.policy.grant_needs import Wanted
 from keystead.resources.kms_grant import KmsGrantSpec
 from keystead.resources.model import KeyRef, to_wire
 from keystead.resources.rules_grant import CONTEXT_KEY_MAX
@@ -89,6 +99,7 @@ def create_grant(world: ControlWorld, caller: Caller, request: CreateGrantReques
             request,
             tokens=request.grant_tokens,
             usable=lambda grants: parents_of(grants, terms.operations, terms.constraints),
+            wanted=Wanted(terms.operations, terms.constraints),
         ),
     )
     _check_key(caller, key, terms)
@@ -120,10 +131,22 @@ def is_of_key(grant: GrantRecord, key: KeyRecord) -> bool:
 
 
 def principal_of(arn: str) -> str:
-    """The canonical form of a principal in a request. InvalidArnException for a text that is no ARN of one."""
+    """The canonical form of a principal that is asked for. InvalidArnException for a text that is no ARN of one.
+
+    More than a new grant may name: records from before `stranger` was asked are listed too.
+    """
     principal = canonical_principal(arn)
     if not is_principal(principal):
         raise InvalidArnError(f"Invalid ARN of a principal: {arn}")
+    return principal
+
+
+def _party(arn: str) -> str:
+    """The same of one that is to be granted, or to retire."""
+    principal = principal_of(arn)
+    wrong = stranger(principal)
+    if wrong:
+        raise InvalidArnError(f"Invalid ARN of a principal: {arn}: {wrong}")
     return principal
 
 
@@ -160,8 +183,8 @@ def _spec(request: CreateGrantRequest) -> KmsGrantSpec:
     members: dict[str, Any] = {
         "keyRef": {"name": "later"},
         "operations": operations,
-        "granteePrincipal": None if request.grantee_principal is None else principal_of(request.grantee_principal),
-        "retiringPrincipal": None if request.retiring_principal is None else principal_of(request.retiring_principal),
+        "granteePrincipal": None if request.grantee_principal is None else _party(request.grantee_principal),
+        "retiringPrincipal": None if request.retiring_principal is None else _party(request.retiring_principal),
         "granteeServicePrincipal": request.grantee_service_principal,
         "retiringServicePrincipal": request.retiring_service_principal,
         "grantName": request.name,
@@ -224,6 +247,6 @@ def _check_pairs(pairs: Mapping[str, str], operations: list[str]) -> None:
         raise ValidationError(f"Constraints: an encryption context constraint has 1 to {_PAIRS} pairs.")
     if any(not 1 <= len(key) <= CONTEXT_KEY_MAX or len(value) > _VALUE_MAX for key, value in pairs.items()):
         raise ValidationError(f"Constraints: keys have 1 to {CONTEXT_KEY_MAX} characters, values at most {_VALUE_MAX}.")
-    wrong = contextless(map(GrantOperation, operations))
+    wrong = contextless(map(GrantOperation, operations)) or twofold(pairs)
     if wrong:
         raise ValidationError(f"Constraints: {wrong}.")

@@ -50,7 +50,7 @@ class CreateKeyRequest:
     key_spec: KeySpec | None = None
     origin: Origin | None = None
     custom_key_store_id: str | None = None
-    bypass_policy_lockout_safety_check: bool = False
+    bypass_policy_lockout_safety_check: bool | None = None
     tags: tuple[Tag, ...] = ()
     multi_region: bool | None = None
     xks_key_id: str | None = None

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from keystead.engine.plan.key_settings import default_policy, policy_bytes, without_default
 from keystead.engine.record import KeyRecord
-from keystead.errors import InvalidSpecError, MalformedPolicyDocumentError, NotFoundException
+from keystead.errors import InvalidSpecError, LimitExceededError, MalformedPolicyDocumentError, NotFoundException
 from keystead.operations.control.common import (
     Listing,
     admit_change,
@@ -29,7 +29,7 @@ from keystead.operations.world import ControlWorld
 from keystead.operations.writes import Annotate
 from keystead.policy import Action, Caller, Question, compile_policy
 from keystead.policy.compiled import Policy
-from keystead.policy.documents import read
+from keystead.policy.documents import MAX_BYTES, read
 from keystead.policy.lockout import closes, lockout
 from keystead.resources import names
 
@@ -61,7 +61,7 @@ class PutKeyPolicyRequest:
     key_id: str
     policy: str
     policy_name: str | None = None
-    bypass_policy_lockout_safety_check: bool = False
+    bypass_policy_lockout_safety_check: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,12 @@ def policy_of(record: KeyRecord) -> str:
 
 
 def parse_policy(text: str) -> Mapping[str, Any]:
-    """The policy document, for the object's spec. MalformedPolicyDocumentException for what no record could hold as it was sent."""
+    """The policy document, for the object's spec. MalformedPolicyDocumentException for what no record could hold as it was sent.
+
+    LimitExceededException for one that is too long (AWS, PutKeyPolicy: "If the key policy exceeds the length constraint").
+    """
+    if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
+        raise LimitExceededError(f"The policy document must not be longer than {MAX_BYTES} bytes.")
     policy = read(text)
     try:
         policy_bytes(policy)
