@@ -270,6 +270,15 @@ def test_a_policy_that_leaves_nothing_to_the_account_makes_bindings_worthless(ku
     assert {who: holder.may for who, holder in holders(kube).items()} == {f"arn:aws:iam::{ACCOUNT}:role/named": May.YES}
 
 
+@pytest.mark.parametrize("name", ["group/devs", "role/a/b", "role/App", "user/oidc/jane", "user/oidc%2fjane"])
+def test_an_old_grant_to_whom_nobody_can_be_is_no(kube: FakeKube, name: str) -> None:
+    grantee = f"arn:aws:iam::{ACCOUNT}:{name}"
+    spec = {"keyRef": {"name": "app"}, "granteePrincipal": grantee, "operations": ["Decrypt"]}
+    kube.put("KmsGrant", "given", spec=spec, status={"grantId": "ab" * 32, "keyId": KEY_ID})
+    told = holders(kube)[grantee]
+    assert told.may is May.NO and "nobody is this: " in told.note
+
+
 def test_a_policy_that_cannot_be_read_serves_nobody_and_says_so(kube: FakeKube) -> None:
     kube.key(policy={"Version": "2012-10-17", "Statement": [{**ROOT, "Action": "kms:Fly"}]})
     kube.bind("users", rule("decrypt", "describekey"), account("app"))

@@ -14,6 +14,7 @@ from tests.builders import another_tenants_key
 
 from keystead.audit import cloudtrail
 from keystead.audit.lines import Chain, bare, file_name
+from keystead.audit.shape import JUSTIFICATION
 from keystead.operations.trail import CallEvent
 from keystead.policy import Action
 
@@ -28,7 +29,7 @@ def _calls() -> list[CallEvent]:
     both = (judged(action=Action.RE_ENCRYPT_FROM), judged(_ABROAD, Action.RE_ENCRYPT_TO))
     refused = (judged(allowed=False, reason="statement NoGuests denies it", explicit=True),)
     return [
-        a_call("Encrypt", headers={**HEADERS, cloudtrail.JUSTIFICATION: b"INC-4711"}),
+        a_call("Encrypt", headers={**HEADERS, JUSTIFICATION: b"INC-4711"}),
         a_call("Decrypt", request=a_request("Decrypt", key_id=None), trail=(judged(action=Action.DECRYPT),)),
         a_call("Encrypt", trail=refused, **_DENIED),
         a_call("Encrypt", trail=(judged(_ABROAD, allowed=False),), **_DENIED),

@@ -29,6 +29,7 @@ from tests.operator.canaries import found_in
 
 from keystead.app.frontdoor import SERVED
 from keystead.audit import cloudtrail
+from keystead.audit.shape import JUSTIFICATION
 from keystead.audit.table import TABLE
 from keystead.operations.trail import Actor, CallEvent
 from keystead.operations.world import Judged
@@ -74,7 +75,7 @@ DIFFERENT: list[dict[str, Any]] = [
     {"tls": None},
     {"headers": {**HEADERS, b"user-agent": "b\u00f6to\x7f\0".encode()}},
     {"headers": {**HEADERS, b"host": b"another"}},
-    {"headers": {**HEADERS, cloudtrail.JUSTIFICATION: b"a ticket"}},
+    {"headers": {**HEADERS, JUSTIFICATION: b"a ticket"}},
     {"headers": {}},
     {"code": "AccessDeniedException", "message": "no", "response": None},
     {"request": None},
@@ -102,7 +103,7 @@ def test_what_is_remembered_of_a_callers_last_record_changes_no_other(operation:
     calls = [a_call(operation, **{"trail": OURS, "request": request, "response": response, **changes}) for changes in ({}, *different)]
     calls += calls[::-1]
     told = [cloudtrail.call(each) for each in calls]
-    monkeypatch.setattr(cloudtrail, "_usual", lambda _: None)
+    monkeypatch.setattr(cloudtrail, "usual", lambda _: None)
     assert told == [cloudtrail.call(each) for each in calls]
 
 
@@ -233,7 +234,7 @@ def test_an_operation_that_is_not_served_is_recorded_by_its_name(operation, read
     ],
 )
 def test_a_justification_is_bounded_and_has_no_control_characters(sent, told):
-    record = one(a_call(headers={**HEADERS, cloudtrail.JUSTIFICATION: sent}))
+    record = one(a_call(headers={**HEADERS, JUSTIFICATION: sent}))
     assert record["additionalEventData"]["justification"] == told
 
 
@@ -388,7 +389,7 @@ def test_no_bytes_of_a_request_or_a_response_are_in_its_record(operation, data, 
 @given(st.text(), st.dictionaries(st.text(), st.text(), max_size=4), st.binary(max_size=600), st.text(max_size=2000))
 def test_whatever_is_sent_the_record_is_one_line_of_json(key_id, context, agent, message):
     request = a_request("Encrypt", key_id=key_id, encryption_context=context)
-    headers = {b"user-agent": agent, b"host": agent, cloudtrail.JUSTIFICATION: agent}
+    headers = {b"user-agent": agent, b"host": agent, JUSTIFICATION: agent}
     (record,) = cloudtrail.call(a_call(request=request, headers=headers, code="NotFoundException", message=message))
     assert len(record.decode().splitlines()) == 1
     assert record.decode().isprintable() or not set(record.decode()) & {*map(chr, (*range(32), *range(0x7F, 0xA0), 0x2028, 0x2029))}

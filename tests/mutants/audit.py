@@ -105,7 +105,7 @@ MUTANTS = (
     ),
     Mutant(
         "a record has the address of its caller's last call",
-        f"{AUDIT}/cloudtrail.py",
+        f"{AUDIT}/usual.py",
         "event.region, event.source_ip, event.tls, headers",
         "event.region, event.tls, headers",
         ("tests/audit/test_cloudtrail.py", "-k", "last_record"),
@@ -169,8 +169,8 @@ MUTANTS = (
     Mutant(
         "a refused call abroad shows the key's side to the caller's account",
         f"{AUDIT}/cloudtrail.py",
-        "    if not allowed:\n        record = _record(event, [",
-        "    if not allowed:\n        record = _record(event, event.trail or [",
+        "    if not allowed:\n        record = record_of(event, [",
+        "    if not allowed:\n        record = record_of(event, event.trail or [",
         ("tests/audit/test_cloudtrail.py::TestAcrossAccounts",),
     ),
     Mutant(
@@ -210,7 +210,7 @@ MUTANTS = (
     ),
     Mutant(
         "a refusal has the API's code in the trail",
-        f"{AUDIT}/cloudtrail.py",
+        f"{AUDIT}/shape.py",
         "    return _CODES.get(code, code) or UNSET\n",
         "    return code or UNSET\n",
         ("tests/audit/test_cloudtrail.py::test_a_refusal_has_cloudtrails_code_whatever_the_api_calls_it",),

@@ -299,7 +299,12 @@ def test_markers_that_are_none_are_refused(kms, marker):
     assert refused(kms.list_keys, Marker=marker).code == "InvalidMarkerException"
 
 
-@pytest.mark.parametrize("principal", ["x", "*", "arn:aws:iam::111122223333:*", "arn:aws:s3:::bucket", "arn:aws:iam::1:root", "\u00e9"])
+IAM = "arn:aws:iam::111122223333:"
+NOBODY = ["x", "*", f"{IAM}*", "arn:aws:s3:::bucket", "arn:aws:iam::1:root", "\u00e9"]
+NOBODY += [f"{IAM}{name}" for name in ("group/devs", "role/App", "role/a/b", "user/a/b", "user/a%2fb")]
+
+
+@pytest.mark.parametrize("principal", NOBODY)
 def test_a_grantee_that_nobody_is_is_refused(house, kms, principal):
     found = refused(kms.create_grant, KeyId=house.key(), GranteePrincipal=principal, Operations=["Decrypt"])
     assert found.status == 400

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from msgspec.structs import replace
 from tests.builders import NOW, OTHER_UID, UID, a_grant, a_key, an_alias
 from tests.hsm.fake import FakeHsm
 from tests.plan.facts import a_data_key, a_data_key_version
 from tests.reconciler.learning import learn
 
+from keystead.engine.births import archived
 from keystead.engine.freshness import Memory
-from keystead.engine.identifiers import key_arn
+from keystead.engine.identifiers import archive_name, key_arn
 from keystead.engine.plan.common import Dependants
 from keystead.engine.plan.key_life import tombstone
 from keystead.engine.record import seal_record
@@ -38,6 +40,25 @@ def test_a_data_key_depends_on_every_key_of_its_versions() -> None:
     for key in (old, new):
         assert index.dependants(key.key_id, "team-a") == Dependants(data_keys=("data-1",))
         assert index.dependants(key.key_id, "team-b") == Dependants(foreign=1)
+
+
+@pytest.mark.parametrize("archive_first", [True, False])
+def test_a_data_key_depends_on_the_keys_of_its_archives_as_long_as_it_is_bound(archive_first: bool) -> None:
+    hsm = FakeHsm()
+    old, new = a_key(hsm), a_key(hsm, n=2)
+    record = a_data_key(old, versions=[a_data_key_version(1), a_data_key_version(2)])
+    archive, kept = archived(record, 1, 1)
+    moved = [replace(version, key_arn=key_arn(new.region, new.account, new.key_id)) for version in kept.versions]
+    main = replace(kept, key_id=new.key_id, versions=moved)
+    index, changed = an_index()
+    both = [(archive_name("datakey-1", archive.part), archive), ("datakey-1", main)]
+    for name, each in both if archive_first else reversed(both):
+        learn(index, name, each)
+    for key in (old, new):
+        assert index.dependants(key.key_id, "team-a") == Dependants(data_keys=("data-1",))
+    assert set(changed[-1].keys) == {old.key_id, new.key_id}, "the keys are told"
+    learn(index, "datakey-1", replace(main, bound=False, seq=main.seq + 1, prev="ab" * 32))
+    assert not index.dependants(old.key_id, "team-a")
 
 
 def test_a_version_under_another_key_moves_what_depends_on_what() -> None:

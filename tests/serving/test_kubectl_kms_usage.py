@@ -148,13 +148,13 @@ def test_amounts_are_of_the_namespace_and_add_up(teams: Teams, counted: dict[tup
     assert total["keys"] == sum(Decimal(key["cost"]) for key in told["keys"])
     assert total["requests"] == (9 * Decimal("0.03") / 10_000 + 2 * Decimal("0.15") / 10_000).quantize(Decimal("0.0001"))
     assert abs(total["keys"] + total["requests"] - total["freeTier"] - total["total"]) <= Decimal("0.0001")
-    assert told["prices"]["read"] in teams.usage("-n", teams.names[0]).out
+    assert told["prices"]["checked"] in teams.usage("-n", teams.names[0]).out
 
 
 def test_the_table_says_that_it_is_an_estimate_and_of_when(teams: Teams, counted: dict[tuple[str, str, str], int]) -> None:
     said = teams.usage("-n", teams.names[0]).out
     assert "estimate of the same at AWS: keys " in said
-    assert 'prices: "AWS Key Management Service Pricing", us-east-1, read 20' in said
+    assert "prices: us-east-1, by AWS Price List fixtures" in said
     rows = [line.split() for line in said.splitlines()]
     assert [teams.names[0], f"{teams.names[0]}/signer", "asymmetric", "2", "0.0000"] in rows
     assert [teams.names[0], "-", "refused", "1", "0.0000"] in rows

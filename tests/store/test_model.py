@@ -35,7 +35,8 @@ from keystead.operations.world import Catalogue, LastUse
 from keystead.policy import Action
 from keystead.reconciler.ports import StoredRecord
 from keystead.resources.vocabulary import GrantOperation, KeyState
-from keystead.store.model import RecordModel, View
+from keystead.store.model import RecordModel
+from keystead.store.view import View
 
 LATER = {"seq": 2, "prev": "ab" * 32}
 

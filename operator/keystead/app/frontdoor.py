@@ -23,7 +23,8 @@ from keystead.server.message import Asked, Reply
 from keystead.server.quota import Quota, Unlimited
 from keystead.server.sts import StsEndpoint
 from keystead.server.usage import Uses
-from keystead.store.model import RecordModel, View
+from keystead.store.model import RecordModel
+from keystead.store.view import View
 
 SERVED = {**OPERATIONS, **CONTROL}
 """Every operation of the endpoint."""

@@ -1,4 +1,4 @@
-"""userIdentity of a record, and what else is known of whoever called. Pure; made once an actor (cloudtrail.py).
+"""userIdentity of a record, and what else is known of whoever called. Pure; made once an actor (shape.py).
 
 Sources: CloudTrail, 'userIdentity element'; AWS.md, CloudTrail record.
 """

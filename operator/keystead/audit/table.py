@@ -1,6 +1,6 @@
 """The TABLE of what is written down of each operation: which members of its request, and which never; what of its answer; how soon.
 
-Called by cloudtrail and journal. Total over all operations, and over all members of their requests (tests/audit/test_table.py): a new
+Called by shape, usual and journal. Total over all operations, and over all members of their requests (tests/audit/test_table.py): a new
 member is written nowhere until somebody decides here. What is no member of the table is left out.
 
 Sources: AWS KMS, 'Log entry examples'; AWS.md, CloudTrail record. Never written: plaintexts, messages, MACs, signatures, blobs, public

@@ -1,6 +1,6 @@
 """Texts of a record: JSON that any reader of lines takes, and what others sent without what would move a terminal's cursor. Pure.
 
-Called by cloudtrail.py, once a call and more. What may never leave: a line's end within a line, half of a surrogate pair.
+Called by shape.py and usual.py, once a call and more. What may never leave: a line's end within a line, half of a surrogate pair.
 """
 
 from __future__ import annotations

@@ -211,3 +211,8 @@ def archive_name(datakey_record: str, k: int) -> str:
     if k < 1:
         raise ValueError("archives count from 1")
     return f"{datakey_record}-{k}"
+
+
+def archive_of(name: str) -> str:
+    """Name of the data key's record that an archive is of."""
+    return name.rpartition("-")[0]

@@ -18,7 +18,7 @@ from msgspec import UNSET
 
 from keystead.engine.clock import parse_time
 from keystead.engine.freshness import Memory
-from keystead.engine.identifiers import RecordKind
+from keystead.engine.identifiers import RecordKind, archive_of
 from keystead.engine.managed import DATA_KEYS_SERVICE, is_managed
 from keystead.engine.plan.common import Dependants
 from keystead.engine.plan.key_life import destroyed_at, waits_for
@@ -51,7 +51,7 @@ K = TypeVar("K")
 class Entry:
     """What the index keeps of one record.
 
-    keys    ids of the keys under which it needs to be read: of a data key every key of its versions
+    keys    ids of the keys under which it needs to be read: of a data key every key of its versions, those in archives too
     waits   without an object: time or the last dependant changes it
     aside   lies under `orphan-<id>`: no object of its name holds it
     ends    end of the waiting window; destroyed: when the material was destroyed, and of which namespace's uid it was
@@ -89,6 +89,8 @@ class RecordIndex:
         self._by_ref: dict[ObjectRef, set[str]] = defaultdict(set)
         self._by_key: dict[str, set[str]] = defaultdict(set)
         self._counts: Counter[tuple[Kind, str]] = Counter()
+        # Keys of a data key's archives, by its record's name. Archives are never taken away while the record is there.
+        self._archived: dict[str, frozenset[str]] = {}
         self._listed: set[str] | None = None
 
     def floor(self) -> int:
@@ -166,6 +168,7 @@ class RecordIndex:
     def drop(self, name: str) -> None:
         """A record that is gone: what was bound by it is told as bound no more."""
         entry = self._entries.pop(name, None)
+        self._archived.pop(name, None)
         if entry is not None:
             self._unlink(name, entry)
             self._changed(replace(entry, bound=False))
@@ -219,13 +222,24 @@ class RecordIndex:
 
     def _put(self, name: str, record: AnyRecord, digest: str) -> None:
         if isinstance(record, DataKeyRecord) and record.part:
+            main = archive_of(name)
+            self._archived[main] = self._archived.get(main, frozenset()).union(_keys_of(record))
+            if main in self._entries:
+                self._file(main, self._entries[main])
             return
         entry, before = _entry(name, record, digest), self._entries.get(name)
+        if before is not None and before.seq > entry.seq and not comes_and_goes(name):
+            return  # an echo of what was there before this process wrote
+        self._file(name, entry)
+
+    def _file(self, name: str, entry: Entry) -> None:
+        """In place of what was there, with the keys of its archives."""
+        before, archived = self._entries.get(name), self._archived.get(name)
+        if archived is not None:
+            entry = replace(entry, keys=tuple(sorted(archived.union(entry.keys))))
         if before == entry:
             return
         if before is not None:
-            if before.seq > entry.seq and not comes_and_goes(name):
-                return  # an echo of what was there before this process wrote
             self._unlink(name, before)
         self._entries[name] = entry
         self._by_ref[entry.ref].add(name)
@@ -265,12 +279,16 @@ def form_of(name: str) -> tuple[Kind, type[AnyRecord]] | None:
     return _TYPES.get(name.split("-", maxsplit=1)[0])
 
 
+def _keys_of(record: DataKeyRecord) -> set[str]:
+    return {record.key_id, *(version.key_arn.rpartition("/")[2] for version in record.versions)}
+
+
 def _entry(name: str, record: AnyRecord, digest: str) -> Entry:
     kind = _TYPES[name.split("-", maxsplit=1)[0]][0]
     ref = ObjectRef(kind, record.namespace, record.name)
     keys: tuple[str, ...] = (record.key_id,)
     if isinstance(record, DataKeyRecord):
-        keys = tuple(sorted({record.key_id, *(version.key_arn.rpartition("/")[2] for version in record.versions)}))
+        keys = tuple(sorted(_keys_of(record)))
     if not isinstance(record, KeyRecord):
         counted = None if kind is Kind.DATA_KEY else (kind, record.key_id)
         grantee = grantee_of(record) or "" if isinstance(record, GrantRecord) else ""

@@ -12,9 +12,10 @@ from keystead.engine.record import AccountRecord
 from keystead.errors import RecordIntegrityError
 from keystead.reconciler.ports import StoredRecord
 from keystead.store.kube import Kube
-from keystead.store.model import SERVED, RecordModel, View, type_of
+from keystead.store.model import SERVED, RecordModel, type_of
 from keystead.store.records import KubeRecords
 from keystead.store.requests import KubeRequests
+from keystead.store.view import View
 
 
 class Snapshot(View):

@@ -25,7 +25,8 @@ from keystead.operations.world import World
 from keystead.policy import Action
 from keystead.reconciler.ports import StoredRecord
 from keystead.resources.vocabulary import GrantOperation
-from keystead.store.model import RecordModel, View
+from keystead.store.model import RecordModel
+from keystead.store.view import View
 
 COUNTS = (1, 100, 5_000)
 ROUNDS, CALLS = 30, 300

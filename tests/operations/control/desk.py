@@ -27,7 +27,8 @@ from keystead.operations.writes import CreateObject
 from keystead.policy import Caller, root_caller, service_account_caller
 from keystead.policy.question import Carried
 from keystead.reconciler.ports import Kind, ObjectRef
-from keystead.store.model import RecordModel, View
+from keystead.store.model import RecordModel
+from keystead.store.view import View
 
 _FUNCTIONS = {row.request: row.function for row in [*OPERATIONS.values(), *CONTROL.values()]}
 _PASSES = 4

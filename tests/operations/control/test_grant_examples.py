@@ -1,6 +1,7 @@
 """AWS's documented examples of grants, each cited by the title of its page in the AWS KMS developer guide or API reference.
 
-Names are AWS's; users of theirs are ServiceAccounts here. RBAC says no to everything, so that grants alone decide.
+Names are AWS's, spelled as ServiceAccounts have them: users of theirs are ServiceAccounts here. RBAC says no to everything, so that grants
+alone decide.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def user(name: str) -> Caller:
     return an_app(name=name, session=f"{name}-1")
 
 
-def granted(*operations: GrantOperation, to: str = "exampleUser", **how: Any) -> GrantRecord:
-    return a_grant(KEY, *operations, **{"to": role(to), "retiring_principal": role("adminRole"), **how})
+def granted(*operations: GrantOperation, to: str = "example-user", **how: Any) -> GrantRecord:
+    return a_grant(KEY, *operations, **{"to": role(to), "retiring_principal": role("admin-role"), **how})
 
 
 def allowed(grant: GrantRecord, action: Action, context: dict[str, str], caller: Caller, source: str = "") -> bool:
@@ -60,17 +61,17 @@ DYNAMO = granted(
 )  # fmt: skip
 # page, grant, action, context of the request, who, whether the grant allows it
 USES = [
-    ("Creating grants", SUBSET, Action.DECRYPT, IT, "exampleUser", True),
-    ("Creating grants", SUBSET, Action.DECRYPT, {}, "exampleUser", False),
-    ("Creating grants", SUBSET, Action.DECRYPT, IT, "adminRole", False),
-    ("Creating grants", SUBSET, Action.ENCRYPT, IT, "exampleUser", False),
-    ("Using grant constraints", SUBSET, Action.DECRYPT, IT_TEST, "exampleUser", True),
-    ("Using grant constraints", EQUALS, Action.DECRYPT, IT, "exampleUser", True),
-    ("Using grant constraints", EQUALS, Action.DECRYPT, IT_TEST, "exampleUser", False),
-    ("Using grant constraints", EQUALS, Action.DECRYPT, {"Department": "Finance"}, "exampleUser", False),
+    ("Creating grants", SUBSET, Action.DECRYPT, IT, "example-user", True),
+    ("Creating grants", SUBSET, Action.DECRYPT, {}, "example-user", False),
+    ("Creating grants", SUBSET, Action.DECRYPT, IT, "admin-role", False),
+    ("Creating grants", SUBSET, Action.ENCRYPT, IT, "example-user", False),
+    ("Using grant constraints", SUBSET, Action.DECRYPT, IT_TEST, "example-user", True),
+    ("Using grant constraints", EQUALS, Action.DECRYPT, IT, "example-user", True),
+    ("Using grant constraints", EQUALS, Action.DECRYPT, IT_TEST, "example-user", False),
+    ("Using grant constraints", EQUALS, Action.DECRYPT, {"Department": "Finance"}, "example-user", False),
     # "the key in each key-value pair is not case sensitive, but the value is case sensitive"
-    ("GrantConstraints (API reference)", EQUALS, Action.DECRYPT, {"department": "IT"}, "exampleUser", True),
-    ("GrantConstraints (API reference)", EQUALS, Action.DECRYPT, {"Department": "it"}, "exampleUser", False),
+    ("GrantConstraints (API reference)", EQUALS, Action.DECRYPT, {"department": "IT"}, "example-user", True),
+    ("GrantConstraints (API reference)", EQUALS, Action.DECRYPT, {"Department": "it"}, "example-user", False),
     ("Using grant constraints, DynamoDB", DYNAMO, Action.GENERATE_DATA_KEY, {**TABLE, "more": "x"}, "dynamodb", True),
     ("Using grant constraints, DynamoDB", DYNAMO, Action.ENCRYPT, {"aws:dynamodb:tableName": "Services"}, "dynamodb", False),
     ("Using grant constraints, DynamoDB", DYNAMO, Action.DECRYPT, {**TABLE, "aws:dynamodb:tableName": "Other"}, "dynamodb", False),
@@ -78,9 +79,9 @@ USES = [
     ("CreateGrant (API reference)", DYNAMO, Action.DESCRIBE_KEY, {}, "dynamodb", True),
     ("CreateGrant (API reference)", DYNAMO, Action.RETIRE_GRANT, {}, "dynamodb", True),
     # "A grant can allow access to a KMS key, but not deny access", and only grant operations
-    ("Grants in AWS KMS", granted(*GrantOperation), Action.SCHEDULE_KEY_DELETION, {}, "exampleUser", False),
-    ("Grants in AWS KMS", granted(*GrantOperation), Action.REVOKE_GRANT, {}, "exampleUser", False),
-    ("Controlling access to grants", granted(*GrantOperation), Action.LIST_GRANTS, {}, "exampleUser", False),
+    ("Grants in AWS KMS", granted(*GrantOperation), Action.SCHEDULE_KEY_DELETION, {}, "example-user", False),
+    ("Grants in AWS KMS", granted(*GrantOperation), Action.REVOKE_GRANT, {}, "example-user", False),
+    ("Controlling access to grants", granted(*GrantOperation), Action.LIST_GRANTS, {}, "example-user", False),
 ]
 
 
@@ -114,15 +115,15 @@ PARENT_EQUALS = granted(G.GENERATE_DATA_KEY, G.DECRYPT, G.CREATE_GRANT, equals=I
 ROOT = root_caller(ACCOUNT, "team-a")
 # parent, who makes the child, its operations, constraint, whether it may
 CHILDREN = [
-    (PARENT, "exampleUser", ("CreateGrant", "Decrypt"), {"encryption_context_equals": IT}, True),
-    (PARENT, "exampleUser", ("GenerateDataKey", "Decrypt", "CreateGrant"), {"encryption_context_subset": IT}, True),
-    (PARENT, "exampleUser", ("Decrypt",), {"encryption_context_subset": IT_TEST}, True),
-    (PARENT, "exampleUser", ("Decrypt", "ReEncryptFrom"), {"encryption_context_equals": IT}, False),
-    (PARENT, "exampleUser", ("Decrypt",), {}, False),
-    (PARENT, "exampleUser", ("Decrypt",), {"encryption_context_subset": {"Purpose": "Test"}}, False),
-    (PARENT_EQUALS, "exampleUser", ("Decrypt",), {"encryption_context_subset": IT}, False),
-    (PARENT, "anotherUser", ("Decrypt",), {"encryption_context_equals": IT}, False),
-    (granted(G.DECRYPT, subset=IT), "exampleUser", ("Decrypt",), {"encryption_context_equals": IT}, False),
+    (PARENT, "example-user", ("CreateGrant", "Decrypt"), {"encryption_context_equals": IT}, True),
+    (PARENT, "example-user", ("GenerateDataKey", "Decrypt", "CreateGrant"), {"encryption_context_subset": IT}, True),
+    (PARENT, "example-user", ("Decrypt",), {"encryption_context_subset": IT_TEST}, True),
+    (PARENT, "example-user", ("Decrypt", "ReEncryptFrom"), {"encryption_context_equals": IT}, False),
+    (PARENT, "example-user", ("Decrypt",), {}, False),
+    (PARENT, "example-user", ("Decrypt",), {"encryption_context_subset": {"Purpose": "Test"}}, False),
+    (PARENT_EQUALS, "example-user", ("Decrypt",), {"encryption_context_subset": IT}, False),
+    (PARENT, "another-user", ("Decrypt",), {"encryption_context_equals": IT}, False),
+    (granted(G.DECRYPT, subset=IT), "example-user", ("Decrypt",), {"encryption_context_equals": IT}, False),
 ]
 
 
@@ -132,8 +133,8 @@ def test_a_child_grant_is_no_wider_than_its_parent(parent, who, operations, cons
     request = CreateGrantRequest(
         key_id=KEY.key_id,
         operations=operations,
-        grantee_principal=role("anotherUser"),
-        retiring_principal=role("exampleUser"),
+        grantee_principal=role("another-user"),
+        retiring_principal=role("example-user"),
         constraints=GrantConstraints(**constraint) if constraint else None,
     )
     go = run(KEY, parent)
@@ -147,22 +148,22 @@ def test_a_child_grant_is_no_wider_than_its_parent(parent, who, operations, cons
 
 def test_a_grandchild_is_measured_by_its_own_parent():
     """The same: "the grants that anotherUser creates must include the operations in its parent grant or a subset"."""
-    child = granted(G.CREATE_GRANT, G.DECRYPT, to="anotherUser", equals=IT, name="child")
+    child = granted(G.CREATE_GRANT, G.DECRYPT, to="another-user", equals=IT, name="child")
     ask = CreateGrantRequest(
         key_id=KEY.key_id, operations=("Decrypt",), grantee_principal=role("third"),
         constraints=GrantConstraints(encryption_context_equals=IT),
     )
-    run(KEY, child)(ask, user("anotherUser"))
+    run(KEY, child)(ask, user("another-user"))
     wider = CreateGrantRequest(
         key_id=KEY.key_id, operations=("GenerateDataKey",), grantee_principal=role("third"),
         constraints=GrantConstraints(encryption_context_equals=IT),
     )  # fmt: skip
-    assert type(run(KEY, PARENT, child).refusal(wider, user("anotherUser"))) is AccessDeniedError
+    assert type(run(KEY, PARENT, child).refusal(wider, user("another-user"))) is AccessDeniedError
 
 
 def refused(**members: Any) -> type[KmsError]:
     key = members.pop("key", KEY)
-    base: dict[str, Any] = {"key_id": key.key_id, "operations": ("Decrypt",), "grantee_principal": role("exampleUser")}
+    base: dict[str, Any] = {"key_id": key.key_id, "operations": ("Decrypt",), "grantee_principal": role("example-user")}
     return type(run(key).refusal(CreateGrantRequest(**{**base, **members}), ROOT))
 
 
@@ -177,7 +178,7 @@ def test_create_grant_refuses_what_the_page_says():
     assert refused(grantee_service_principal=SERVICE) is ValidationError
     service = {"grantee_principal": None, "grantee_service_principal": SERVICE}
     # "you must also specify a SourceArn grant constraint. In addition, ... either a RetiringPrincipal or a RetiringServicePrincipal"
-    assert refused(**service, retiring_principal=role("adminRole")) is ValidationError
+    assert refused(**service, retiring_principal=role("admin-role")) is ValidationError
     assert refused(**service, constraints=GrantConstraints(source_arn=SOURCE)) is ValidationError
     # "up to 8 encryption context pairs ... cannot exceed 384 characters"
     many = {str(n): "x" for n in range(9)}
@@ -186,10 +187,10 @@ def test_create_grant_refuses_what_the_page_says():
 
 
 RETIRES = [
-    ("exampleUser", granted(G.DECRYPT), False),
-    ("exampleUser", granted(G.DECRYPT, G.RETIRE_GRANT), True),
-    ("exampleUser", granted(G.DECRYPT, retiring_principal=role("exampleUser")), True),
-    ("adminRole", granted(G.DECRYPT), True),
+    ("example-user", granted(G.DECRYPT), False),
+    ("example-user", granted(G.DECRYPT, G.RETIRE_GRANT), True),
+    ("example-user", granted(G.DECRYPT, retiring_principal=role("example-user")), True),
+    ("admin-role", granted(G.DECRYPT), True),
     ("stranger", granted(G.DECRYPT, G.RETIRE_GRANT), False),
 ]
 
@@ -220,7 +221,7 @@ def test_a_list_shows_a_grant_as_the_page_does():
     (entry,) = run(KEY, SUBSET)(ListGrantsRequest(key_id=KEY.key_id), ROOT).grants
     assert entry.issuing_account == f"arn:aws:iam::{ACCOUNT}:root"
     assert (entry.operations, entry.name) == ((G.DECRYPT,), None)
-    assert (entry.grantee_principal, entry.retiring_principal) == (role("exampleUser"), role("adminRole"))
+    assert (entry.grantee_principal, entry.retiring_principal) == (role("example-user"), role("admin-role"))
     assert entry.constraints == GrantConstraints(encryption_context_subset=IT)
-    found = run(KEY, SUBSET)(ListRetirableGrantsRequest(retiring_principal=role("adminRole")), user("adminRole"))
+    found = run(KEY, SUBSET)(ListRetirableGrantsRequest(retiring_principal=role("admin-role")), user("admin-role"))
     assert [each.grant_id for each in found.grants] == [SUBSET.grant_id]

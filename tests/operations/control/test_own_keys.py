@@ -23,7 +23,8 @@ from keystead.policy import Caller, service_account_caller
 from keystead.policy.caller import user_caller
 from keystead.reconciler.ports import StoredRecord
 from keystead.resources.vocabulary import GrantOperation, KeySpec, KeyUsage
-from keystead.store.model import RecordModel, View
+from keystead.store.model import RecordModel
+from keystead.store.view import View
 
 HSM = FakeHsm()
 INSTALL = "999988887777"

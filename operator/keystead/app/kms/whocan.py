@@ -19,6 +19,7 @@ from keystead.app.kms.view import View
 from keystead.app.kms.why import Inquiry
 from keystead.cli.kms_services import Considered, Holder, May, Question, WhoCanAnswer
 from keystead.engine.identifiers import RECORDS_NAMESPACE, account_in
+from keystead.engine.plan.grant_terms import stranger
 from keystead.engine.record.grant import grantee_of
 from keystead.errors import InvalidSpecError
 from keystead.policy.actions import ACTIONS, KEYLESS, Action
@@ -140,7 +141,9 @@ class Listing:
                 continue
             name = grantee_of(grant)
             through = f"KmsGrant {self._inquiry.grants.objects[grant.grant_id]}"
-            yield _Row(name, self._caller(name, people), through, note=f"grant {grant.grant_id[:8]}", grant=grant.grant_id)
+            # One of before such names were refused is nobody's: any caller will do to ask for.
+            caller = self._anybody() if name.startswith("arn:") and stranger(name) else self._caller(name, people)
+            yield _Row(name, caller, through, note=f"grant {grant.grant_id[:8]}", grant=grant.grant_id)
 
     def _caller(self, name: str, people: str) -> Caller:
         """The caller that a principal is. A foreign account's namespace is not looked for: its side is its own."""
@@ -156,7 +159,7 @@ class Listing:
     def _asked(self, row: _Row, people: str) -> Holder:
         _, explained = self._inquiry.about(row.caller, row.caller.account != UNKNOWN_ACCOUNT)
         may, why = self._may(explained, row)
-        nobody = _nobody(row.who, people)
+        nobody = _nobody(row.who, people) or _ungranted(row)
         if nobody:
             may, why = May.NO, nobody
         served = not (self._unreadable and may is May.NO)
@@ -226,6 +229,12 @@ def _nobody(who: str, people: str) -> str:
     if _SERVICE.fullmatch(who) and not who.endswith(f".{GROUP}"):
         return f"nobody is this: services here are of {GROUP}"
     return ""
+
+
+def _ungranted(row: _Row) -> str:
+    """The same of a grant from before its name would have been refused."""
+    why = stranger(row.who) if row.grant and row.who.startswith("arn:") else ""
+    return f"nobody is this: {why}" if why else ""
 
 
 def _says_why(decision: Decision) -> bool:
