@@ -40,7 +40,8 @@ from keystead.engine.identifiers import alias_arn, key_arn, role_arn, root_arn
 from keystead.engine.record import AliasRecord, GrantRecord, KeyRecord
 from keystead.errors import KmsError
 from keystead.operations import OPERATIONS
-from keystead.operations.control.aliases import CreateAliasRequest, ListAliasesRequest, UpdateAliasRequest
+from keystead.operations.control.alias_lists import ListAliasesRequest
+from keystead.operations.control.aliases import CreateAliasRequest, UpdateAliasRequest
 from keystead.operations.control.grant_ends import RetireGrantRequest, RevokeGrantRequest
 from keystead.operations.control.grant_lists import ListGrantsRequest
 from keystead.operations.control.grants import CreateGrantRequest

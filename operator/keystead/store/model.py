@@ -1,8 +1,9 @@
 """The server's read model: every sealed record, verified as it comes, in indexes that answer a request without a search.
 
-Fed by store/readmodel.py (it is a `Sink`), asked by the pipeline through a `View` (view.py), one a request. Of two records with one key id the higher
-seq counts. A tombstone is found by its id and is in no list; a record set aside (`orphan-<id>`) is found by its id and under no name. What
-does not verify is left out, also what verified before it: the store holds something else now. What may never enter: an unverified record.
+Fed by store/readmodel.py (it is a `Sink`), asked by the pipeline through a `View` (view.py), one a request. Of two records with one key id the
+higher seq counts. A tombstone is found by its id and is in no list; a record set aside (`orphan-<id>`) is found by its id and under no name.
+What does not verify is left out, also what verified before it: the store holds something else now. What may never enter: an unverified
+record.
 
 Keys, aliases and grants of keystead-records are Keystead's own: they are held, and in no index. So no operation finds them, by whatever
 name and for whomever, and every answer is that for what does not exist. The process itself asks for them by `own_key`.

@@ -25,9 +25,7 @@ from keystead.errors import (
     NotFoundException,
     ValidationError,
 )
-from keystead.operations.control.aliases import (
-    ListAliasesRequest,
-)
+from keystead.operations.control.alias_lists import ListAliasesRequest
 
 NAME = "alias/app"
 ARN = alias_arn(REGION, ACCOUNT, NAME)

@@ -32,11 +32,11 @@ from keystead.errors import (
     NotFoundException,
     ValidationError,
 )
+from keystead.operations.control.alias_lists import ListAliasesRequest
 from keystead.operations.control.aliases import (
     CreateAliasRequest,
     CreateAliasResponse,
     DeleteAliasRequest,
-    ListAliasesRequest,
     NotAuthorizedError,
     UpdateAliasRequest,
     alias_object_name,

@@ -29,7 +29,7 @@ from keystead.engine.managed import DATA_KEYS_SERVICE, MANAGED_ALIAS, managed_po
 from keystead.engine.plan.key_settings import policy_bytes
 from keystead.engine.record import KeyRecord, Rotation
 from keystead.errors import AccessDeniedError, KmsError, NotFoundException
-from keystead.operations.control.aliases import ListAliasesRequest
+from keystead.operations.control.alias_lists import ListAliasesRequest
 from keystead.operations.control.policies import GetKeyPolicyRequest
 from keystead.operations.control.registry import CONTROL
 from keystead.operations.control.rotation import GetKeyRotationStatusRequest

@@ -1,4 +1,4 @@
-"""CreateAlias, UpdateAlias, DeleteAlias, ListAliases: second names of keys, each a KmsAlias and the sealed record that claims its name.
+"""CreateAlias, UpdateAlias, DeleteAlias: second names of keys, each a KmsAlias and the sealed record that claims its name.
 
 A caller needs the right on the alias AND on every key that it names or named (AWS, 'Controlling access to aliases'): RBAC is asked for
 `kmsaliases` (by the KmsAlias's name; at a create without one) and for `kmskeys`. The alias comes first, so that somebody without a right on
@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from typing import Final
 
 from keystead.engine.bounds import ALIASES_PER_KEY
-from keystead.engine.clock import parse_time
 from keystead.engine.identifiers import alias_arn, key_id_bytes
 from keystead.engine.keyspec import row
 from keystead.engine.keystate import state_error
-from keystead.engine.managed import MANAGED_ALIAS
 from keystead.engine.plan.key_life import shown_state
 from keystead.engine.record import AliasRecord, KeyRecord
 from keystead.errors import (
@@ -32,10 +28,10 @@ from keystead.errors import (
     ValidationError,
 )
 from keystead.operations import refusals
-from keystead.operations.control.common import Listing, admit_change, check_paging, page
+from keystead.operations.control.common import admit_change
 from keystead.operations.effects import Await, Change, Need, Running
 from keystead.operations.faults import operation
-from keystead.operations.pipeline import Asked, admit, admit_keyless, alias_names, arn_of, resolve
+from keystead.operations.pipeline import Asked, admit, alias_names, arn_of
 from keystead.operations.rules import RULES
 from keystead.operations.validate import check_key_id, failed
 from keystead.operations.world import ControlWorld, Judged
@@ -45,7 +41,6 @@ from keystead.policy.evaluate import review_of
 from keystead.policy.rootdeny import root_deny
 from keystead.resources.vocabulary import KeyState, ObjectKind
 
-PAGE: Final = 50
 _MAX_NAME: Final = 256
 _PREFIX: Final = "alias/"
 _RESERVED: Final = "alias/aws/"
@@ -95,35 +90,6 @@ class DeleteAliasRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteAliasResponse:
     """AWS answers DeleteAlias with nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListAliasesRequest:
-    """AWS ListAliasesRequest. `key_id`: only the aliases of this key."""
-
-    key_id: str | None = None
-    limit: int | None = None
-    marker: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AliasListEntry:
-    """AWS AliasListEntry."""
-
-    alias_name: str
-    alias_arn: str
-    target_key_id: str
-    creation_date: datetime
-    last_updated_date: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListAliasesResponse:
-    """AWS ListAliasesResponse."""
-
-    aliases: tuple[AliasListEntry, ...]
-    next_marker: str | None
-    truncated: bool
 
 
 @operation
@@ -189,30 +155,6 @@ def delete_alias(world: ControlWorld, caller: Caller, request: DeleteAliasReques
     return DeleteAliasResponse()
 
 
-@operation
-def list_aliases(world: ControlWorld, caller: Caller, request: ListAliasesRequest) -> Running[ListAliasesResponse]:
-    """AWS ListAliases: those of the caller's account in this region, in the order of their names."""
-    check_paging(request.limit, request.marker)
-    if request.key_id is not None:
-        _check_key(request.key_id)
-    yield from admit_keyless(world, caller, Action.LIST_ALIASES)
-    only = None
-    if request.key_id is not None:
-        key = yield from resolve(world, caller, Action.LIST_ALIASES, request.key_id)
-        if key.account != caller.account:
-            raise refusals.foreign(caller, Action.LIST_ALIASES)
-        only = key.key_id
-    listed: Sequence[AliasRecord | KeyRecord] = world.keys.aliases_of(caller.account, world.region)
-    managed = world.keys.managed_key(caller.account, world.region)
-    if managed is not None:
-        listed = sorted((*listed, managed), key=_position)
-    found = [alias for alias in listed if (only is None or alias.key_id == only) and _is_live(world, alias)]
-    listing = Listing("ListAliases", caller.account, only or "", PAGE)
-    part = page(world, listing, found, _position, request.limit, request.marker)
-    entries = tuple(_entry(alias) for alias in part.items)
-    return ListAliasesResponse(aliases=entries, next_marker=part.next_marker, truncated=part.truncated)
-
-
 def alias_object_name(region: str, name: str) -> str:
     """metadata.name of the KmsAlias that the API makes for an alias name (RECORDS, Identity)."""
     return f"alias-{hashlib.sha256(f'{region}{chr(0)}{name}'.encode()).hexdigest()[:20]}"
@@ -236,7 +178,7 @@ def _admit_existing(
 def _find(world: ControlWorld, account: str, name: str) -> AliasRecord | None:
     """An alias whose namespace and key are there: with either of them its record is on its way out."""
     alias = world.keys.alias(account, world.region, name)
-    if alias is None or not _is_live(world, alias):
+    if alias is None or not is_live(world, alias):
         return None
     key = world.keys.by_id(key_id_bytes(alias.key_id))
     return alias if key is not None and key.account == account and key.state is not KeyState.DESTROYED else None
@@ -277,17 +219,12 @@ def _check_name(name: str) -> None:
 
 def _check_target(key_id: str) -> None:
     check_key_id(key_id, "targetKeyId")
-    if _is_alias(key_id):
+    if is_alias(key_id):
         raise ValidationError("Aliases must refer to keys. Not aliases")
 
 
-def _check_key(key_id: str) -> None:
-    check_key_id(key_id)
-    if _is_alias(key_id):
-        raise refusals.malformed_key_id(key_id)
-
-
-def _is_alias(key_id: str) -> bool:
+def is_alias(key_id: str) -> bool:
+    """Whether a KeyId is an alias, by name or ARN."""
     return key_id.startswith(_PREFIX) or f":{_PREFIX}" in key_id
 
 
@@ -335,31 +272,10 @@ def _exists(key: KeyRecord, name: str) -> AlreadyExistsError:
     return AlreadyExistsError(f"An alias with the name {alias_arn(key.region, key.account, name)} already exists")
 
 
-def _is_live(world: ControlWorld, alias: AliasRecord | KeyRecord) -> bool:
-    # An alias of a namespace that was made again is not the new tenant's.
+def is_live(world: ControlWorld, alias: AliasRecord | KeyRecord) -> bool:
+    """An alias of a namespace that was made again is not the new tenant's."""
     return world.keys.namespace_uid(alias.namespace) == alias.namespace_uid
 
 
 def _target(alias: AliasRecord) -> Target:
     return Target(ObjectKind.ALIAS, alias.namespace, alias.name, alias.object_uid)
-
-
-def _position(alias: AliasRecord | KeyRecord) -> str:
-    return MANAGED_ALIAS if isinstance(alias, KeyRecord) else alias.alias_name
-
-
-def _entry(alias: AliasRecord | KeyRecord) -> AliasListEntry:
-    """A key stands for the alias that leads to it by rule: there is no record of that one."""
-    if isinstance(alias, KeyRecord):
-        made = parse_time(alias.created)
-        arn = alias_arn(alias.region, alias.account, MANAGED_ALIAS)
-        return AliasListEntry(
-            alias_name=MANAGED_ALIAS, alias_arn=arn, target_key_id=alias.key_id, creation_date=made, last_updated_date=made
-        )
-    return AliasListEntry(
-        alias_name=alias.alias_name,
-        alias_arn=alias_arn(alias.region, alias.account, alias.alias_name),
-        target_key_id=alias.key_id,
-        creation_date=parse_time(alias.created),
-        last_updated_date=parse_time(alias.updated),
-    )

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from keystead.operations.control import (
+    alias_lists,
     aliases,
     grant_ends,
     grant_lists,
@@ -57,7 +58,7 @@ CONTROL: Final[dict[str, OperationRow]] = {
     "CreateAlias": _row("CreateAlias", aliases, aliases.create_alias, _A.CREATE_ALIAS),
     "UpdateAlias": _row("UpdateAlias", aliases, aliases.update_alias, _A.UPDATE_ALIAS),
     "DeleteAlias": _row("DeleteAlias", aliases, aliases.delete_alias, _A.DELETE_ALIAS),
-    "ListAliases": _row("ListAliases", aliases, aliases.list_aliases, _A.LIST_ALIASES),
+    "ListAliases": _row("ListAliases", alias_lists, alias_lists.list_aliases, _A.LIST_ALIASES),
     "CreateGrant": _row("CreateGrant", grants, grants.create_grant, _A.CREATE_GRANT),
     "RevokeGrant": _row("RevokeGrant", grant_ends, grant_ends.revoke_grant, _A.REVOKE_GRANT),
     "RetireGrant": _row("RetireGrant", grant_ends, grant_ends.retire_grant, _A.RETIRE_GRANT),
