@@ -240,12 +240,6 @@ class ThrottlingError(KmsError):
         super().__init__(message)
 
 
-class KeyUnavailableError(KmsError):
-    """The key's store is away. SDKs retry it (HTTP 500)."""
-
-    code = "KeyUnavailableException"
-
-
 class DependencyTimeoutError(KmsError):
     """A change was written, and its effect did not show in time. SDKs retry it (HTTP 503), and the retry finds it."""
 
@@ -268,12 +262,6 @@ class TagError(KmsError):
     """Tags that cannot be."""
 
     code = "TagException"
-
-
-class InvalidAliasNameError(KmsError):
-    """An alias name that is reserved or misshapen."""
-
-    code = "InvalidAliasNameException"
 
 
 class InvalidArnError(KmsError):

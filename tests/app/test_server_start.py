@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.certificates import make_self_signed
 
 from keystead.app.server.main import run_server
 from keystead.errors import InvalidSpecError
-from keystead.server.tls import make_self_signed
 from keystead.settings import ServerSettings, Settings
 
 KUBECONFIG = """

@@ -63,7 +63,7 @@ class Known:
 
     async def token(self, _token: str) -> WebIdentity:
         who = self.who
-        return WebIdentity(who.namespace, self.namespaces[who.namespace], ACCOUNT, who.name, who.uid, "", "")
+        return WebIdentity(who.namespace, self.namespaces[who.namespace], ACCOUNT, who.name, who.uid, who.pod_name, who.pod_uid)
 
 
 def accounts(model: Model) -> Accounts:
@@ -138,3 +138,19 @@ async def test_a_person_is_a_user_of_the_installs_own_account() -> None:
     facts.namespaces.clear()
     with pytest.raises(IdentityTokenError):
         await Recogniser(facts, accounts(a_model())).recognise("t")  # type: ignore[arg-type]
+
+
+async def test_who_calls_again_is_the_same_and_who_has_changed_is_another() -> None:
+    """Policies and the audit remember callers by the object: one that is new with each call would push all others out."""
+    facts = Known()
+    recogniser = Recogniser(facts, accounts(a_model()))  # type: ignore[arg-type]
+    anna = Bearer("anna", "u-1", ("people",), extra=(("a/b", ("1",)),))
+    people = [anna, replace(anna, groups=()), replace(anna, uid="u-2"), replace(anna, extra=()), replace(anna, user="anne")]
+    found = []
+    for who in (APP, replace(APP, pod_name="p-2"), *people):
+        facts.who = who
+        actors = [(await recogniser.recognise("t"))[0] for _ in range(2)]
+        assert actors[0] is actors[1]
+        found.append(actors[0])
+    assert [actor.pod_name for actor in found[:2]] == ["", "p-2"]
+    assert len({id(actor) for actor in found}) == len(found)

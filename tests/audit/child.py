@@ -21,10 +21,11 @@ from tests.audit.events import NOW, a_call
 
 from keystead.audit import keeping
 from keystead.audit.folder import FolderKeeper, previous_chains
-from keystead.audit.journal import Journal, Rules
+from keystead.audit.journal import Journal
 from keystead.audit.lines import Chain, chain_id
 from keystead.audit.ports import Sink
 from keystead.audit.press import PressSink
+from keystead.audit.rules import Rules
 from keystead.audit.sinks import FileSink, StdoutSink
 from keystead.errors import AuditUnavailableError
 

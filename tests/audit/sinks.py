@@ -9,8 +9,9 @@ from typing import Any
 
 from tests.audit.events import NOW
 
-from keystead.audit.journal import Journal, Rules
+from keystead.audit.journal import Journal
 from keystead.audit.lines import Chain
+from keystead.audit.rules import Rules
 
 CHAIN = "tests-20261126T080000Z-0123abcd"
 # What would stop it by the clock is far away: a test that means it says so, or skips the time (test_journal.py, `Clock`).

@@ -3,86 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from msgspec.structs import replace as changed
 from tests.audit.events import HSM, KEY
+from tests.audit.tape import REF, Tape
 from tests.builders import a_grant, a_key, an_alias
 from tests.reconciler.fakes import World
-from tests.reconciler.sqlite_world import SqliteWorld
 
 from keystead.engine.record import Hold, KeyRecord
 from keystead.errors import AuditUnavailableError, StoreUnavailableError
-from keystead.operations.trail import CallEvent, ServiceEvent
-from keystead.reconciler.chronicle import UNKNOWN, Chronicle, told_of
+from keystead.reconciler.chronicle import UNKNOWN, told_of
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources import names
 from keystead.resources.vocabulary import GrantOperation, KeyState
 
-REF = ObjectRef(Kind.KEY, "team-a", "k")
 ALIAS = ObjectRef(Kind.ALIAS, "team-a", "a")
 GRANT = ObjectRef(Kind.GRANT, "team-a", "g")
 DATA_KEY = ObjectRef(Kind.DATA_KEY, "team-a", "d")
-
-
-class Gate(asyncio.Event):
-    """`waiting`: how many wait at it, and could not go on."""
-
-    waiting = 0
-
-    async def wait(self) -> Literal[True]:
-        self.waiting += 1
-        try:
-            return await super().wait()
-        finally:
-            self.waiting -= 1
-
-
-@dataclass
-class Tape:
-    """`trail.Audit`. `seen`: what the records were when an event came."""
-
-    world: World
-    events: list[ServiceEvent] = field(default_factory=list)
-    states: list[Any] = field(default_factory=list)
-    stopped: bool = False
-    durable: Gate = field(default_factory=Gate)
-
-    def call(self, _: CallEvent) -> None:
-        raise AssertionError
-
-    def service(self, event: ServiceEvent) -> Awaitable[None]:
-        if self.stopped:
-            raise AuditUnavailableError
-        self.events.append(event)
-        self.states.append(self.world.record(REF, KeyRecord).state if self.world.has_record(REF) else None)
-        return self._later()
-
-    async def _later(self) -> None:
-        await self.durable.wait()
-
-    @property
-    def names(self) -> list[str]:
-        return [event.name for event in self.events]
-
-
-@pytest.fixture(params=[World, SqliteWorld])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    made = request.param()
-    yield made
-    if isinstance(made, SqliteWorld):
-        made.sqlite.close()
-
-
-@pytest.fixture
-def tape(world: World) -> Tape:
-    tape = Tape(world)
-    tape.durable.set()
-    world.book.chronicle = Chronicle(tape, world.clock.now, world.engine.hsm.entropy)
-    return tape
 
 
 async def born(world: World, **spec: Any) -> None:

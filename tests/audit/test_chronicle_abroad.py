@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.audit.test_chronicle import Tape
+from tests.audit.tape import Tape, taped
 from tests.reconciler.fakes import World
-from tests.reconciler.sqlite_world import SqliteWorld
 from tests.reconciler.test_data_key_abroad import (
     HOME,
     KEY,
@@ -31,32 +29,12 @@ from keystead.audit.reading.records import record_of
 from keystead.engine.record import DataKeyRecord, KeyRecord
 from keystead.errors import StoreUnavailableError
 from keystead.operations.trail import ServiceEvent
-from keystead.reconciler.chronicle import UNKNOWN, Chronicle
+from keystead.reconciler.chronicle import UNKNOWN
 from keystead.reconciler.ports import Kind, ObjectRef
 
 ROTATE = "kms.keystead.io/rotate-requested-at"
 OWN_KEY = ObjectRef(Kind.KEY, "team-a", "k")
 DATA_KEY_EVENTS = ("IssueDataKey", "InjectDataKey", "UpdateDataKey", "ReWrapDataKey")
-
-
-@pytest.fixture(params=[World, SqliteWorld])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    made = request.param()
-    yield made
-    if isinstance(made, SqliteWorld):
-        made.sqlite.close()
-
-
-@pytest.fixture
-def tape(world: World) -> Tape:
-    return taped(world)
-
-
-def taped(world: World) -> Tape:
-    tape = Tape(world)
-    tape.durable.set()
-    world.book.chronicle = Chronicle(tape, world.clock.now, world.engine.hsm.entropy)
-    return tape
 
 
 def told(tape: Tape, account: str | None = None) -> list[dict[str, Any]]:

@@ -15,9 +15,10 @@ import pytest
 from tests.audit.events import a_call, a_service_event
 from tests.audit.sinks import CHAIN, RULES, MemorySink, a_journal, kinds, read_chain
 
-from keystead.audit.journal import Journal, Rules
+from keystead.audit.journal import Journal
 from keystead.audit.lines import chain_id, checkpoint_digest
 from keystead.audit.ports import Removed
+from keystead.audit.rules import Rules
 from keystead.errors import AuditUnavailableError
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -470,6 +471,33 @@ async def test_on_a_full_disk_a_removal_is_recorded_with_the_room_that_is_held_b
     await recorded(journal.call(a_call("Sign")))
     await journal.close(task)
     assert kinds(sink.lines).count("removed") == 1
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_calls_do_not_live_on_the_room_that_another_process_of_the_folder_gave_for_its_removal(monkeypatch, begun):
+    monkeypatch.setattr("keystead.audit.keeping._EVERY", 0.01)
+    sink = MemorySink()
+    keeper = Keeper(sink)
+    keeper.doomed.clear()
+    keeper.room = False
+    journal = a_journal(sink, keepers=[keeper])
+    sink.error = None if begun else FULL
+    task = asyncio.create_task(journal.run())
+    if begun:
+        await asyncio.wait_for(journal.started(), 60)
+        sink.error = FULL
+        with pytest.raises(AuditUnavailableError):
+            await journal.call(a_call("Decrypt"))
+    await until(lambda: journal.reason == "memory: No space left on device")
+    sink.error = None
+    await until(lambda: not journal.waiting)  # what was taken before is kept
+    await asyncio.sleep(0.05)
+    with pytest.raises(AuditUnavailableError):
+        journal.call(a_call("Encrypt"))
+    keeper.room = True
+    await until(lambda: not journal.stopped)
+    await recorded(journal.call(a_call("Sign")))
+    await journal.close(task)
 
 
 async def test_the_room_is_not_given_away_where_nothing_is_to_go(monkeypatch):

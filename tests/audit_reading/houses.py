@@ -90,7 +90,7 @@ class House:
         self.ids = itertools.count(1)
         self.trail: Any = TenantRecords(folder)
         self.stale: str | None = None
-        self.replica = "server-0"
+        self.replica, self.reader = "server-0", READER
         self.quota: Quota = Unlimited()
         self.peers: Peers | None = None
         for key in (KEY, OTHER_KEY, FOREIGN, OWN):
@@ -99,7 +99,7 @@ class House:
     async def recognise(self, token: str) -> tuple[Actor, str]:
         if token != "good":
             raise IdentityTokenError("nobody's")
-        return Actor(READER, pod_name="pod-1"), UID
+        return Actor(self.reader, pod_name="pod-1"), UID
 
     def route(self) -> AuditRoute:
         return AuditRoute(

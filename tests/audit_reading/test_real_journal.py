@@ -23,13 +23,14 @@ from tests.hsm.fake import FakeHsm
 
 from keystead.app.auditkey import Signed
 from keystead.audit.folder import FolderKeeper, previous_chains
-from keystead.audit.journal import Journal, Rules
+from keystead.audit.journal import Journal
 from keystead.audit.lines import Chain, chain_id
 from keystead.audit.reading.records import Query, records_in
 from keystead.audit.reading.report import Report, Verdict, What
 from keystead.audit.reading.summary import callers, callers_told, summarise
 from keystead.audit.reading.tenant import TenantRecords
 from keystead.audit.reading.verify import verify
+from keystead.audit.rules import Rules
 from keystead.audit.sinks import FileSink
 from keystead.engine.identifiers import KeyArn, key_arn
 

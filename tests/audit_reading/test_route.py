@@ -24,6 +24,7 @@ from keystead.audit.reading.records import Query, record_of
 from keystead.audit.reading.tenant import TenantRecords
 from keystead.engine.identifiers import RECORDS_NAMESPACE
 from keystead.operations.trail import ServiceEvent
+from keystead.policy import service_account_caller
 from keystead.server.auditroute import BURST, NAME, RATE
 from keystead.server.message import Asked
 from keystead.server.quota import OwnBuckets
@@ -78,6 +79,15 @@ async def test_every_refusal_is_the_same_and_asks_the_api_server_once(house: Hou
     assert len(house.rbac.asked) == 2
     (first, _) = house.kept.events
     assert (first.code, first.account, first.key_arn) == ("AccessDeniedException", ACCOUNT, "")
+
+
+async def test_that_answers_are_remembered_does_not_tell_by_the_time_whether_there_is_a_key(house: House) -> None:
+    named = ["users", "never-made", "never-made-2", "0" * 36, FOREIGN.key_id, arn_of(KEY.key_id, OTHER_ACCOUNT), "x" * 1000]
+    for _ in range(2):
+        for name in named:
+            assert (await house.get(key=name)).status == 403
+    assert len(set(house.rbac.asked)) == len(named)
+    assert max(len(review.name) for review in house.rbac.asked) == 253
 
 
 async def test_a_right_in_another_namespace_lets_read_there(house: House) -> None:
@@ -210,7 +220,7 @@ async def test_nothing_is_read_while_facts_records_or_audit_are_away(house: Hous
     assert (await house.get(key="orders")).status == 500
 
 
-async def test_two_read_at_once_and_the_third_is_told_to_wait(house: House) -> None:
+async def test_two_of_an_account_read_at_once_the_third_is_told_to_wait_and_another_account_is_not(house: House) -> None:
     begun, go_on = threading.Semaphore(0), threading.Event()
     real = house.trail
 
@@ -222,13 +232,17 @@ async def test_two_read_at_once_and_the_third_is_told_to_wait(house: House) -> N
 
     house.trail = Slow()
     route = house.route()
-    asked = Asked(b"GET", b"/audit?key=orders", [(b"authorization", b"Bearer good")], b"", "", True)
+    asked = Asked(b"GET", b"/audit?key=" + KEY.key_id.encode(), [(b"authorization", b"Bearer good")], b"", "", True)
     first = [asyncio.create_task(route(asked)) for _ in range(2)]
     for _ in first:
         assert await asyncio.to_thread(begun.acquire, timeout=10)
     assert (await route(asked)).status == 429
+    house.reader = service_account_caller(OTHER_ACCOUNT, "team-b", "auditor", uid="sa-2")
+    first.append(asyncio.create_task(route(asked)))
+    assert await asyncio.to_thread(begun.acquire, timeout=10)
+    assert (await route(asked)).status == 429
     go_on.set()
-    assert [reply.status for reply in await asyncio.gather(*first)] == [200, 200]
+    assert [reply.status for reply in await asyncio.gather(*first)] == [200] * 3
     assert (await route(asked)).status == 200
 
 

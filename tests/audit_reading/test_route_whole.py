@@ -247,7 +247,7 @@ async def test_a_marker_of_all_replicas_is_sealed_and_fits_its_own_key_only(stre
     assert len(street.asked) == 2
 
 
-async def test_four_whole_answers_are_made_at_once_and_the_fifth_is_told_to_wait(street: Street) -> None:
+async def test_four_whole_answers_of_an_account_are_made_at_once_and_the_fifth_is_told_to_wait(street: Street) -> None:
     gate = asyncio.Event()
     house = street.houses[A]
 

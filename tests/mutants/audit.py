@@ -119,8 +119,8 @@ MUTANTS = (
     ),
     Mutant(
         "a checkpoint takes the place that the end is signed for",
-        f"{AUDIT}/journal.py",
-        "        if self._unsigned is not None:\n            self._unsigned.cancel()\n        self._checkpoint_due = False\n",
+        f"{AUDIT}/checkpoints.py",
+        "        self.stop()\n        self.due = False\n",
         "",
         ("tests/audit/test_journal.py::test_the_ends_signature_fits_its_place_whenever_a_checkpoint_is_due",),
     ),

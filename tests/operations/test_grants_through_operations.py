@@ -9,6 +9,7 @@ from tests.operations.requests import KEYS, a_request, the_key
 
 from keystead.errors import AccessDeniedError
 from keystead.operations import OPERATIONS
+from keystead.policy.actions import ACTIONS, Constraint
 from keystead.resources.vocabulary import GrantOperation
 
 CONSTRAINTS = {
@@ -22,12 +23,16 @@ CONSTRAINTS = {
 }
 
 
+def compares(operation: str) -> bool:
+    return any(ACTIONS[action].constraint is Constraint.COMPARED for action in OPERATIONS[operation].actions)
+
+
 def expected(operation: str, constraint: str, expires: object) -> bool:
     if expires == BEFORE:
         return False
     if constraint == "none" or operation == "DescribeKey":
         return True
-    return OPERATIONS[operation].uses_context and CONSTRAINTS[constraint][1]
+    return compares(operation) and CONSTRAINTS[constraint][1]
 
 
 def allowed(hsm, key, request, grant) -> bool:
@@ -57,7 +62,7 @@ def test_a_grant_of_all_other_operations_does_not_allow_this_one(hsm, operation)
     assert not allowed(hsm, key, request, a_grant(key, *(set(GrantOperation) - own)))
 
 
-@pytest.mark.parametrize("operation", sorted(name for name in KEYS if OPERATIONS[name].uses_context))
+@pytest.mark.parametrize("operation", sorted(filter(compares, KEYS)))
 @pytest.mark.parametrize("kind", ["equals", "subset"])
 def test_a_constrained_grant_needs_a_context(hsm, operation, kind):
     key = the_key(hsm, operation)

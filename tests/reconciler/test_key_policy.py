@@ -304,6 +304,21 @@ async def test_a_grant_that_a_deny_is_about_is_not_made(world: World, operation:
         assert world.ready(GRANT) == "Available"
 
 
+async def test_a_policy_that_cannot_be_read_lets_nobody_make_a_grant_or_an_alias(world: World) -> None:
+    """Nobody knows what it denies: it serves nobody, by the API or by objects."""
+    await apply(world, KEY)
+    await world.rewrite(KEY, policy=b"{}")
+    assert await granted(world, serviceAccountRef={"name": "app"}) == "AccessDenied"
+    assert await apply(world, ALIAS, aliasName="alias/a", keyRef={"name": "k"}) == "AccessDenied"
+    assert "cannot be read by this version" in message(world, GRANT)
+    assert not world.has_record(GRANT)
+    assert not world.has_record(ALIAS)
+    await apply(world, KEY, policy=default_policy(ACCOUNT))
+    for ref in (GRANT, ALIAS):
+        await world.reconcile(ref)
+        assert world.ready(ref) == "Available"
+
+
 async def test_a_grant_that_is_there_stays_whatever_a_later_policy_denies(world: World) -> None:
     await apply(world, KEY)
     await granted(world, serviceAccountRef={"name": "app"})

@@ -279,7 +279,7 @@ def made_row(operation: str) -> OperationRow:
     """A row of the table of operations, from the model alone."""
     output = RAW["operations"][operation].get("output")
     response = made_class(output["shape"]) if output else made_class(input_of(operation))
-    return OperationRow(None, made_class(input_of(operation)), response, (), False)  # type: ignore[arg-type]
+    return OperationRow(None, made_class(input_of(operation)), response, ())  # type: ignore[arg-type]
 
 
 ROWS: dict[str, OperationRow] = {name: SERVED.get(name) or made_row(name) for name in RAW["operations"]}

@@ -67,7 +67,7 @@ class OneOperation:
     unfit: Exception | None = None
 
     def row(self, operation: str) -> OperationRow | None:
-        return OperationRow(self.house.run, str, str, (), False) if operation in ("Echo", "CreateKey") else None
+        return OperationRow(self.house.run, str, str, ()) if operation in ("Echo", "CreateKey") else None
 
     def unsupported(self, operation: str) -> str | None:
         return "not in this version" if operation == "Import" else None

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.certificates import SelfSigned, make_self_signed
 
 from keystead.server import auditpeers
 from keystead.server.auditpeers import Address, TlsPeers, reason_of
 from keystead.server.auditquery import SHARE
 from keystead.server.http import Listen, serve
 from keystead.server.message import Asked, Reply
-from keystead.server.tls import SelfSigned, Tls, make_self_signed, trust_of
+from keystead.server.tls import Tls, trust_of
 
 NOW = datetime.now(UTC)
 NAME = "keystead-server.keystead-system.svc"

@@ -105,7 +105,7 @@ def test_an_operation_that_one_door_leaves_out_has_a_reason_too():
 )
 def test_a_row_that_does_not_fit_the_model_stops_the_start(operation, request_of, says):
     row = OPERATIONS[request_of]
-    wrong = OperationRow(row.function, row.request, ROWS.get(operation, row).response, row.actions, row.uses_context)
+    wrong = OperationRow(row.function, row.request, ROWS.get(operation, row).response, row.actions)
     if says is None:  # a dataclass may have fewer members than the model: those are refused one by one
         Codec({operation: wrong})
         return

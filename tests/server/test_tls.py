@@ -1,4 +1,4 @@
-"""TLS: versions, protocols, certificates that change while the server runs, and the self-made certificate."""
+"""TLS: versions, protocols, and certificates that change while the server runs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from tests.certificates import SelfSigned, make_self_signed
 from tests.server.http_harness import Client, Running, a_server, post, quick
 
 from keystead.server.http import Listen
-from keystead.server.tls import Certificates, SelfSigned, Tls, make_self_signed
+from keystead.server.tls import Certificates, Tls
 
 NOW = datetime.now(UTC)
 NAMES = ("localhost", "keystead.keystead-system.svc", "127.0.0.1")
@@ -177,35 +178,3 @@ def test_an_encrypted_key_is_an_error_and_not_a_question_at_the_terminal(made, t
     locked = key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.BestAvailableEncryption(b"x"))
     with pytest.raises(ssl.SSLError):
         Certificates(mount(tmp_path, "1", made.certificate, locked))
-
-
-def test_no_private_key_is_shown(made):
-    assert "PRIVATE" not in repr(made)
-
-
-def test_the_self_made_certificate_passes_strict_checks(made, tmp_path):
-    context = trusting(made)
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
-    tls = mount(tmp_path, "1", made.certificate, made.key)
-    with a_server(listen=Listen(host="127.0.0.1", tls=tls, grace=1, quiet=0), context=context) as server:
-        for name in NAMES:
-            plain = socket.create_connection(("127.0.0.1", server.port), timeout=30)
-            context.wrap_socket(plain, server_hostname=name).close()
-        plain = socket.create_connection(("127.0.0.1", server.port), timeout=30)
-        with pytest.raises(ssl.SSLCertVerificationError):
-            context.wrap_socket(plain, server_hostname="other")
-        plain.close()
-
-
-def test_a_renewed_certificate_is_trusted_by_the_same_authority(made, tmp_path):
-    later = NOW + timedelta(days=100)
-    newer = make_self_signed(["localhost"], later, renews=made)
-    assert (newer.authority, newer.certificate != made.certificate) == (made.authority, True)
-    last = make_self_signed(["localhost"], NOW + timedelta(days=3600), renews=made)
-    end = x509.load_pem_x509_certificate(made.authority).not_valid_after_utc
-    assert x509.load_pem_x509_certificate(last.certificate).not_valid_after_utc == end
-
-
-def test_a_certificate_needs_a_name():
-    with pytest.raises(ValueError, match="needs a name"):
-        make_self_signed([], NOW)

@@ -11,7 +11,7 @@ from botocore import parsers
 
 import keystead.operations
 import keystead.server
-from keystead.errors import DependencyTimeoutError, KeyUnavailableError, KmsError, KmsInternalError, ValidationError
+from keystead.errors import DependencyTimeoutError, KmsError, KmsInternalError, ValidationError
 from keystead.operations.faults import public_error
 from keystead.server.model import MODEL
 from keystead.server.wire_errors import COMMON, ERRORS, FAULTS, TABLE, error_body, status_of
@@ -49,7 +49,7 @@ def test_the_faults_are_those_of_the_model():
 
 
 def test_the_statuses_are_those_that_sdks_retry_by():
-    assert [status_of(kind()) for kind in (KmsInternalError, KeyUnavailableError, DependencyTimeoutError)] == [500, 500, 503]
+    assert [status_of(kind()) for kind in (KmsInternalError, DependencyTimeoutError)] == [500, 503]
     assert status_of(ValidationError()) == 400
 
 

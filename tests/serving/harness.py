@@ -19,9 +19,8 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from tests.certificates import SelfSigned, make_self_signed
 from tests.operator.harness import SYSTEM, Installation, OperatorProcess, wait_for
-
-from keystead.server.tls import SelfSigned, make_self_signed
 
 SERVER_ACCOUNT = "keystead-server"
 REGION = "cluster-1"

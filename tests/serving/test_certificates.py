@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
+from tests.certificates import make_self_signed
 from tests.operator.harness import wait_for
 from tests.serving.desk import Desk
-
-from keystead.server.tls import make_self_signed
 
 pytestmark = pytest.mark.cluster
 

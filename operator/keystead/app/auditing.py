@@ -25,10 +25,11 @@ from keystead import __version__
 from keystead.app.auditkey import AuditSigner
 from keystead.audit.flush import Lane
 from keystead.audit.folder import FolderKeeper, previous_chains
-from keystead.audit.journal import Journal, Rules
+from keystead.audit.journal import Journal
 from keystead.audit.lines import Chain, chain_id
 from keystead.audit.ports import Signature, Signer, Sink
 from keystead.audit.press import Channel, PressSink
+from keystead.audit.rules import Rules
 from keystead.audit.sinks import FileSink, StdoutSink
 from keystead.engine.identifiers import RECORDS_NAMESPACE, RecordKind, record_name
 from keystead.engine.managed import AUDIT_KEY

@@ -7,6 +7,7 @@
     sessions    what is written of STS; sides: what each of two accounts may read of a call between them
     lines       the chain: one line a record, each with the hash of the one before
     journal     takes events, hands lines to sinks, tells when they are durable; fails closed
+    checkpoints the signed lines, which vouch for those before; rules: what the journal waits for, and how long
     flush       the thread of one sink
     sinks       standard output and files with rotation; folder: what lies in a folder, and retention; keeping: the housekeeping
     press       one standard output for several processes

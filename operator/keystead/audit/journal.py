@@ -19,7 +19,7 @@ Nothing here blocks the event loop: sinks work in threads of their own. What may
 from __future__ import annotations
 
 import asyncio
-import base64
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,10 +27,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from keystead.audit import cloudtrail, sessions
+from keystead.audit.checkpoints import Checkpoints
 from keystead.audit.flush import Lane
 from keystead.audit.keeping import Keeping
-from keystead.audit.lines import ALGORITHM, Chain, bare
-from keystead.audit.ports import Keeper, NoSigner, Observer, Removed, Signature, Signer, Sink, Unobserved
+from keystead.audit.lines import Chain, bare
+from keystead.audit.ports import Keeper, NoSigner, Observer, Removed, Signer, Sink, Unobserved
+from keystead.audit.rules import Rules
 from keystead.audit.table import DURABLE
 from keystead.engine.clock import format_time
 from keystead.errors import AuditUnavailableError
@@ -38,34 +40,7 @@ from keystead.operations.trail import CallEvent, ServiceEvent
 
 log = logging.getLogger(__name__)
 _DURABLE: Final = DURABLE | sessions.DURABLE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """Seconds and bytes.
-
-    sync                whether the operations of the table wait for their records; else all are buffered
-    buffer_seconds      a buffered record is written after this long at the latest, or when `buffer_bytes` wait
-    stall_seconds       a sink that has not acknowledged for so long is away: below 1 s, so that no caller waits longer for the refusal
-    retry_seconds       until a batch that failed is brought again
-    checkpoint_seconds  after the first record since the last checkpoint
-    sign_seconds        what a signature may hold the lines up; one that takes longer is left out, and tried again after `again_seconds`
-    end_seconds         what the last one may take: nobody waits then, and the token's process may have to be started for it
-    most_waiting        bytes of records that wait; beyond, it stops, and beyond twice as much a record is lost
-    close_seconds       what the last lines may take
-    """
-
-    sync: bool = True
-    buffer_seconds: float = 0.2
-    buffer_bytes: int = 1024 * 1024
-    stall_seconds: float = 0.8
-    retry_seconds: float = 0.2
-    checkpoint_seconds: float = 10.0
-    sign_seconds: float = 0.2
-    again_seconds: float = 1.0
-    end_seconds: float = 2.0
-    most_waiting: int = 16 * 1024 * 1024
-    close_seconds: float = 4.0
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(slots=True)
@@ -114,16 +89,14 @@ class Journal:
         self._lanes = [(sink, Lane(sink.name)) for sink in sinks]
         self._now = now
         self._rules = rules or Rules()
-        self._signer = signer or NoSigner()
         self._tidying = [Keeping(keeper, self._removed, self._enough) for keeper in keepers]
         self._observer = observer or Unobserved()
+        self._checkpoints = Checkpoints(chain, signer or NoSigner(), now, self._rules, self._wake)
         self._together = max(1, min(_TOGETHER, min(self._rules.buffer_bytes, self._rules.most_waiting) // (4 * _USUAL_BYTES)))
         self._next = _Batch()
         self._under_way: _Batch | None = None
         self._some, self._urgent = asyncio.Event(), asyncio.Event()
         self._closing = False
-        self._unsigned: asyncio.TimerHandle | None = None
-        self._checkpoint_due = False
         self._lost = 0
         self._since = now()
         self._started = asyncio.Event()
@@ -218,6 +191,10 @@ class Journal:
         """A line of our own."""
         self._next.records.append(record)
         self._next.size += len(record)
+        self._wake()
+
+    def _wake(self) -> None:
+        """There is something to write, at once."""
         self._some.set()
         self._urgent.set()
 
@@ -231,15 +208,14 @@ class Journal:
                 batch, self._next = self._next, _Batch()
                 self._some.clear()
                 self._urgent.clear()
-                if batch.records or self._checkpoint_due:
+                if batch.records or self._checkpoints.due:
                     await self._write(batch)
-            await self._write(await self._last())
+            await self._write(_Batch(records=[await self._checkpoints.end()]))
         except Exception as error:
             self._stop(f"a defect, {type(error).__name__}")
             raise
         finally:
-            if self._unsigned is not None:
-                self._unsigned.cancel()
+            self._checkpoints.stop()
             for task in tidying:
                 task.cancel()
             await asyncio.gather(*tidying, return_exceptions=True)
@@ -251,8 +227,7 @@ class Journal:
     async def close(self, running: asyncio.Task[None]) -> None:
         """End the chain: `running` is the task of `run`. What is not kept in `close_seconds` stays without an end, as after a crash."""
         self._closing = True
-        self._some.set()
-        self._urgent.set()
+        self._wake()
         done, _ = await asyncio.wait({running}, timeout=self._rules.close_seconds)
         if not done:
             log.error("audit: the last records were not kept: %s", self.reason or "a sink is slow")
@@ -277,14 +252,11 @@ class Journal:
     async def _write(self, batch: _Batch) -> None:
         """Chain it, bring it to all sinks, until they have it; then tell."""
         self._under_way = batch
-        if self._checkpoint_due:
-            record = await self._signed("checkpoint", self._rules.sign_seconds)
-            self._checkpoint_due = False
+        if self._checkpoints.due:
+            record = await self._checkpoints.line()
             if record is not None:
                 batch.vouched = not batch.records
                 batch.records.insert(0, record)
-            elif not self._closing:
-                self._in(self._rules.again_seconds)
         if not batch.records:
             self._under_way = None
             return
@@ -307,6 +279,9 @@ class Journal:
             try:
                 await lane.submit(lambda: sink.write(data))
             except OSError as error:
+                if error.errno in _FULL:  # the next room may be what another process of the folder gave for its removals
+                    for keeping in self._tidying:
+                        keeping.scarce = True
                 self._stop(f"{sink.name}: {error.strerror or type(error).__name__}")
                 await asyncio.sleep(self._rules.retry_seconds)
             else:
@@ -316,8 +291,8 @@ class Journal:
         for durability, number in (("sync", batch.durable), ("buffered", batch.buffered)):
             if number:
                 self._observer.recorded(durability, number)
-        if not batch.vouched and self._unsigned is None and not self._closing:
-            self._in(self._rules.checkpoint_seconds)
+        if not batch.vouched:
+            self._checkpoints.follow()
         if self.stopped and not any(keeping.scarce for keeping in self._tidying):
             self._go_on()
         for waiter in (*batch.waiters, *batch.patient):
@@ -355,36 +330,6 @@ class Journal:
                         waiter.exception()  # whoever waited may be gone: that is no news for the log
                 batch.waiters.clear()
 
-    def _in(self, seconds: float) -> None:
-        self._unsigned = asyncio.get_running_loop().call_later(seconds, self._want_checkpoint)
-
-    def _want_checkpoint(self) -> None:
-        self._unsigned, self._checkpoint_due = None, True
-        self._some.set()
-        self._urgent.set()
-
-    async def _signed(self, kind: str, seconds: float) -> bytes | None:
-        """A line that vouches for all before it; None where nobody signs. Nothing can be chained meanwhile: it is not waited for long."""
-        try:
-            async with asyncio.timeout(seconds):
-                signed = await self._signer.sign(self.chain.digest())
-        except Exception as error:  # noqa: BLE001 - whatever it is: no signature, but the records go on
-            log.warning("audit: no checkpoint was signed: %s", type(error).__name__)
-            return None
-        if signed is None:
-            return None
-        return bare(kind, {"time": format_time(self._now()), **_signature(signed)})
-
-    async def _last(self) -> _Batch:
-        """The end of the chain, signed where that can be: nobody else can write it then. A checkpoint before it would take its place."""
-        if self._unsigned is not None:
-            self._unsigned.cancel()
-        self._checkpoint_due = False
-        batch = _Batch()
-        end = await self._signed("end", self._rules.end_seconds) or bare("end", {"time": format_time(self._now())})
-        batch.records.append(end)
-        return batch
-
     async def _removed(self, removed: Removed) -> None:
         """On record before it goes. A stop does not end the wait: it may be what ends the stop."""
         loop = asyncio.get_running_loop()
@@ -393,12 +338,6 @@ class Journal:
         self._note(bare("removed", {"time": format_time(self._now()), **members, "lastHash": removed.last_hash}))
         self._next.patient.append(waiter)
         await waiter
-
-
-def _signature(signed: Signature) -> dict[str, str]:
-    """The members of a signed line."""
-    text = base64.b64encode(signed.signature).decode()
-    return {"keyArn": signed.key_arn, "keyMaterialId": signed.material_id, "algorithm": ALGORITHM, "signature": text}
 
 
 def _unfit(name: str, error: Exception) -> AuditUnavailableError:

@@ -1,7 +1,8 @@
 """The housekeeping of a folder, beside the journal: compresses what is closed, and takes what retention says, on record first.
 
-On a full disk that record is kept with the room that was held back. Then it is `scarce`, and the journal takes no calls, until retention
-is done and as much room is held back again: else calls would use up what the next removal needs.
+On a full disk that record is kept with the room that was held back. Then it is `scarce`, as wherever the disk was full (the processes of
+a folder share the room), and the journal takes no calls, until retention is done and as much room is held back again: else calls would
+use up what the next removal needs.
 """
 
 from __future__ import annotations

@@ -82,13 +82,6 @@ def key_id_bytes(key_id: str) -> bytes:
     return bytes.fromhex(digits)
 
 
-def key_id_text(raw: bytes, form: KeyIdForm = KeyIdForm.UUID) -> KeyId:
-    """The text of 16 key id bytes."""
-    if len(raw) != 16:
-        raise ValueError("a key id has 16 bytes")
-    return KeyId(str(uuid.UUID(bytes=raw)) if form is KeyIdForm.UUID else f"mrk-{raw.hex()}")
-
-
 def new_key_id(random16: bytes) -> KeyId:
     """A version 4 UUID made of 16 random bytes."""
     return KeyId(str(uuid.UUID(bytes=random16, version=4)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 import pkcs11
@@ -28,10 +27,9 @@ _RETRY_SECONDS: Final = 1.0
 class TokenFastLane:
     """Inline calls on this thread's session. After a session fault it reopens the module, at most once a second."""
 
-    def __init__(self, domain: TokenDomain, vault: Vault, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, domain: TokenDomain, vault: Vault) -> None:
         self._domain = domain
         self._vault = vault
-        self._clock = clock
         self._broken_since: float | None = None
 
     def derive(self, material: Material, message: bytes) -> bytes:
@@ -82,7 +80,7 @@ class TokenFastLane:
             return False
         if self._domain.known_answer():
             return True
-        self._broken_since = self._clock() - _RETRY_SECONDS
+        self._broken_since = time.monotonic() - _RETRY_SECONDS
         return False
 
     def _translate(self, error: Exception) -> HsmError:
@@ -95,7 +93,7 @@ class TokenFastLane:
             and self._domain.known_answer()
         ):
             return HsmDataError(type(error).__name__)
-        self._broken_since = self._clock() - _RETRY_SECONDS
+        self._broken_since = time.monotonic() - _RETRY_SECONDS
         if isinstance(error, HsmError):
             return error
         lost = isinstance(error, pkcs11.PKCS11Error) and classify(error) is Fault.SESSION
@@ -103,7 +101,7 @@ class TokenFastLane:
         return form(f"the token does not work: {type(error).__name__}")
 
     def _recover(self) -> None:
-        now = self._clock()
+        now = time.monotonic()
         if self._broken_since is not None and now - self._broken_since < _RETRY_SECONDS:
             raise HsmUnavailableError("the token is away")
         self._broken_since = now

@@ -62,14 +62,14 @@ def without(counts: Counts, given: Counts) -> dict[Row, int]:
     return {row: calls for row, calls in rest.items() if calls > 0}
 
 
-def aged(counts: Counts, months: int = MONTHS, keyed: int = KEYED_MONTHS) -> dict[Row, int]:
-    """The newest `months` of them, the newest `keyed` by key."""
+def aged(counts: Counts, months: int = MONTHS) -> dict[Row, int]:
+    """The newest `months` of them, the newest KEYED_MONTHS by key."""
     newest = max((_index(row.month) for row in counts), default=0)
     table: dict[Row, int] = {}
     for row, calls in counts.items():
         age = newest - _index(row.month)
         if age < months:
-            place = row if age < keyed or row.key_id == NO_KEY else row._replace(key_id=OTHER)
+            place = row if age < KEYED_MONTHS or row.key_id == NO_KEY else row._replace(key_id=OTHER)
             table[place] = table.get(place, 0) + calls
     return table
 

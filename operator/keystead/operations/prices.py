@@ -93,23 +93,23 @@ def class_of(operation: str, spec: KeySpec | None, pair: DataKeyPairSpec | None 
     return PriceClass.RSA_2048 if spec is KeySpec.RSA_2048 else PriceClass.ASYMMETRIC
 
 
-def requests_cost(calls: Mapping[PriceClass, int], prices: PriceTable = PRICES) -> Decimal:
+def requests_cost(calls: Mapping[PriceClass, int]) -> Decimal:
     """Without the free tier."""
-    return sum((prices.requests.get(each, Decimal(0)) * number / _LOT for each, number in calls.items()), Decimal(0))
+    return sum((PRICES.requests.get(each, Decimal(0)) * number / _LOT for each, number in calls.items()), Decimal(0))
 
 
-def free_share(calls: Mapping[PriceClass, int], prices: PriceTable = PRICES) -> Decimal:
+def free_share(calls: Mapping[PriceClass, int]) -> Decimal:
     """What the free tier takes off the calls of all accounts of one bill."""
-    return requests_cost({PriceClass.REQUESTS: min(calls.get(PriceClass.REQUESTS, 0), prices.free)}, prices)
+    return requests_cost({PriceClass.REQUESTS: min(calls.get(PriceClass.REQUESTS, 0), PRICES.free)})
 
 
-def key_cost(made: Sequence[datetime], ended: datetime, month: str, prices: PriceTable = PRICES) -> Decimal:
+def key_cost(made: Sequence[datetime], ended: datetime, month: str) -> Decimal:
     """Storage of one key in a month. made: when its materials were, oldest first; ended: from then on nothing is paid."""
     begin, end = bounds_of(month)
     cost = Decimal(0)
     whole = _hours(begin, end)
-    for moment in made[: 1 + prices.rotations]:
-        cost += prices.key_month * Decimal(_hours(max(moment, begin), min(ended, end))) / Decimal(whole)
+    for moment in made[: 1 + PRICES.rotations]:
+        cost += PRICES.key_month * Decimal(_hours(max(moment, begin), min(ended, end))) / Decimal(whole)
     return cost
 
 

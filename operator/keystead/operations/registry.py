@@ -11,93 +11,83 @@ from keystead.policy import Action
 
 
 class OperationRow(NamedTuple):
-    """`actions`: what the caller needs. `uses_context`: the request has an encryption context."""
+    """`actions`: what the caller needs."""
 
     function: Callable[..., Running[Any]]
     request: type
     response: type
     actions: tuple[Action, ...]
-    uses_context: bool
 
 
 OPERATIONS: Final[dict[str, OperationRow]] = {
     "Encrypt": OperationRow(
-        encryption.encrypt, encryption.EncryptRequest, encryption.EncryptResponse, (Action.ENCRYPT,), True
+        encryption.encrypt, encryption.EncryptRequest, encryption.EncryptResponse, (Action.ENCRYPT,)
     ),
     "Decrypt": OperationRow(
-        encryption.decrypt, encryption.DecryptRequest, encryption.DecryptResponse, (Action.DECRYPT,), True
+        encryption.decrypt, encryption.DecryptRequest, encryption.DecryptResponse, (Action.DECRYPT,)
     ),
     "ReEncrypt": OperationRow(
         encryption.re_encrypt,
         encryption.ReEncryptRequest,
         encryption.ReEncryptResponse,
         (Action.RE_ENCRYPT_FROM, Action.RE_ENCRYPT_TO),
-        True,
     ),
     "GenerateDataKey": OperationRow(
         datakeys.generate_data_key,
         datakeys.GenerateDataKeyRequest,
         datakeys.GenerateDataKeyResponse,
         (Action.GENERATE_DATA_KEY,),
-        True,
     ),
     "GenerateDataKeyWithoutPlaintext": OperationRow(
         datakeys.generate_data_key_without_plaintext,
         datakeys.GenerateDataKeyWithoutPlaintextRequest,
         datakeys.GenerateDataKeyWithoutPlaintextResponse,
         (Action.GENERATE_DATA_KEY_WITHOUT_PLAINTEXT,),
-        True,
     ),
     "GenerateDataKeyPair": OperationRow(
         datakeys.generate_data_key_pair,
         datakeys.GenerateDataKeyPairRequest,
         datakeys.GenerateDataKeyPairResponse,
         (Action.GENERATE_DATA_KEY_PAIR,),
-        True,
     ),
     "GenerateDataKeyPairWithoutPlaintext": OperationRow(
         datakeys.generate_data_key_pair_without_plaintext,
         datakeys.GenerateDataKeyPairWithoutPlaintextRequest,
         datakeys.GenerateDataKeyPairWithoutPlaintextResponse,
         (Action.GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT,),
-        True,
     ),
     "GenerateRandom": OperationRow(
         datakeys.generate_random,
         datakeys.GenerateRandomRequest,
         datakeys.GenerateRandomResponse,
         (Action.GENERATE_RANDOM,),
-        False,
     ),
     "GenerateMac": OperationRow(
-        macs.generate_mac, macs.GenerateMacRequest, macs.GenerateMacResponse, (Action.GENERATE_MAC,), False
+        macs.generate_mac, macs.GenerateMacRequest, macs.GenerateMacResponse, (Action.GENERATE_MAC,)
     ),
     "VerifyMac": OperationRow(
-        macs.verify_mac, macs.VerifyMacRequest, macs.VerifyMacResponse, (Action.VERIFY_MAC,), False
+        macs.verify_mac, macs.VerifyMacRequest, macs.VerifyMacResponse, (Action.VERIFY_MAC,)
     ),
-    "Sign": OperationRow(signatures.sign, signatures.SignRequest, signatures.SignResponse, (Action.SIGN,), False),
+    "Sign": OperationRow(signatures.sign, signatures.SignRequest, signatures.SignResponse, (Action.SIGN,)),
     "Verify": OperationRow(
-        signatures.verify, signatures.VerifyRequest, signatures.VerifyResponse, (Action.VERIFY,), False
+        signatures.verify, signatures.VerifyRequest, signatures.VerifyResponse, (Action.VERIFY,)
     ),
     "GetPublicKey": OperationRow(
         publickeys.get_public_key,
         publickeys.GetPublicKeyRequest,
         publickeys.GetPublicKeyResponse,
         (Action.GET_PUBLIC_KEY,),
-        False,
     ),
     "DeriveSharedSecret": OperationRow(
         publickeys.derive_shared_secret,
         publickeys.DeriveSharedSecretRequest,
         publickeys.DeriveSharedSecretResponse,
         (Action.DERIVE_SHARED_SECRET,),
-        False,
     ),
     "DescribeKey": OperationRow(
         describe.describe_key,
         describe.DescribeKeyRequest,
         describe.DescribeKeyResponse,
         (Action.DESCRIBE_KEY,),
-        False,
     ),
 }

@@ -16,13 +16,13 @@ from keystead.engine.record import KeyRecord
 from keystead.policy.actions import Action
 from keystead.policy.caller import root_caller
 from keystead.policy.evaluate import evaluate
-from keystead.policy.question import Decision, Question, RequestFacts
+from keystead.policy.question import Decision, Ground, Question, RequestFacts
 
 
 def root_deny(
     key: KeyRecord, action: Action, request: object, aliases: Callable[[], Sequence[str]], now: datetime
 ) -> Decision | None:
-    """The Deny statement that is about this; None where there is none.
+    """The Deny statement that is about this; None where there is none. A policy that cannot be read may have one: it serves nobody.
 
     request: the call that would do the same; aliases: the names of the key's
     """
@@ -30,7 +30,7 @@ def root_deny(
         return None
     root = root_caller(key.account, key.namespace)
     answer = evaluate(Question(root, action, key, (), {}, now, RequestFacts(request, aliases=aliases)))
-    if not isinstance(answer, Decision) or not answer.explicit:
+    if not isinstance(answer, Decision) or not (answer.explicit or answer.by.ground is Ground.POLICY_UNREADABLE):
         return None
     words = f"the policy of KmsKey {key.name} does not let this namespace do kms:{action.value}: {answer.reason}"
-    return Decision(False, words, answer.by, explicit=True)
+    return Decision(False, words, answer.by, explicit=answer.explicit)

@@ -9,7 +9,8 @@
 The replica that is asked asks its siblings with the caller's own token (auditwhole.py, auditpeers.py); each of them does all of the above
 itself, and tells of its own records only: a question that a sibling sent (auditquery.SHARE) is never sent on, so there is no loop.
 
-Each read is recorded before it is answered, a refused one too (in the reader's account). It reads in a thread, two at once at most: 429.
+Each read is recorded before it is answered, a refused one too (in the reader's account). It reads in a thread, three at once,
+two of one account: else 429.
 What may never enter: a folder, a chain or an offset in an answer; markers are sealed (auditmarker.py).
 """
 
@@ -45,7 +46,7 @@ from keystead.server.auditquery import PATH, Wish, read_wish
 from keystead.server.auditwhole import NotAsked, Peers, Told, ask_siblings, part_of, still_to_ask, whole
 from keystead.server.identity import Identity, Recognise, by_bearer
 from keystead.server.message import Asked, Reply
-from keystead.server.quota import Quota
+from keystead.server.quota import Places, Quota
 from keystead.server.wire_errors import error_body
 
 log = logging.getLogger(__name__)
@@ -56,10 +57,14 @@ VERB: Final = "audit"
 RATE: Final = 5.0
 """Reads a second of one principal in a process: one read has each replica look through its files."""
 BURST: Final = 10
-_AT_ONCE: Final = 2
-_WHOLE_AT_ONCE: Final = 4
+# A page may take 5 s: two loops of one tenant would leave no other a place. Of an account, or a person, there are fewer.
+_AT_ONCE: Final = 3
+_OF_ONE: Final = 2
+_WHOLE_AT_ONCE: Final = 6
+_WHOLE_OF_ONE: Final = 4
 _JSON: Final = b"application/json"
 _SHOWN: Final = 256
+_LONGEST_NAME: Final = 253
 _UNAUTHENTICATED: Final = frozenset(
     {"MissingAuthenticationTokenException", "UnrecognizedClientException", "ExpiredTokenException"}
 )
@@ -143,8 +148,8 @@ class AuditRoute:
 
     def __init__(self, reading: Reading) -> None:
         self._on = reading
-        self._reading = 0
-        self._whole = 0
+        self._reading = Places(_AT_ONCE, _OF_ONE)
+        self._whole = Places(_WHOLE_AT_ONCE, _WHOLE_OF_ONE)
 
     async def __call__(self, asked: Asked) -> Reply:
         """The answer. Never raises."""
@@ -181,13 +186,8 @@ class AuditRoute:
             if wish.share:
                 return part_of(told, read.until, read.seals)
             return whole([told], read.marker, read.until, read.seals, asked_siblings=False)
-        if self._whole >= _WHOLE_AT_ONCE:
-            raise ThrottlingError
-        self._whole += 1
-        try:
+        with self._whole.taken(identity.caller):
             return await self._of_all(read, on.peers, asked)
-        finally:
-            self._whole -= 1
 
     def _begin(self, identity: Identity, record: KeyRecord, wish: Wish) -> _Read:
         on, arn = self._on, key_arn(record.region, record.account, record.key_id)
@@ -225,23 +225,19 @@ class AuditRoute:
         on, spot = self._on, read.marker.spots.get(read.own_id)
         if spot is not None and spot.place is None:
             return Told(read.own_id, on.replica, address, (), "", None)
-        if self._reading >= _AT_ONCE:
-            raise ThrottlingError
         place, wish = None if spot is None else spot.place, read.wish
-        self._reading += 1
-        try:
+        with self._reading.taken(read.identity.caller):
             page = await asyncio.to_thread(
                 on.trail.page, read.arn, read.record.account, wish.since, wish.limit, place, read.marker.until, parts
             )
-        finally:
-            self._reading -= 1
         await self._recorded(read.identity, read.record, wish, count=len(page.records))
         return Told(read.own_id, on.replica, address, page.records, page.reaches_back, page.place)
 
     async def _allowed(self, caller: Caller, key: str) -> KeyRecord | None:
         """The key's record where this caller may read. The API server is asked as often whether or not there is one."""
         record = self._find(caller, key)
-        namespace, name = (caller.namespace, "none") if record is None else (record.namespace, record.name)
+        # Answers are remembered: of what does not exist it is asked the same that it would be asked if it did, or the time would tell.
+        namespace, name = (caller.namespace, key[:_LONGEST_NAME]) if record is None else (record.namespace, record.name)
         uid = await self._on.facts.namespace(namespace)
         review = replace(review_of(caller, Action.DESCRIBE_KEY, namespace, name), verb=VERB)
         try:

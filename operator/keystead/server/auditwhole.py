@@ -107,14 +107,15 @@ async def ask_siblings(
     gate, end = asyncio.Semaphore(_AT_ONCE), asyncio.get_running_loop().time() + TOGETHER_SECONDS
 
     async def one(address: Address) -> Told | NotAsked:
-        status = _OK
+        status, pause = _OK, _PAUSE
         try:
             async with asyncio.timeout_at(end), gate, asyncio.timeout(EACH_SECONDS):
                 while True:
                     status, body = await ask(address)
                     if status != _BUSY:
                         break
-                    await asyncio.sleep(_PAUSE)
+                    await asyncio.sleep(pause)
+                    pause *= 2  # each time costs both of us a handshake, and a busy one needs it least
             if status != _OK:
                 return NotAsked("", str(address), _REASONS.get(status, f"it answered with status {status}"))
             return await asyncio.to_thread(_read, body, address, seals)

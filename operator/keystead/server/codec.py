@@ -14,7 +14,7 @@ from keystead.operations.registry import OperationRow
 from keystead.operations.unserved import UNSERVED
 from keystead.server.decode import request_decoder
 from keystead.server.encode import response_encoder
-from keystead.server.model import MODEL, Model
+from keystead.server.model import MODEL
 
 
 class _Coding(NamedTuple):
@@ -25,10 +25,9 @@ class _Coding(NamedTuple):
 class Codec:
     """The codec of a table of operations. TypeError, when it is made, for a row that does not fit the model."""
 
-    def __init__(self, served: Mapping[str, OperationRow], model: Model = MODEL) -> None:
+    def __init__(self, served: Mapping[str, OperationRow]) -> None:
         self._served = served
-        self._model = model
-        self._codings = {name: _compile(model, name, row) for name, row in served.items()}
+        self._codings = {name: _compile(name, row) for name, row in served.items()}
 
     def row(self, operation: str) -> OperationRow | None:
         """The operation, if it is served."""
@@ -36,7 +35,7 @@ class Codec:
 
     def unsupported(self, operation: str) -> str | None:
         """Why an operation of the model is not served. None: it is served, or AWS does not have it."""
-        if operation in self._served or operation not in self._model.operations:
+        if operation in self._served or operation not in MODEL.operations:
             return None
         return UNSERVED.get(operation, f"{operation} is not served at this address.")
 
@@ -49,11 +48,11 @@ class Codec:
         return self._codings[operation].encode(response)
 
 
-def _compile(model: Model, name: str, row: OperationRow) -> _Coding:
-    operation = model.operations.get(name)
+def _compile(name: str, row: OperationRow) -> _Coding:
+    operation = MODEL.operations.get(name)
     if operation is None:
         raise TypeError(f"{name} is no operation of the model")
     return _Coding(
-        request_decoder(model, operation.input, row.request),
-        response_encoder(model, operation.output, row.response),
+        request_decoder(MODEL, operation.input, row.request),
+        response_encoder(MODEL, operation.output, row.response),
     )

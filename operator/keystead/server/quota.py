@@ -12,7 +12,9 @@ Pure: the clock is given, and monotonic. What may never enter: a key, a record, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil, isfinite
 from types import MappingProxyType
@@ -241,6 +243,27 @@ class OwnBuckets(Buckets):
     def charge(self, operation: str, request: object, caller: Caller, region: str) -> None:
         """See Quota. As if the principal were an account."""
         super().charge(operation, request, replace(caller, account=caller.principal), region)
+
+
+class Places:
+    """So many at once, and of one account fewer: no tenant takes the last place from all others."""
+
+    def __init__(self, most: int, of_one: int) -> None:
+        self._most, self._of_one = most, of_one
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def taken(self, caller: Caller) -> Iterator[None]:
+        """One, for as long as it takes. ThrottlingError where none is free."""
+        who = caller.principal if caller.kind is CallerKind.USER else caller.account
+        if self._taken.total() >= self._most or self._taken[who] >= self._of_one:
+            raise ThrottlingError
+        self._taken[who] += 1
+        try:
+            yield
+        finally:
+            self._taken[who] -= 1
+            self._taken += Counter()  # forgets who has none
 
 
 def _rate(name: str, rate: float) -> _Rate:

@@ -47,7 +47,6 @@ ERRORS: Final = frozenset(
         "DisabledException",
         "DryRunOperationException",
         "IncorrectKeyException",
-        "InvalidAliasNameException",
         "InvalidArnException",
         "InvalidCiphertextException",
         "InvalidGrantIdException",

@@ -1,9 +1,9 @@
 """The server's read model: every sealed record, verified as it comes, in indexes that answer a request without a search.
 
-Fed by store/readmodel.py (it is a `Sink`), asked by the pipeline through a `View` (view.py), one a request. Of two records with one key id the
-higher seq counts. A tombstone is found by its id and is in no list; a record set aside (`orphan-<id>`) is found by its id and under no name.
-What does not verify is left out, also what verified before it: the store holds something else now. What may never enter: an unverified
-record.
+Fed by store/readmodel.py (it is a `Sink`), asked by the pipeline through a `View` (view.py), one a request. Of two records with one key id
+the higher seq counts. A tombstone is found by its id and is in no list; a record set aside (`orphan-<id>`) is found by its id and under no
+name. What does not verify is left out, also what verified before it: the store holds something else now. What may never enter: an
+unverified record.
 
 Keys, aliases and grants of keystead-records are Keystead's own: they are held, and in no index. So no operation finds them, by whatever
 name and for whomever, and every answer is that for what does not exist. The process itself asks for them by `own_key`.
@@ -59,9 +59,9 @@ def type_of(name: str) -> type[Known] | None:
 class RecordModel:
     """One a worker. `listeners` are told the name of every record that changed and its seq, None when it is gone."""
 
-    def __init__(self, memory: Memory | None = None) -> None:
+    def __init__(self) -> None:
         self.listeners: list[Listener] = []
-        self._memory = memory or Memory()
+        self._memory = Memory()
         self._bell = Bell()
         self._held: dict[str, tuple[Known, str]] = {}
         self._refused: dict[str, str] = {}
@@ -161,10 +161,6 @@ class RecordModel:
     def refused(self) -> Mapping[str, str]:
         """Names of what lies in the store and must not be believed, and why."""
         return MappingProxyType(self._refused)
-
-    def seqs(self) -> dict[str, int]:
-        """Name and seq of every record that is held: what a sibling must have to be up to date."""
-        return {name: record.seq for name, (record, _) in self._held.items()}
 
     def __len__(self) -> int:
         return len(self._held)

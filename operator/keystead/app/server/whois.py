@@ -12,12 +12,14 @@ from keystead.engine.identifiers import RECORDS_NAMESPACE, account_id
 from keystead.errors import IdentityTokenError, KmsInternalError
 from keystead.operations.trail import Actor
 from keystead.policy import service_account_caller
+from keystead.policy.bearer import Bearer
 from keystead.policy.caller import user_caller
 from keystead.server.credentials import TokenIdentity
 from keystead.server.facts import Facts, WebIdentity
 from keystead.store.model import RecordModel
 
 _MOST: Final = 64
+_ACTORS: Final = 10_000
 
 
 class Accounts:
@@ -79,6 +81,7 @@ class Recogniser:
     def __init__(self, facts: Facts, accounts: Accounts) -> None:
         self._facts = facts
         self._accounts = accounts
+        self._actors: dict[tuple[WebIdentity | Bearer, str], Actor] = {}
 
     async def identify(self, token: str) -> WebIdentity:
         """For AssumeRoleWithWebIdentity.
@@ -96,10 +99,24 @@ class Recogniser:
         bearer = await self._facts.bearer(token)
         if bearer.name:
             who = await self.identify(token)
-            caller = service_account_caller(who.account, who.namespace, who.service_account, uid=who.uid)
-            return Actor(caller, pod_name=who.pod_name, pod_uid=who.pod_uid), who.namespace_uid
+            return self._actor(who, who.account), who.namespace_uid
         uid = await self._facts.namespace(RECORDS_NAMESPACE)
         if uid is None:
             raise IdentityTokenError("the namespace of the records is gone")
-        account = self._accounts.account_of(RECORDS_NAMESPACE, uid)
-        return Actor(user_caller(account, RECORDS_NAMESPACE, bearer.user, bearer.uid, bearer.groups, bearer.extra)), uid
+        return self._actor(bearer, self._accounts.account_of(RECORDS_NAMESPACE, uid)), uid
+
+    def _actor(self, who: WebIdentity | Bearer, account: str) -> Actor:
+        """The same one each time: what policies and the audit remember of callers goes by the object, and has room for so many only."""
+        made = self._actors.get((who, account))
+        if made is None:
+            if len(self._actors) >= _ACTORS:
+                self._actors.clear()
+            made = self._actors[who, account] = _made(who, account)
+        return made
+
+
+def _made(who: WebIdentity | Bearer, account: str) -> Actor:
+    if isinstance(who, Bearer):
+        return Actor(user_caller(account, RECORDS_NAMESPACE, who.user, who.uid, who.groups, who.extra))
+    caller = service_account_caller(account, who.namespace, who.service_account, uid=who.uid)
+    return Actor(caller, pod_name=who.pod_name, pod_uid=who.pod_uid)

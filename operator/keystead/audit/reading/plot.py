@@ -12,6 +12,7 @@ HEIGHT: Final = 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 46, 52
 _ALLOWED, _DENIED, _GRID = "#1f6feb", "#d1242f", "#d0d7de"
 _MOST_LABELS: Final = 10
+_SIGNS: Final = 50
 Day = Mapping[str, Any]
 
 
@@ -40,14 +41,14 @@ def svg(days: Sequence[Day]) -> str:
     return "\n".join([head, *body, "</svg>", ""])
 
 
-def bars(days: Sequence[Day], width: int = 50) -> list[str]:
+def bars(days: Sequence[Day]) -> list[str]:
     """A line a day."""
     top = max((day["calls"] for day in days), default=0) or 1
     lines = []
     for day in days:
-        filled = "#" * math.ceil(width * day["calls"] / top)
+        filled = "#" * math.ceil(_SIGNS * day["calls"] / top)
         denied = f" ({day['denied']:,} denied)" if day["denied"] else ""
-        lines.append(f"{day['day']}  {filled:<{width}}  {day['calls']:,}{denied}")
+        lines.append(f"{day['day']}  {filled:<{_SIGNS}}  {day['calls']:,}{denied}")
     return lines
 
 

@@ -29,7 +29,7 @@ from keystead.operations.describe import KeyManager, manager_of
 from keystead.operations.effects import Running
 from keystead.operations.pipeline import Asked, admit, arn_of
 from keystead.operations.rules import RULES
-from keystead.operations.validate import check_grant_tokens, check_key_id, failed
+from keystead.operations.validate import check_key_id, failed
 from keystead.operations.world import ControlWorld
 from keystead.operations.writes import SetFields, Target
 from keystead.policy import Action, Caller
@@ -45,17 +45,16 @@ _NAME: Final = 10
 
 
 def admit_key(
-    world: ControlWorld, caller: Caller, action: Action, key_id: str, request: object, tokens: Sequence[str] = ()
+    world: ControlWorld, caller: Caller, action: Action, key_id: str, request: object
 ) -> Running[KeyRecord]:
     """The key that a key id or key ARN names, if the caller may do this with it and its state lets it. request: the operation's.
 
     An alias is no KeyId of the control plane (botocore's model: "Specify the key ID or key ARN"). One that is refused says nothing.
     """
     check_key_id(key_id)
-    check_grant_tokens(tokens)
     if key_id.startswith("alias/") or ":alias/" in key_id:
         raise refusals.malformed_key_id(key_id)
-    return (yield from admit(world, caller, RULES[action], key_id, Asked(request, tokens=tokens)))
+    return (yield from admit(world, caller, RULES[action], key_id, Asked(request)))
 
 
 def admit_change(

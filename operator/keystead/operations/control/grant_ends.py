@@ -94,12 +94,12 @@ def retire_grant(world: ControlWorld, caller: Caller, request: RetireGrantReques
     return RetireGrantResponse(grant_id=grant_id)
 
 
-def check_grant_id(grant_id: str, where: str = "grantId") -> None:
+def check_grant_id(grant_id: str) -> None:
     """1 to 128 characters."""
     if not grant_id:
-        raise failed(where, "have length greater than or equal to 1", grant_id)
+        raise failed("grantId", "have length greater than or equal to 1", grant_id)
     if len(grant_id) > _ID_MAX:
-        raise failed(where, f"have length less than or equal to {_ID_MAX}", grant_id)
+        raise failed("grantId", f"have length less than or equal to {_ID_MAX}", grant_id)
 
 
 def _named(world: ControlWorld, caller: Caller, request: RetireGrantRequest) -> Running[tuple[str, str]]:

@@ -26,7 +26,7 @@ from keystead.policy import Action
 
 def _row(name: str, module: ModuleType, function: Callable[..., Running[Any]], *actions: Action) -> OperationRow:
     """Request and response are named after the operation, in the function's module."""
-    return OperationRow(function, getattr(module, f"{name}Request"), getattr(module, f"{name}Response"), actions, False)
+    return OperationRow(function, getattr(module, f"{name}Request"), getattr(module, f"{name}Response"), actions)
 
 
 _A = Action
@@ -69,7 +69,6 @@ CONTROL: Final[dict[str, OperationRow]] = {
         grant_lists.ListRetirableGrantsRequest,
         grant_lists.ListGrantsResponse,
         (_A.LIST_RETIRABLE_GRANTS,),
-        False,
     ),
     "GetKeyLastUsage": _row("GetKeyLastUsage", usage, usage.get_key_last_usage, _A.GET_KEY_LAST_USAGE),
 }
