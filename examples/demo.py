@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from examples import demo_end as end
 from examples import demo_life as life
 from examples.demo_serve import Serving, call_endpoint, deny_and_explain, serve, show_trail
 from rich.console import Console
@@ -34,6 +35,8 @@ from tests.operator.harness import SYSTEM, Installation, OperatorProcess, instal
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE = Path(os.environ.get("KEYSTEAD_DEMO_STATE", Path(tempfile.gettempdir()) / "keystead-demo"))
+TRAIL = STATE / "install/audit"
+INTERRUPTED = 130  # what a shell makes of SIGINT
 CONTEXT = ("--encryption-context", "app=orders", "--encryption-context", "purpose=database")
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
@@ -106,7 +109,10 @@ class Demo:
 
 def run() -> int:
     """The whole demo."""
+    if _is_there():
+        console.print(f"[yellow]{STATE} has a demo already:[/] it is ended first, and all that was made in it goes", soft_wrap=True)
     down()
+    os.environ["KEYSTEAD_AUDIT_FOLDER"] = str(TRAIL)  # of all that is started here: operators, the server, each `keystead crypt`
     console.print("[bold]Keystead demo[/]: real kube-apiserver and etcd, real PKCS#11 token (SoftHSM2), real kubectl and Helm")
     start = time.monotonic()
     plane = up.up(STATE / "cluster", Options(detached=True))
@@ -125,13 +131,14 @@ def run() -> int:
     demo.step("let a grant expire", lambda: life.expire_grant(demo, opened["blob"]))
     demo.step("hold a key", lambda: life.hold(demo, opened["blob"]))
     demo.step("schedule a deletion and cancel it", lambda: life.schedule_and_cancel(demo))
-    demo.serving = serve(demo, STATE / "server.pid")
+    demo.serving = serve(demo, STATE / "server.pid", TRAIL)
     demo.step("call the AWS endpoint with boto3, as a ServiceAccount", lambda: call_endpoint(demo.served))
     demo.step("refuse a call, and say why", lambda: deny_and_explain(demo.served))
     demo.step("read the audit trail", lambda: show_trail(demo.served))
     demo.step("delete the key object", lambda: delete_key(demo, opened))
     demo.step("apply it again", lambda: bring_back(demo, opened))
-    show_table(demo)
+    console.print(end.table(demo.rows))
+    end.show_commands(demo)
     return 0
 
 
@@ -277,27 +284,15 @@ def bring_back(demo: Demo, opened: dict[str, Any]) -> str:
     return f"key id {body['status']['keyId']} as before"
 
 
-def show_table(demo: Demo) -> None:
-    """What was done, and how long each took."""
-    table = Table("step", "what was seen", "seconds", title="\nKeystead demo: done")
-    for title, found, seconds in demo.rows:
-        table.add_row(title, found, f"{seconds:.1f}")
-    console.print(table)
-    console.print("Cluster, operator and server stay up, the last two as processes (there is no node: Pods stay Pending).", markup=False)
-    console.print("Point kubectl at them:", markup=False)
-    binary = demo.cluster.binaries["kubectl"].parent
-    print(f"  export KUBECONFIG={demo.cluster.kubeconfig} PATH={binary}:{Path(sys.executable).parent}:$PATH")
-    print("  kubectl get kms -A")
-    print("  kubectl kms who-can decrypt orders -n orders")
-    print(f"  keystead audit search {demo.made.folder / 'audit'}")
-    where = os.environ.get("KEYSTEAD_DEMO_STATE")
-    print(f"End them: {f'KEYSTEAD_DEMO_STATE={where} ' if where else ''}make demo-down")
-
-
 def _folder(name: str) -> Path:
     folder = STATE / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _is_there() -> bool:
+    """A demo was begun and not ended, whether or not it still runs."""
+    return (STATE / "cluster").exists()
 
 
 def down() -> None:
@@ -314,6 +309,13 @@ def down() -> None:
             if path.is_dir() and not path.is_symlink():
                 path.chmod(0o700)
         shutil.rmtree(STATE)
+
+
+def finish() -> int:
+    """make demo-down."""
+    down()
+    print("nothing of the demo is left")
+    return 0
 
 
 def _stop(pid: int) -> None:
@@ -334,16 +336,17 @@ def main() -> int:
     """Arguments: --down."""
     parser = argparse.ArgumentParser(prog="python -m examples.demo")
     parser.add_argument("--down", action="store_true", help="end what a demo left running")
-    if parser.parse_args().down:
-        down()
-        print("nothing of the demo is left")
-        return 0
+    work = finish if parser.parse_args().down else run
     try:
-        return run()
+        return work()
     except (AssertionError, CommandError, SystemError) as error:
         console.print(f"[bold red]the demo failed:[/] {error}", markup=True)
-        print(f"its state is in {STATE}; make demo-down removes it", file=sys.stderr)
+        print(f"its state is in {STATE}; {end.ending()} removes it", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        left = f"the cluster, and what was started in it, is still up; {end.ending()} ends it" if _is_there() else "nothing of it is up"
+        print(f"\nthe demo was interrupted: {left}", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

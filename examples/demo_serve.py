@@ -19,27 +19,34 @@ if TYPE_CHECKING:
 NAMESPACE = "orders"
 VERBS = ("createkey", "describekey", "encrypt", "decrypt", "disablekey", "enablekey")
 CONTEXT = {"app": "orders"}
+CLIENT = "api-client"
+AUDITOR = "auditor"
 VISITOR = ("--clusterrole=keystead-key-user", f"--serviceaccount={NAMESPACE}:visitor")
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A running server, and where its audit trail lies."""
+    """A running server, and where its audit trail and the operator's lies."""
 
     demo: Demo
     authority: Authority
     process: ServerProcess
     trail: Path
 
+    @property
+    def public_key(self) -> Path:
+        """Where `show_trail` puts the key of the trail's signatures."""
+        return self.demo.made.folder / "audit.pem"
+
     def client(self, workload: Workload) -> Any:  # noqa: ANN401 - boto3 has no types
         """boto3 with the temporary credentials of a ServiceAccount."""
         return kms(self.process, self.authority, assume(self.process, self.authority, workload, self.demo.account()))
 
 
-def serve(demo: Demo, pid_file: Path) -> Serving:
+def serve(demo: Demo, pid_file: Path, trail: Path) -> Serving:
     """Start a server; it stays up for you."""
-    authority, trail = make_authority(demo.made.folder / "tls"), demo.made.folder / "audit"
-    process = start(demo.made, authority, audit_folder=str(trail))
+    authority = make_authority(demo.made.folder / "tls")
+    process = start(demo.made, authority)
     pid_file.write_text(str(process.child.pid))
     return Serving(demo, authority, process, trail)
 
@@ -47,7 +54,7 @@ def serve(demo: Demo, pid_file: Path) -> Serving:
 def call_endpoint(serving: Serving) -> str:
     """A key made by boto3 is a KmsKey; DisableKey refuses from its answer on."""
     demo = serving.demo
-    workload = Workload(demo.made, NAMESPACE, "api-client").create(*VERBS)
+    workload = Workload(demo.made, NAMESPACE, CLIENT).create(*VERBS)
     serving.process.wait_ready()
     client = serving.client(workload)
     key_id = client.create_key(Description="made by boto3")["KeyMetadata"]["KeyId"]
@@ -80,26 +87,29 @@ def deny_and_explain(serving: Serving) -> str:
 
 
 def show_trail(serving: Serving) -> str:
-    """Every call of above is on record, the refused one with its reason; the chain is verified."""
-    summary = ("audit", "summary", str(serving.trail))
+    """Every call of above is on record, the refused one with its reason, and what the operator did; the chains are verified."""
+    demo = serving.demo
+    summary = ("audit", "summary", str(serving.trail), "--ask-cluster")
 
-    def denied() -> bool:
-        told = json.loads(serving.demo.made.keystead(*summary, "-o", "json").stdout)
-        return any("role/visitor" in str(row) for row in told["denied"])
+    def denied() -> dict[str, Any] | None:
+        told: dict[str, Any] = json.loads(demo.made.keystead(*summary, "-o", "json").stdout)
+        return told if any("role/visitor" in str(row) for row in told["denied"]) else None
 
-    wait_for("the refusal in the trail", denied, every=0.5)
-    serving.demo.say(serving.demo.made.keystead(*summary).stdout)
-    pem = serving.demo.made.folder / "audit.pem"
-    pem.write_text(serving.demo.made.keystead("audit", "key").stdout)
-    verify = ("audit", "verify", str(serving.trail), "--public-key", str(pem), "-o", "json")
+    told = wait_for("the refusal in the trail", denied, every=0.5)
+    assert {"IssueDataKey", "Decrypt"} <= {row["action"] for row in told["uses"]}, told["uses"]
+    assert {row["name"] for row in told["neverUsed"]} == {"invoices", "sessions"}, told["neverUsed"]
+    demo.say(demo.made.keystead(*summary).stdout)
+    Workload(demo.made, NAMESPACE, AUDITOR).create("audit")
+    serving.public_key.write_text(demo.made.keystead("audit", "key").stdout)
+    verify = ("audit", "verify", str(serving.trail), "--public-key", str(serving.public_key), "-o", "json")
 
     def whole() -> bool:
-        verdict = json.loads(serving.demo.made.keystead(*verify, check=False).stdout)["verdict"]
+        verdict = json.loads(demo.made.keystead(*verify, check=False).stdout)["verdict"]
         assert verdict in ("whole", "unsigned"), verdict
         return bool(verdict == "whole")
 
     wait_for("the first signature, 10 s after the first record", whole, every=1)
-    return "who used which key, who was refused and why; keystead audit verify: whole"
+    return "who used which key, operator and server; who was refused and why; keystead audit verify: whole"
 
 
 def refusal(call: Callable[[], object]) -> str:

@@ -207,6 +207,8 @@ def test_callers_that_servers_tell_are_counted_once_and_from_when_all_of_them_kn
     assert many == Unknown("not known: the servers have more than 10 records; give --audit-log DIR")
     silent = AuditAnswer([], [*replicas, ReplicaTold("https://c", "c", "")], more=False)
     assert known(silent) == Unknown("not known: c (https://c) has no audit records")
+    damaged = AuditAnswer([], [*replicas, ReplicaTold("https://c", "c", "2026-09-01T00:00:00Z", damaged=True)], more=False)
+    assert known(damaged) == Unknown("not known: the audit records of c (https://c) are damaged")
     lost = AuditAnswer(told, replicas, more=False, missing=[ReplicaMissing("https://a", "", "10.0.0.2:8443", "nobody listens there")])
     assert known(lost) == Unknown("not known: 10.0.0.2:8443 could not be asked: nobody listens there")
     with pytest.raises(FormatError):
@@ -219,6 +221,15 @@ def test_of_a_trail_that_is_damaged_nothing_is_said(kube: FakeKube, tmp_path: Pa
     path.write_bytes(path.read_bytes() + b"x" * 3_000_000 + b"\n")
     told = shown(kube, AuditFolders([tmp_path])).callers
     assert isinstance(told, Unknown) and "damaged: audit-a-000000.jsonl: the line at byte" in told.reason
+
+
+def test_of_a_trail_whose_records_of_the_key_are_damaged_it_is_not_said_that_nobody_called(kube: FakeKube, tmp_path: Path) -> None:
+    """What is left of such a line does not name the key."""
+    (path,) = AChain("a").start().add(a_call(0, key=KEY_ID)).add(a_call(1, key="9")).end().write(tmp_path)
+    start, _, *others = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([start, b"garbage", *others]))
+    damaged = f"audit-a-000000.jsonl: the line at byte {len(start) + 1} is no record, and was passed over"
+    assert shown(kube, AuditFolders([tmp_path])).callers == Unknown(f"not known: the audit records are damaged: {damaged}")
 
 
 def test_without_a_trail_callers_are_unknown_and_not_none(kube: FakeKube, tmp_path: Path) -> None:
@@ -281,6 +292,7 @@ def test_an_old_grant_to_whom_nobody_can_be_is_no(kube: FakeKube, name: str) -> 
 
 def test_a_policy_that_cannot_be_read_serves_nobody_and_says_so(kube: FakeKube) -> None:
     kube.key(policy={"Version": "2012-10-17", "Statement": [{**ROOT, "Action": "kms:Fly"}]})
+    kube.put("ServiceAccount", "app")
     kube.bind("users", rule("decrypt", "describekey"), account("app"))
     spec = {"keyRef": {"name": "app"}, "granteePrincipal": ARN_OF_APP, "operations": ["Decrypt"]}
     kube.put("KmsGrant", "given", spec=spec, status={"grantId": "ab" * 32, "keyId": KEY_ID})

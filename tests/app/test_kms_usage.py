@@ -12,13 +12,14 @@ from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
+from tests.app.kms_cluster import FakeKube
 from tests.operator.harness import ROOT
 
 from keystead.app.kms.usage import usage
 from keystead.app.kms.view import Unread, View
 from keystead.cli.kms_usage import UsageAnswer, UsageAsk, usage_command
 from keystead.engine.clock import format_time
-from keystead.errors import ForbiddenError, InvalidSpecError
+from keystead.errors import ForbiddenError, InvalidSpecError, NotFoundError
 from keystead.operations.counts import NO_KEY, OTHER, Counts, Row, pack
 from keystead.reconciler.ports import Kind
 from keystead.resources.names import API_VERSION
@@ -55,14 +56,18 @@ def config_map(number: int, counts: Counts | None, since: str = "2026-06-01T00:0
 class Cluster:
     """What a person sees of it, in the form of a View."""
 
-    def __init__(self, keys: Sequence[Any] = (), maps: Sequence[Any] = (), hidden: Sequence[str] = ()) -> None:
+    def __init__(self, keys: Sequence[Any] = (), maps: Sequence[Any] = (), hidden: Sequence[str] = (), gone: Sequence[str] = ()) -> None:
         self.keys, self.maps, self.hidden = keys, maps, hidden
         self.unread: tuple[str, ...] = ()
+        self.gone = frozenset(gone)
         self.kube = SimpleNamespace(clock=SimpleNamespace(now=lambda: NOW))
 
     async def items(self, path: str, what: str, query: Mapping[str, str] | None = None) -> Any:
         assert path == "/api/v1/namespaces/keystead-system/configmaps"
         return Unread(what) if "maps" in self.hidden else tuple(self.maps)
+
+    async def has_namespace(self, name: str) -> bool | None:
+        return None if "namespaces" in self.hidden else name not in self.gone
 
     async def objects(self, kind: Kind, namespace: str = "") -> Any:
         if namespace in self.hidden:
@@ -193,7 +198,7 @@ def test_what_is_not_counted_from_the_begin_of_the_month_is_told() -> None:
     told = ask(Cluster(maps=[config_map(0, {}, "2026-11-09T10:00:00Z"), config_map(1, None)]))
     assert "counting began within the month: 2026-11-09T10:00:00Z" in told.notes
     assert "without counts, written by an earlier version: keystead-usage-1" in told.notes
-    assert "counting began within the month: no server has written yet" in ask(Cluster()).notes
+    assert "counting began within the month: no server has written yet" in ask(Cluster(maps=[config_map(1, None)])).notes
     later = ask(Cluster(maps=[config_map(0, {}, "2026-11-09T10:00:00Z")]), month="2026-10")
     assert "counting began after the month: 2026-11-09T10:00:00Z; its calls are not known" in later.notes
 
@@ -206,13 +211,43 @@ def test_what_may_not_be_read_is_told_and_nothing_is_guessed() -> None:
         ask(Cluster(hidden=["maps"]))
 
 
+@pytest.mark.parametrize("hidden", [[], ["namespaces"]])
+def test_where_nothing_was_counted_calls_are_not_known_instead_of_none(hidden: list[str]) -> None:
+    """A misspelt --release-namespace looks like that, where namespaces may not be seen."""
+    cluster = Cluster(SHOP.keys, hidden=hidden)
+    told = ask(cluster)
+    assert told.notes[0].startswith("calls are not known: there is no ConfigMap keystead-usage-* in keystead-system; ")
+    assert told.notes[0].endswith("--release-namespace")
+    output = said("-A", "--month", MONTH, cluster=cluster)
+    assert "calls were not counted" in output and "\ncalls are not known\n" in output
+    assert "no calls" not in output and "never" not in output
+    assert "calls are not known" not in said("-A", "--month", MONTH)
+
+
+def test_namespaces_that_are_not_there_are_named_where_that_can_be_seen() -> None:
+    with pytest.raises(NotFoundError, match="--release-namespace: there is no namespace keystead-system;"):
+        ask(Cluster(SHOP.keys, gone=["keystead-system"]))
+    shop: dict[str, Any] = {"keys": SHOP.keys, "maps": SHOP.maps}
+    with pytest.raises(NotFoundError, match="there is no namespace nope"):
+        ask(Cluster(**shop, gone=["nope"]), "nope")
+    assert ask(Cluster(**shop), "nope").calls == ()
+    assert ask(Cluster(**shop, gone=["billing"]), "billing").calls  # it is gone, and what it used is not
+
+
+def test_whether_there_is_a_namespace_is_asked_of_the_api_server_and_no_unread_list() -> None:
+    kube = FakeKube(objects={"/api/v1/namespaces/shop": {"kind": "Namespace"}}, forbidden={"/hidden"})
+    view = kube.view()
+    assert [asyncio.run(view.has_namespace(name)) for name in ("shop", "nope", "hidden")] == [True, False, None]
+    assert view.unread == ()
+
+
 def test_a_month_to_come_is_refused() -> None:
     with pytest.raises(InvalidSpecError, match="2027-01 is not yet"):
         ask(SHOP, month="2027-01")
 
 
-def said(*arguments: str) -> str:
-    services = SimpleNamespace(usage=lambda place, wanted: asyncio.run(usage(cast(View, SHOP), place.namespace or "orders", wanted)))
+def said(*arguments: str, cluster: Cluster = SHOP) -> str:
+    services = SimpleNamespace(usage=lambda place, wanted: asyncio.run(usage(cast(View, cluster), place.namespace or "orders", wanted)))
     done = CliRunner().invoke(usage_command, list(arguments), obj=services, catch_exceptions=False)
     return done.output
 

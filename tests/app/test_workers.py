@@ -98,6 +98,21 @@ async def test_workers_print_by_way_of_the_supervisor_and_so_does_one_that_is_st
     assert sorted(out.read_text().splitlines()) == sorted(f"worker {index} is {pid}" for index, pid in printed)
 
 
+async def test_ctrl_c_reaches_no_worker_not_even_one_that_is_only_starting(capfd: pytest.CaptureFixture[str]) -> None:
+    """A terminal signals them too: they end by the supervisor's word."""
+    async with running() as (made, stop, task):
+        await until(lambda: None not in made.pids)
+        pids = made.pids
+        for pid in pids:
+            assert pid is not None
+            os.kill(pid, signal.SIGINT)
+        await asyncio.wait_for(made.all_ready.wait(), LONG)
+        assert made.pids == pids
+        stop.set()
+        assert await task == 0
+    assert "KeyboardInterrupt" not in capfd.readouterr().err
+
+
 async def test_a_worker_that_fails_after_it_was_ready_is_tried_again_and_again() -> None:
     async with running(count=1, all="fails later") as (made, _, task):
         await asyncio.wait_for(made.all_ready.wait(), LONG)

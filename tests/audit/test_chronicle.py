@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 from typing import Any
 
 import pytest
@@ -14,10 +16,13 @@ from tests.reconciler.fakes import World
 
 from keystead.engine.record import Hold, KeyRecord
 from keystead.errors import AuditUnavailableError, StoreUnavailableError
+from keystead.operations.trail import EVENTS
+from keystead.reconciler import chronicle, data_key_trail
 from keystead.reconciler.chronicle import UNKNOWN, told_of
 from keystead.reconciler.ports import Kind, ObjectRef
 from keystead.resources import names
 from keystead.resources.vocabulary import GrantOperation, KeyState
+from keystead.server import auditroute
 
 ALIAS = ObjectRef(Kind.ALIAS, "team-a", "a")
 GRANT = ObjectRef(Kind.GRANT, "team-a", "g")
@@ -27,6 +32,13 @@ DATA_KEY = ObjectRef(Kind.DATA_KEY, "team-a", "d")
 async def born(world: World, **spec: Any) -> None:
     world.apply(REF, **spec)
     await world.reconcile(REF)
+
+
+def test_every_name_of_an_event_is_one_that_a_search_can_ask_for() -> None:
+    sources = "".join(inspect.getsource(module) for module in (chronicle, data_key_trail))
+    said = set(re.findall(r'(?:return |else |\()"([A-Z][a-z]\w+)"[,)]? ?', sources))
+    said |= {f"{verb}{kind}" for verb in ("Create", "Update") for kind in re.findall(r'f"\{_verb\(before\)\}(\w+)"', sources)}
+    assert said - {"Create", "Update"} == EVENTS - {auditroute.NAME}
 
 
 async def test_a_key_and_all_that_is_bound_to_it_are_on_record(world: World, tape: Tape) -> None:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import click
 import pytest
-from tests.audit_reading.chains import KEY_ID, AChain, a_call, a_chain, at, pem
+from tests.audit_reading.chains import KEY_ID, AChain, a_call, a_chain, arn_of, at, pem
 
 from keystead.app.kms import audit as client
 from keystead.app.kms.main import kms
@@ -105,6 +105,82 @@ def test_an_answer_that_lacks_what_cannot_be_read_says_so_and_ends_with_3(
     elif output == "json":
         answer = json.loads(told.out)
         assert (answer["uses"][0]["count"], len(answer["unread"])) == (6, 1)
+
+
+@pytest.mark.parametrize("command", ["verify", "search", "summary"])
+def test_of_a_folder_without_a_file_it_is_said_that_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    (tmp_path / "other.txt").write_text("no file of a trail")
+    assert keystead(command, tmp_path) == 3
+    assert "warning: there is no audit file: a folder that was emptied looks like that, too\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("garbage", [b"garbage", b""])
+def test_a_search_for_a_key_tells_of_lines_that_were_damaged_and_name_no_key(
+    trail: Path, capsys: pytest.CaptureFixture[str], garbage: bytes
+) -> None:
+    path = trail / "audit-a-000002.jsonl"
+    path.write_bytes(garbage + b"\n" + path.read_bytes())
+    assert keystead("search", trail, "--key", "9" * 8 + KEY_ID[8:]) == 3
+    told = capsys.readouterr().err
+    assert "warning: audit-a-000002.jsonl: the line at byte 0 is no record, and was passed over" in told
+    assert "incomplete: records may be missing" in told
+
+
+@pytest.mark.parametrize(
+    ("action", "meant"),
+    [
+        ("Decript", "did you mean Decrypt"), ("kms:GenerateDatakeys", "did you mean GenerateDataKey"),
+        ("ReEncryptFrom", "did you mean ReEncrypt"), ("rewrap-key", "did you mean ReWrapDataKey"),
+        ("assume-role", "did you mean AssumeRoleWithWebIdentity"), ("x", "such as Decrypt"), ("", "such as"),
+    ],
+)  # fmt: skip
+def test_an_action_that_no_record_has_is_refused_with_the_one_that_was_meant(
+    trail: Path, capsys: pytest.CaptureFixture[str], action: str, meant: str
+) -> None:
+    assert keystead("search", trail, "--action", action) == 2
+    told = capsys.readouterr().err
+    assert f"--action: no record has the action {action!r}; {meant}" in told
+    assert told.endswith("\nhint: correct --action\n")
+
+
+@pytest.mark.parametrize("action", ["encrypt", "kms:Encrypt", "En*", "[Ee]ncr?pt", "ENCRYPT"])
+def test_an_action_is_taken_in_any_form(trail: Path, capsys: pytest.CaptureFixture[str], action: str) -> None:
+    assert keystead("search", trail, "--action", action) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 7
+
+
+@pytest.mark.parametrize("action", ["rotate-key", "RotateKey", "InjectDataKey", "ReadAuditRecords", "Future*"])
+def test_what_keystead_does_by_itself_is_an_action_too(trail: Path, action: str) -> None:
+    assert keystead("search", trail, "--action", action) == 0
+
+
+@pytest.mark.parametrize("key", ["orders", "team-a/orders", KEY_ID[:-1], ""])
+def test_what_can_be_no_key_of_a_record_is_refused_with_the_way_to_its_id(
+    trail: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    assert keystead("search", trail, "--key", key) == 2
+    told = capsys.readouterr().err
+    assert f"--key: {key!r} is no key id, no ARN and no alias/NAME\n" in told
+    assert told.endswith("hint: of a KmsKey: $(kubectl get kmskey NAME -o jsonpath={.status.keyId})\n")
+
+
+@pytest.mark.parametrize("key", [KEY_ID, arn_of(KEY_ID), f"alias/{KEY_ID[:4]}", "mrk-" + "0" * 32, "1234*"])
+def test_ids_arns_aliases_and_patterns_are_keys(trail: Path, key: str) -> None:
+    assert keystead("search", trail, "--key", key) == 0
+
+
+def test_columns_are_as_wide_as_what_stands_in_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    who = {"userIdentity": {"type": "WebIdentityUser", "userName": "system:serviceaccount:team-a:" + "w" * 40}, "resources": []}
+    trail = AChain("a").start().add(a_call(0, action="AssumeRoleWithWebIdentity", more=who))
+    longest = a_call(1, action="GenerateDataKeyPairWithoutPlaintext", code="InvalidCiphertextException")
+    for record in (longest, *(a_call(n) for n in range(2, 600)), a_call(600, code="x" * 40), a_call(601)):
+        trail.add(record)
+    trail.write(tmp_path)
+    assert keystead("search", tmp_path) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    ends = [row.rindex("RBAC allows") for row in rows]
+    assert set(ends[:600]) == {head.index("REASON")}
+    assert ends[600] == ends[601] > ends[0]  # what comes late cannot move what is out already
 
 
 @pytest.mark.parametrize("command", ["verify", "search", "summary"])

@@ -12,7 +12,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from tests.audit_reading.chains import ACCOUNT, BEGIN, KEY_ID, OTHER, AChain, a_call, arn_of, at
+from tests.audit.golden import FOLDER as GOLDEN
+from tests.audit_reading.chains import ACCOUNT, BEGIN, KEY_ID, OTHER, AChain, a_call, a_chain, arn_of, at
 
 from keystead.audit.reading import files
 from keystead.audit.reading.files import MAX_LINE, Unread
@@ -146,6 +147,54 @@ def test_a_line_that_cannot_be_read_is_passed_over_and_told_with_its_place(tmp_p
     assert sorted(tally.count for tally in summarise([tmp_path], Query(), None).uses.values()) == [5]
 
 
+A_LINE = a_chain(calls=1).lines[1]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"garbage", b"", b"{}", b"[]", A_LINE[:-1], A_LINE[1:], A_LINE[: len(A_LINE) // 2], A_LINE[len(A_LINE) // 2 :],
+        A_LINE[:40] + b"\0" * 40 + A_LINE[80:], A_LINE[:40] + b"\x9f\x03" + A_LINE[42:], A_LINE.partition(b',"chain"')[0] + b"}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["first", "within", "last"])
+def test_a_damaged_line_is_told_though_it_does_not_name_what_is_asked_for(tmp_path: Path, bad: bytes, where: str) -> None:
+    bad = bad.replace(KEY_ID.encode(), KEY_2.encode())
+    lines = folder_of(tmp_path, *(a_call(n) for n in range(4)), per_file=100).joinpath("audit-a-000000.jsonl").read_bytes().split(b"\n")
+    place = {"first": 0, "within": 3, "last": len(lines) - 2}[where]
+    lines[place] = bad
+    (tmp_path / "audit-a-000000.jsonl").write_bytes(b"\n".join(lines))
+    at_byte = sum(len(line) + 1 for line in lines[:place])
+    for query in (Query(keys=["none-has-this"]), Query(keys=[KEY_ID]), Query(keys=[KEY_ID, KEY_2]), Query()):
+        unread = Unread()
+        found = list(records_in([tmp_path], query, unread))
+        assert unread.told == (f"audit-a-000000.jsonl: the line at byte {at_byte} is no record, and was passed over",)
+        assert len(found) == (0 if "none" in str(query.keys) else 4 - (where == "within"))
+
+
+def test_a_file_that_another_one_follows_ends_with_a_whole_line(tmp_path: Path) -> None:
+    first, last = folder_of(tmp_path, *(a_call(n) for n in range(4)), per_file=4).glob("*.jsonl*")
+    first, last = sorted((first, last))
+    data = gzip.decompress(first.read_bytes())
+    first.write_bytes(gzip.compress(data[:-200]))
+    unread = Unread()
+    list(records_in([tmp_path], Query(keys=["none-has-this"]), unread))
+    place = data.rfind(b"\n", 0, -1) + 1
+    assert unread.told == (f"audit-a-000000.jsonl: the line at byte {place} has no end, and was passed over",)
+    assert callers([tmp_path], KEY_ID, None).unread == unread.told
+
+
+def test_nothing_is_told_of_lines_that_are_what_they_were_written_as(tmp_path: Path) -> None:
+    """Those of every kind, with texts of any language, and what callers name as members of ours are named."""
+    context = {"keysteadType": "call", "chain": '"}}', "prev": "\u00fc\u4e2d\U0001f511", "n": "\n"}
+    path = folder_of(tmp_path, *(a_call(n, context=context) for n in range(300)), per_file=1000) / "audit-a-000000.jsonl"
+    path.write_bytes(path.read_bytes().replace(rb"\u00fc", "\u00fc".encode()))  # either way is JSON
+    unread = Unread()
+    for keys in ([KEY_ID], ["none-has-this"], []):
+        assert len(list(records_in([tmp_path, GOLDEN], Query(keys=keys), unread))) >= (300 if keys != ["none-has-this"] else 0)
+    assert unread.told == ()
+
+
 @pytest.mark.parametrize("how", ["cut", "changed", "endless"])
 def test_a_file_that_cannot_be_read_to_its_end_says_how_far(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = folder_of(tmp_path, *(a_call(n, context={"n": f"{n}" * 900}) for n in range(2000)), per_file=2001) / "audit-a-000000.jsonl.gz"
@@ -224,6 +273,24 @@ def test_the_summary_counts_uses_denials_failures_and_days(folder: Path) -> None
 
 def test_nothing_is_said_of_unused_keys_where_the_keys_are_not_known(folder: Path) -> None:
     assert "neverUsed" not in summarise([folder], Query(), None).as_json()
+
+
+@pytest.mark.parametrize(
+    ("action", "service", "idle"),
+    [
+        ("CreateKey", "keys.kms.keystead.io", ["k"]),
+        ("CreateAlias", "aliases.kms.keystead.io", ["k"]),
+        ("IssueDataKey", "datakeys.kms.keystead.io", []),
+    ],
+)
+def test_what_the_operator_does_to_a_key_is_no_use_of_it_but_a_data_key_is(
+    tmp_path: Path, action: str, service: str, idle: list[str]
+) -> None:
+    who = {"accountId": ACCOUNT, "invokedBy": service}
+    folder_of(tmp_path, a_call(action=action, more={"keysteadType": "service", "userIdentity": who}))
+    told = summarise([tmp_path], Query(), [KnownKey("team-a", "k", KEY_ID)]).as_json()
+    assert [(use["principal"], use["action"]) for use in told["uses"]] == [(service, action)]
+    assert [key["name"] for key in told["neverUsed"]] == idle
 
 
 def test_a_call_from_another_account_counts_once(tmp_path: Path) -> None:

@@ -245,7 +245,24 @@ def test_a_crash_is_told_where_the_same_replica_began_again() -> None:
     again.start(crashed, ended=False, replica="r-a").checkpoint().end()
     report = look(crashed, again)
     assert report.verdict is Verdict.GAPS
-    assert "crashed before chain b" in report.chains[0].gaps[0]
+    assert "crashed before chain b, or it still runs" in report.chains[0].gaps[0]
+
+
+def test_a_chain_that_went_on_after_the_next_one_began_did_not_crash_before_it() -> None:
+    """Two `keystead dev` that live on one folder."""
+    live = AChain("a").start().calls(2)
+    other = AChain("b").start(live, ended=False, replica="r-a").checkpoint().end()
+    report = look(live.calls(2).checkpoint(), other)
+    assert (report.verdict, report.chains[0].gaps) == (Verdict.WHOLE, [])
+
+
+def test_a_chain_too_young_for_a_signature_is_told_from_one_that_lacks_it() -> None:
+    young, old = AChain("a").start().add(a_call(time=at(9))), AChain("a").start().add(a_call(time=at(60)))
+    for chain, hinted in ((young, True), (old, False), (AChain("a").start().calls(2).end(), False)):
+        report = look(chain)
+        (told,) = report.chains[0].unsigned
+        assert (report.exit_code, told.startswith("no signed checkpoint vouches for it")) == (3, True)
+        assert ("hint: the first signature comes 10 s after the first record" in told) is hinted
 
 
 def test_a_signed_end_vouches_for_all_before_it() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import stat
 import subprocess
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from tests.clients.endpoint import PROGRAM, Endpoint
 
+from keystead.app.dev import memory
 from keystead.app.dev.token import ensure_token
 from keystead.errors import HsmSetupError, StoreError
 from keystead.hsm import softhsm
@@ -153,6 +156,24 @@ def test_memory_leaves_nothing_behind_not_even_kill_9_for_longer_than_the_next_s
         assert len(mine) == 2  # the second has left the first alone
         works(first)
     assert not any(path.exists() for path in mine)
+
+
+def test_a_folder_without_a_lock_goes_once_it_is_a_day_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before it had one: younger ones are being made. What is not of this name, or a link, is none of ours."""
+    monkeypatch.setattr(memory.os, "access", lambda *_: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names = ("keystead-dev-1-old", "keystead-dev-2-young", "other-old", "target-old")
+    old, young, other, target = (tmp_path / name for name in names)
+    for folder in (old, young, other, target):
+        (folder / "hsm").mkdir(parents=True)
+    (tmp_path / "keystead-dev-link").symlink_to(target)
+    for folder in (old, other, target):
+        os.utime(folder, (time.time() - 90_000,) * 2)
+    with ExitStack() as stack:
+        made = memory.memory_folder(stack)
+        assert not old.exists()
+        assert all((folder / "hsm").exists() for folder in (young, other, target))
+    assert not made.exists()
 
 
 def _in_memory(pid: int) -> list[Path]:

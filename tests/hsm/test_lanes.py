@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from multiprocessing import connection
 
 import pytest
 from tests.hsm.backends import SharedHsm
@@ -84,3 +85,39 @@ async def test_waiting_for_a_lane_leaves_the_event_loop_free(real: SharedHsm) ->
     made = new_material(real, KeySpec.ECC_NIST_P256, KeyUsage.SIGN_VERIFY)
     signature = await real.hsm.slow_async(SignDigest(made, _ECDSA, bytes(32)))
     assert isinstance(signature, bytes)
+
+
+def test_signals_of_the_process_group_end_no_lane(real: SharedHsm) -> None:
+    """Ctrl-C while a lane starts, and while it works: the parent needs it for the end of its audit trail."""
+    made = new_material(real, KeySpec.ECC_NIST_P256, KeyUsage.SIGN_VERIFY)
+    real.hsm.lanes.renew()
+    call = SignDigest(made, _ECDSA, bytes(32))
+    starting = real.hsm.lanes.submit(call)
+    pids = _lane_pids(real)
+    _signal(pids)
+    assert starting.result(timeout=WAIT)
+    _signal(pids)
+    assert real.hsm.lanes.submit(call).result(timeout=WAIT)
+    assert _lane_pids(real) == pids
+
+
+def _signal(pids: set[int]) -> None:
+    assert pids
+    for pid in pids:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(pid, number)
+
+
+def test_the_death_of_one_lane_ends_its_sibling_too(real: SharedHsm) -> None:
+    """The pool ends it by SIGTERM, which it ignores: a lane that stayed would hold its login for ever, and up the end of its parent."""
+    made = new_material(real, KeySpec.RSA_2048, KeyUsage.SIGN_VERIFY)
+    call = SignDigest(made, SigningAlgorithm.RSASSA_PKCS1_V1_5_SHA_256, bytes(32))
+    pair = lanes.SlowLanes(*real.hsm.lanes._arguments, 2)
+    try:
+        assert len({future.result(timeout=WAIT) for future in [pair.submit(call) for _ in range(20)]}) == 1
+        assert pair._pool is not None
+        first, second = (pair._pool._processes[pid] for pid in sorted(pair._pool._processes))
+        first.kill()
+        assert connection.wait([second.sentinel], timeout=WAIT), "it lives"
+    finally:
+        pair.renew()

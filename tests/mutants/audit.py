@@ -34,6 +34,27 @@ MUTANTS = (
         ("tests/audit_reading/test_verify.py::test_a_chain_made_anew_with_another_key_is_found",),
     ),
     Mutant(
+        "a line that names no key is not looked at",
+        f"{READING}/records.py",
+        "            if not sound_block(block):",
+        "            if False:",
+        ("tests/app/test_kms_impact.py::test_of_a_trail_whose_records_of_the_key_are_damaged_it_is_not_said_that_nobody_called",),
+    ),
+    Mutant(
+        "only the first line of a block must look like a record",
+        f"{READING}/lines.py",
+        "        if block[at - 3 : at + after] != _SEAM:",
+        "        if False:",
+        ("tests/audit_reading/test_records.py::test_a_damaged_line_is_told_though_it_does_not_name_what_is_asked_for",),
+    ),
+    Mutant(
+        "no ConfigMap of counts is a count of none",
+        "operator/keystead/app/kms/usage.py",
+        "    if not maps:\n        yield (",
+        "    if False:\n        yield (",
+        ("tests/app/test_kms_usage.py::test_where_nothing_was_counted_calls_are_not_known_instead_of_none",),
+    ),
+    Mutant(
         "a removal explains whatever hole",
         f"{READING}/verify.py",
         "if item.last == hole.last and item.hash == hole.hash]",

@@ -131,7 +131,7 @@ def data_key_obstacle(hsm: FakeHsm, data_key: Changes, facts: Changes) -> tuple[
         ({"numberOfBytes": 32}, {}, Reason.INVALID_SPEC, "spec.dataKeySpec"),
         ({"target": {"secretName": "other"}}, {}, Reason.INVALID_SPEC, "spec.target.secretName"),
         ({"encryptionContext": {"a": "b"}}, {}, Reason.INVALID_SPEC, "spec.encryptionContext"),
-        ({}, {"record": None, "key": None}, Reason.DEPENDENCY_NOT_FOUND, "does not exist"),
+        ({}, {"record": None, "key": None}, Reason.DEPENDENCY_NOT_FOUND, "spec.keyRef: KmsKey team-a/key-1 does not exist"),
     ],
 )
 def test_an_obstacle_of_a_data_key_stops_all_work(
@@ -154,7 +154,7 @@ def test_a_data_key_by_an_alias_that_is_not_there_says_what_to_name(hsm: FakeHsm
     assert plan.step is None
     assert plan.obstacle is not None
     assert plan.obstacle.reason is Reason.DEPENDENCY_NOT_FOUND
-    assert plan.obstacle.message.startswith("spec.aliasRef")
+    assert plan.obstacle.message == "spec.aliasRef: KmsAlias team-a/a does not exist, or names no key yet"
 
 
 def test_a_key_abroad_is_refused_in_the_same_words_whether_or_not_it_exists(hsm: FakeHsm) -> None:

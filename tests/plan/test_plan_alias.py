@@ -231,7 +231,7 @@ NEWER = {"aliasArn": ARN, "recordSeq": 2, "recordDigest": DIGEST}
         ({"suspend": True}, {"record": None}, Reason.SUSPENDED, "suspend"),
         ({}, {"record": None, "namespace": LEAVING}, Reason.CREATING, "being deleted"),
         ({}, {"record": None, "namespace": None}, Reason.CREATING, "being deleted"),
-        ({}, {"record": None, "key": None}, Reason.DEPENDENCY_NOT_FOUND, "does not exist"),
+        ({}, {"record": None, "key": None}, Reason.DEPENDENCY_NOT_FOUND, "spec.keyRef: KmsKey team-a/key-1 does not exist"),
     ],
 )
 def test_an_obstacle_of_an_alias_stops_all_work(hsm: FakeHsm, alias: Changes, facts: Changes, reason: Reason, words: str) -> None:

@@ -335,7 +335,7 @@ NEWER = {"recordSeq": 2, "recordDigest": DIGEST}
         ({"status": NEWER}, {}, Reason.RECORD_INTEGRITY, "older record"),
         ({}, {"record": None, "namespace": LEAVING}, Reason.CREATING, "being deleted"),
         ({}, {"record": None, "namespace": None}, Reason.CREATING, "being deleted"),
-        ({}, {"record": None, "key": None}, Reason.DEPENDENCY_NOT_FOUND, "does not exist"),
+        ({}, {"record": None, "key": None}, Reason.DEPENDENCY_NOT_FOUND, "spec.keyRef: KmsKey team-a/key-1 does not exist"),
         ({}, {"key": None}, Reason.DEPENDENCY_NOT_FOUND, "does not exist"),
     ],
 )

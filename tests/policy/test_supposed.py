@@ -71,6 +71,17 @@ def test_a_fact_that_cannot_be_said_is_refused_by_name(name: str, words: str) ->
         said_of({name: ("x",)})
 
 
+@pytest.mark.parametrize("text", ["999.1.1.1", "10.0.0.0/8", "localhost", ""])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(InvalidSpecError, match=r"--source-ip: .* is no IP address"):
+        said_of({"aws:SourceIp": (text,)})
+
+
+@pytest.mark.parametrize("text", ["10.1.2.3", "2001:db8::1", NONE])
+def test_an_address_or_none_is_taken(text: str) -> None:
+    assert said_of({"aws:sourceip": (text,)}).source_ip == text
+
+
 def test_a_fact_of_another_action_is_refused() -> None:
     with pytest.raises(InvalidSpecError, match="no request of Decrypt says kms:SigningAlgorithm"):
         suppose(Action.DECRYPT, KEY, said_of({"kms:SigningAlgorithm": ("x",)}))

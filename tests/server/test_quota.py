@@ -309,6 +309,19 @@ def test_what_cannot_be_is_refused_by_name(text: str, named: str) -> None:
     assert "KEYSTEAD_QUOTA" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [(b"", "Expecting value"), (b"limits: 5", "Expecting value"), (b"\xff", "decode"), (b"[]", "JSON object"), (None, "No such file")],
+)
+def test_a_file_that_cannot_be_is_named(tmp_path: Path, data: bytes | None, named: str) -> None:
+    file = tmp_path / "quota.json"
+    if data is not None:
+        file.write_bytes(data)
+    with pytest.raises(InvalidSpecError) as caught:
+        read_limits(str(file), "--quota")
+    assert re.match(f"--quota: .*{re.escape(str(file))}: .*{named}", str(caught.value))
+
+
 def test_the_parts_of_all_processes_are_one_quota() -> None:
     desks = [Desk({"DescribeKey": 2000}, {"share": 1 / 4}) for _ in range(4)]
     assert sum(desk.burst(3000, operation="DescribeKey") for desk in desks) == 2000

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.operator.direct import path_of
+from tests.operator.harness import condition, wait_for
 from tests.serving.desk import GRANT, KEY, Desk, Raw, Worker
 from tests.serving.kubectl import Plugin
 
@@ -195,6 +197,70 @@ def test_the_advice_where_no_policy_allows_makes_it_a_yes(stage: Stage, advice: 
     assert told["verdict"] == "allowed", told
     stage.plugin.cluster.kubectl("delete", "role,rolebinding", "outsider-encrypt", "-n", ABROAD)
     assert worker.namespace == ABROAD
+
+
+LOCKED, BYPASS = "locked", "kms.keystead.io/bypass-policy-lockout-safety-check"
+
+
+@pytest.fixture(scope="module")
+def locked(stage: Stage) -> Stage:
+    """A key that only another account may use, and who has the chart's role of administrators."""
+    desk, elsewhere = stage.desk, statement("arn:aws:iam::444455556666:root", "kms:*")
+    metadata = {"name": LOCKED, "namespace": HOME, "annotations": {BYPASS: "true"}}
+    spec = {"policy": {"Version": "2012-10-17", "Statement": [{**elsewhere, "Resource": "*"}]}}
+    desk.direct.create({"apiVersion": "kms.keystead.io/v1alpha1", "kind": KEY, "metadata": metadata, "spec": spec})
+    stage.keys[LOCKED] = wait_for("the locked key", lambda: ready(stage))
+    desk.direct.merge(path_of(KEY, HOME, LOCKED), {"metadata": {"annotations": {BYPASS: None}}})
+    stage.people |= {name: desk.worker(HOME, name) for name in ("keyadm", "visitor")}
+    stage.plugin.cluster.kubectl(
+        "create", "rolebinding", "keyadm", "-n", HOME, "--clusterrole=keystead-key-admin", f"--serviceaccount={HOME}:keyadm"
+    )
+    return stage
+
+
+def ready(stage: Stage) -> Any:
+    found = stage.desk.object(KEY, HOME, LOCKED)
+    said = condition(found)
+    is_new = (found.get("status") or {}).get("observedGeneration") == found["metadata"]["generation"]
+    return found if said is not None and said["status"] == "True" and is_new else None
+
+
+def test_the_policy_that_is_advised_for_a_locked_key_is_taken(locked: Stage) -> None:
+    denied = locked.why("visitor", "decrypt", LOCKED)
+    assert denied["verdict"] == "denied"
+    run(locked, denied["changes"][0])
+    wait_for("the advised policy is in force", lambda: ready(locked))
+    assert locked.why("visitor", "decrypt", LOCKED)["verdict"] == "allowed"
+    again = {"metadata": {"annotations": {BYPASS: "true"}}, "spec": locked.keys[LOCKED]["spec"]}
+    locked.desk.direct.merge(path_of(KEY, HOME, LOCKED), again)
+    wait_for("the key is locked again", lambda: ready(locked))
+
+
+def test_who_can_rescue_a_locked_key_is_told_and_can(locked: Stage) -> None:
+    told = locked.plugin.here("who-can", "put-key-policy", LOCKED, "-n", HOME, "-o", "json").json
+    rows = {row["who"]: row for row in told["holders"]}
+    assert rows["account 444455556666"]["note"] == "the key belongs to another account, which no policy can let do PutKeyPolicy"
+    assert rows[f"ServiceAccount {HOME}/keyadm"]["may"] == "kubectl"
+    assert rows["group system:masters"]["may"] == "kubectl"
+    told = locked.why("keyadm", "put-key-policy", LOCKED)
+    assert told["verdict"] == "denied"
+    assert f"by kubectl, writing the object, it may: admission asks RBAC for putkeypolicy kmskeys/{LOCKED} in {HOME}" in told["notes"]
+    default = {"policy": {"Version": "2012-10-17", "Statement": [{**statement(locked.account, "kms:*"), "Resource": "*"}]}}
+    as_keyadm = ("--as", f"system:serviceaccount:{HOME}:keyadm")
+    locked.plugin.cluster.kubectl(
+        *as_keyadm, "patch", "kmskey", LOCKED, "-n", HOME, "--type=merge", "-p", json.dumps({"spec": default})
+    )
+    wait_for("the key is open", lambda: ready(locked))
+    assert locked.why("keyadm", "put-key-policy", LOCKED)["verdict"] == "allowed"
+
+
+def test_what_a_persons_side_has_is_not_advised(stage: Stage) -> None:
+    """cluster-admin may decrypt every ARN at home: the key's side alone is missing."""
+    told = stage.plugin.here("why", "decrypt", "plain", "-n", HOME, "-o", "json").json
+    assert told["verdict"] == "denied" and told["changes"]
+    assert not any("on the caller's side" in line for line in told["changes"])
+    home = f"decrypt kmskeys/{stage.arn('plain')} in keystead-records"
+    assert [review["allowed"] for review in told["reviews"] if review["asked"] == home] == [True]
 
 
 def run(stage: Stage, advice: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,14 +15,20 @@ from keystead.audit.reading.search import search
 from keystead.audit.reading.signatures import as_pem, read_keys
 from keystead.audit.reading.summary import KnownKey, known_keys, summarise
 from keystead.audit.reading.verify import verify
+from keystead.audit.sessions import ROWS
+from keystead.audit.table import TABLE
 from keystead.cli.audit_services import SearchAnswer, SearchRequest, SummaryAnswer, SummaryRequest, VerifyRequest
-from keystead.engine.identifiers import RECORDS_NAMESPACE
+from keystead.engine.identifiers import RECORDS_NAMESPACE, key_id_form
 from keystead.engine.managed import AUDIT_KEY
 from keystead.errors import InvalidSpecError, NotFoundError
+from keystead.operations.trail import EVENTS
 from keystead.resources.names import API_VERSION
 from keystead.store.kube import Kube
 
 KEYS: Final = f"/apis/{API_VERSION}/kmskeys"
+_PATTERN: Final = frozenset("*?[")
+_SHORT: Final = 3
+_ACTIONS: Final = {name.lower(): name for name in (*TABLE, *ROWS, *EVENTS)}
 SIGNING_KEY: Final = f"/apis/{API_VERSION}/namespaces/{RECORDS_NAMESPACE}/kmskeys/{AUDIT_KEY}"
 
 
@@ -32,12 +39,14 @@ def verify_audit(request: VerifyRequest) -> dict[str, Any]:
 
 
 def search_audit(request: SearchRequest) -> SearchAnswer:
-    """Rows and records."""
+    """Rows and records. InvalidSpecError for a name that no record can have."""
     unread = Unread()
+    for key in request.keys:
+        _check_key(key)
     query = Query(
         keys=request.keys,
         principals=request.principals,
-        actions=request.actions,
+        actions=[_action_named(text) for text in request.actions],
         namespaces=request.namespaces,
         since=request.since,
         until=request.until,
@@ -45,6 +54,23 @@ def search_audit(request: SearchRequest) -> SearchAnswer:
         denied=request.denied,
     )
     return SearchAnswer(search(request.folders, query, request.limit, request.api_log, unread), lambda: unread.told)
+
+
+def _check_key(text: str) -> None:
+    """The name of a KmsKey is in no record: who looks for it would take nothing for an answer."""
+    if not (text.startswith(("alias/", "arn:")) or set(text) & _PATTERN or key_id_form(text)):
+        hint = "of a KmsKey: $(kubectl get kmskey NAME -o jsonpath={.status.keyId})"
+        raise InvalidSpecError("--key", f"{text!r} is no key id, no ARN and no alias/NAME; hint: {hint}")
+
+
+def _action_named(text: str) -> str:
+    """As records have it: `kms:decrypt`, `generate-data-key`. A pattern, whatever a later version calls its events, is left as it is."""
+    name = text.removeprefix("kms:").replace("-", "").lower()
+    if set(text) & _PATTERN or name in _ACTIONS:
+        return _ACTIONS.get(name, text)
+    near = get_close_matches(name, _ACTIONS, n=1) or [each for each in _ACTIONS if len(name) > _SHORT and each.startswith(name)]
+    meant = f"; did you mean {_ACTIONS[near[0]]}" if near else "; such as Decrypt, CreateGrant, RotateKey, or with *"
+    raise InvalidSpecError("--action", f"no record has the action {text!r}{meant}")
 
 
 def summarise_audit(request: SummaryRequest, listed: Callable[[], list[Any]]) -> SummaryAnswer:

@@ -25,11 +25,16 @@ def read_limits(text: str, source: str) -> Limits:
     except OSError as error:
         raise InvalidSpecError(source, f"must be off, aws, JSON or a file: {text}: {error.strerror}") from None
     except ValueError as error:  # of json, too
-        raise InvalidSpecError(source, str(error)) from None
+        raise InvalidSpecError(source, str(error) if _is_json(text) else f"{text}: {error}") from None
+
+
+def _is_json(text: str) -> bool:
+    """Else it is the path of a file."""
+    return text.lstrip().startswith("{")
 
 
 def _read(text: str) -> dict[str, Any]:
-    told = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8"))
+    told = json.loads(text if _is_json(text) else Path(text).read_text(encoding="utf-8"))
     if not isinstance(told, dict):
         raise ValueError("it must be a JSON object with preset and limits")  # noqa: TRY004 - it is a value's
     if unknown := set(told) - {"preset", "limits"}:

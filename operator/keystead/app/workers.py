@@ -28,7 +28,7 @@ from typing import Any, Final
 from keystead.app.server.podmetrics import merged_page
 from keystead.audit.press import Press
 from keystead.errors import KeysteadError
-from keystead.hsm.lanes import end_with_parent
+from keystead.hsm.children import end_with_parent, heed, shielded
 from keystead.hsm.memory import protect
 from keystead.server.siblings import ask, socket_of
 
@@ -88,7 +88,7 @@ Main = Callable[[Post, Any], int]
 
 def _entry(main: Main, post: Post, argument: Any, report: Connection) -> None:  # noqa: ANN401 - what `main` takes
     """A worker process. Ctrl-C reaches it too: the supervisor's SIGTERM counts."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    heed(signal.SIGTERM)
     end_with_parent()
     protect()
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s %(levelname)s [worker {post.index}] %(name)s %(message)s")
@@ -200,7 +200,8 @@ class Supervisor:
             post = replace(post, press=theirs)
             given.append(theirs)
         slot.process = _SPAWN.Process(target=_entry, args=(self.main, post, self.argument, report), name=name)
-        slot.process.start()
+        with shielded():
+            slot.process.start()
         for end in given:  # it alone has them: then its end is seen
             end.close()
         log.info("worker %d is process %s", slot.post.index, slot.process.pid)

@@ -299,10 +299,11 @@ class Journal:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _enough(self) -> None:
-        """There is room on the disk again."""
-        if self.stopped and self._under_way is None:
+    def _enough(self) -> bool:
+        """Room is held back on the disk. Whether that is enough: not for as long as a batch finds none."""
+        if self._under_way is None and self.stopped:
             self._go_on()
+        return self._under_way is None
 
     def _go_on(self) -> None:
         """All sinks have all that was taken until they failed, but for what came meanwhile."""

@@ -23,9 +23,11 @@ _PATIENCE = 1.0
 
 
 class Keeping:
-    """`record`: returns when it is durable that the file goes, however long that takes. `enough`: called when room is scarce no more."""
+    """`record`: returns when it is durable that the file goes, however long that takes. `enough`: called when room is held again; it says
+    whether it is scarce no more.
+    """
 
-    def __init__(self, keeper: Keeper, record: Callable[[Removed], Awaitable[None]], enough: Callable[[], None]) -> None:
+    def __init__(self, keeper: Keeper, record: Callable[[Removed], Awaitable[None]], enough: Callable[[], bool]) -> None:
         self.scarce = False
         self._keeper = keeper
         self._record = record
@@ -50,8 +52,7 @@ class Keeping:
         except OSError as error:
             log.warning("audit: the folder could not be tidied: %s", error.strerror or type(error).__name__)
         if await self._lane.submit(self._keeper.hold_room) and self.scarce:
-            self.scarce = False
-            self._enough()
+            self.scarce = not self._enough()
 
     async def _put_on_record(self, removed: Removed) -> None:
         """On a full disk with what is held back for this."""

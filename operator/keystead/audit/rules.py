@@ -28,6 +28,6 @@ class Rules:
     checkpoint_seconds: float = 10.0
     sign_seconds: float = 0.2
     again_seconds: float = 1.0
-    end_seconds: float = 2.0
+    end_seconds: float = 3.0
     most_waiting: int = 16 * 1024 * 1024
     close_seconds: float = 4.0

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -23,7 +24,8 @@ _AGO: Final = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MOST_JOINED: Final = 10_000
 _INCOMPLETE: Final = 3
-_WIDTHS: Final = {"time": 20, "action": 24, "principal": 48, "key": 36, "result": 22}
+_LOOKED_AT: Final = 500
+"""Rows that are held back to see how wide their columns are."""
 _FOLDERS: Final = click.Path(path_type=Path, exists=True)
 _FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -194,22 +196,30 @@ def _tell_unread(unread: Sequence[str]) -> None:
 
 def show_records(found: Iterable[tuple[dict[str, str], bytes]], output: str) -> None:
     """As they come: there may be more than fit into memory."""
-    headed = found_any = False
-    for row, data in found:
+    lines = (data.decode("utf-8", "replace") for _, data in found) if output == Format.JSON.value else _table(row for row, _ in found)
+    found_any = False
+    for line in lines:
         found_any = True
-        if output == Format.JSON.value:
-            click.echo(data.decode("utf-8", "replace"))
-            continue
-        if not headed:
-            click.echo(_columns({name: name.upper() for name in row}))
-            headed = True
-        click.echo(_columns(row))
+        click.echo(line)
     if not found_any:
         say("no record matches")
 
 
-def _columns(row: Mapping[str, str]) -> str:
-    return "  ".join(_plain(value).ljust(_WIDTHS.get(name, 0)) for name, value in row.items()).rstrip()
+def _table(rows: Iterator[Mapping[str, str]]) -> Iterator[str]:
+    """A head, and a line for each. What is wider than all of the first rows widens its column from there on."""
+    held = list(itertools.islice(rows, _LOOKED_AT))
+    widths: dict[str, int] = {}
+    head = [{name: name.upper() for name in row} for row in held[:1]]
+    for row in (*head, *held):
+        _widen(widths, row)
+    for row in itertools.chain(head, held, rows):
+        _widen(widths, row)
+        yield "  ".join(_plain(value).ljust(widths[name]) for name, value in row.items()).rstrip()
+
+
+def _widen(widths: dict[str, int], row: Mapping[str, str]) -> None:
+    for name, value in row.items():
+        widths[name] = max(widths.get(name, 0), len(value))
 
 
 @audit.command()

@@ -40,11 +40,12 @@ class AuditAsk:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaTold:
-    """One replica that answered. reaches_back: from when it has records, "" where it has none."""
+    """One replica that answered. reaches_back: from when it has records, "" where it has none. damaged: some it cannot read."""
 
     endpoint: str
     replica: str
     reaches_back: str
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +135,18 @@ def audit_command(
     )
     answer = services.audit(place, ask)
     if output == Format.JSON.value:
-        told = [{"endpoint": item.endpoint, "replica": item.replica, "from": item.reaches_back} for item in answer.replicas]
+        told = [
+            {"endpoint": item.endpoint, "replica": item.replica, "from": item.reaches_back, "damaged": item.damaged}
+            for item in answer.replicas
+        ]
         missing = [{name: getattr(item, name) for name in ("endpoint", "replica", "address", "reason")} for item in answer.missing]
         dump({"records": list(answer.records), "replicas": told, "notAsked": missing}, Format.JSON)
     else:
         show_records(((_row(record), b"") for record in answer.records), output)
     for item in answer.replicas:
         say(f"{item.replica} ({item.endpoint}): records from {item.reaches_back or 'nothing yet'}")
+        if item.damaged:
+            say(f"warning: {item.replica} ({item.endpoint}): its files are damaged, so records may be missing")
     for lost in answer.missing:
         say(f"not asked: {lost.name}: {lost.reason}; its records are not in this answer, or not all of them")
     if answer.more:

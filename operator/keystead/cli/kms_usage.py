@@ -124,7 +124,8 @@ def show_usage(answer: UsageAnswer, output: Format) -> None:
         dump(plain(answer), output)
         return
     where = f"namespace {answer.namespace}" if answer.namespace else "all namespaces"
-    click.echo(f"{answer.month}, {where}, until {answer.until}; calls counted since {answer.since or 'never'}")
+    counted = f"counted since {answer.since}" if answer.since else "were not counted"
+    click.echo(f"{answer.month}, {where}, until {answer.until}; calls {counted}")
     currency = answer.prices.currency
     _block(
         [
@@ -154,7 +155,7 @@ def show_usage(answer: UsageAnswer, output: Format) -> None:
             }
             for each in calls
         ],
-        "no calls",
+        "no calls" if answer.since else "calls are not known",
     )
     total = answer.estimate
     click.echo(

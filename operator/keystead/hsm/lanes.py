@@ -7,18 +7,17 @@ retry).
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
-import signal
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Final
 
 from keystead.engine.ports import SlowCall, SlowResult
 from keystead.errors import HsmAuthError, HsmUnavailableError, ThrottlingError
+from keystead.hsm.children import end_with_parent, heed, shielded
 from keystead.hsm.domain import TokenDomain
 from keystead.hsm.executor import Executor, make_executor
 from keystead.hsm.memory import protect
@@ -28,13 +27,13 @@ from keystead.hsm.vault import Vault
 # Calls that may wait or run at once. An RSA-4096 signature takes 6 ms: 64 are 0.4 s of one lane.
 MAX_WAITING: Final = 64
 
-_PR_SET_PDEATHSIG: Final = 1
 _executor: Executor | None = None
 _refused = False
 
 
 def _start(place: TokenPlace, pin: str, fingerprint: str) -> None:
     """Initialiser of a lane process."""
+    heed()
     end_with_parent()
     protect()
     global _executor, _refused  # noqa: PLW0603 - a process pool hands its workers no other place to keep a session
@@ -46,22 +45,31 @@ def _start(place: TokenPlace, pin: str, fingerprint: str) -> None:
     _executor = make_executor(domain, Vault(domain), os.urandom)
 
 
-def end_with_parent() -> None:
-    """What holds a login must not outlive who started it, were that killed: a lane, a worker of a Pod. Linux: prctl(2)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid != os.getppid():
-        os._exit(1)  # it died before the kernel was told
-
-
 def _work(call: SlowCall) -> SlowResult:
     if _refused:
         raise HsmAuthError("the token refused the PIN to a slow lane")
     if _executor is None:
         raise HsmUnavailableError("the slow lane has no session")
     return _executor.run(call)
+
+
+class _Lane(SpawnProcess):
+    """Ends by the pool's word, or with its parent: no signal of the terminal's counts."""
+
+    def start(self) -> None:
+        """As SpawnProcess."""
+        with shielded():
+            super().start()
+
+    def terminate(self) -> None:
+        """What the pool does to the others when one died: they ignore SIGTERM."""
+        self.kill()
+
+
+class _Lanes(SpawnContext):
+    """Makes the pool's processes."""
+
+    Process = _Lane
 
 
 class SlowLanes:
@@ -99,7 +107,7 @@ class SlowLanes:
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
                     self._lanes,
-                    mp_context=multiprocessing.get_context("spawn"),
+                    mp_context=_Lanes(),
                     initializer=_start,
                     initargs=self._arguments,
                 )

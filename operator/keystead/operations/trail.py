@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from keystead.engine.values import per_call
 from keystead.operations.world import Judged
@@ -95,6 +95,17 @@ class ServiceEvent:
     trail: Sequence[Judged] = ()
     details: Mapping[str, str] = field(default_factory=dict)
     shared_id: str = ""
+
+
+EVENTS: Final = frozenset(
+    {
+        "CreateKey", "RotateKey", "DeleteKey", "AdoptKey", "HoldKey", "ReleaseKey", "EnableKey", "DisableKey",
+        "PutKeyPolicy", "UpdateKey", "ScheduleKeyDeletion", "CancelKeyDeletion", "CreateAlias", "UpdateAlias",
+        "DeleteAlias", "CreateGrant", "UpdateGrant", "RevokeGrant", "IssueDataKey", "InjectDataKey", "ReWrapDataKey",
+        "UpdateDataKey", "ReadAuditRecords",
+    }
+)  # fmt: skip
+"""Names of ServiceEvents: reconciler/chronicle.py and server/auditroute.py make them."""
 
 
 class Audit(Protocol):

@@ -6,6 +6,7 @@ the key itself leaves no choice about is (a symmetric key encrypts with SYMMETRI
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -129,11 +130,22 @@ def said_of(facts: Mapping[str, Sequence[str]]) -> Supposed:
             raise InvalidSpecError("--fact", f"{known} follows from {_NOT_SAID[known]}")
         elif known == "aws:SecureTransport":
             plain["secure"] = values[-1].lower() == "true"
+        elif known == "aws:SourceIp":
+            plain["source_ip"] = _address(values[-1])
         elif known in _CARRIED:
             plain[_CARRIED[known]] = values[-1]
         else:
             members[known] = tuple(values)
     return Supposed(context=context, members=members, **plain)  # type: ignore[arg-type]
+
+
+def _address(text: str) -> str:
+    if text != NONE:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise InvalidSpecError("--source-ip", f"{text} is no IP address; or {NONE}") from None
+    return text
 
 
 def _canonical(name: str) -> str:

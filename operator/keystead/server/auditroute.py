@@ -80,6 +80,8 @@ class Page(Protocol):
     def place(self) -> bytes | None: ...
     @property
     def reaches_back(self) -> str: ...
+    @property
+    def damaged(self) -> bool: ...
 
 
 class Trail(Protocol):
@@ -231,7 +233,7 @@ class AuditRoute:
                 on.trail.page, read.arn, read.record.account, wish.since, wish.limit, place, read.marker.until, parts
             )
         await self._recorded(read.identity, read.record, wish, count=len(page.records))
-        return Told(read.own_id, on.replica, address, page.records, page.reaches_back, page.place)
+        return Told(read.own_id, on.replica, address, page.records, page.reaches_back, page.place, page.damaged)
 
     async def _allowed(self, caller: Caller, key: str) -> KeyRecord | None:
         """The key's record where this caller may read. The API server is asked as often whether or not there is one."""

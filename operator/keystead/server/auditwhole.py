@@ -44,7 +44,10 @@ class Peers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one replica told. reaches_back: from when it has records, "" where it has none. place: where it goes on, None: nowhere."""
+    """What one replica told. reaches_back: from when it has records, "" where it has none. place: where it goes on, None: nowhere.
+
+    damaged: something of its files could not be read
+    """
 
     id: str
     replica: str
@@ -52,6 +55,7 @@ class Told:
     records: tuple[bytes, ...]
     reaches_back: str
     place: bytes | None
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Part(msgspec.Struct, frozen=True, rename="camel"):
     reaches_back: str = msgspec.field(name="from")
     replica: str
     id: str
+    damaged: bool = False
 
 
 _PART: Final = msgspec.json.Decoder(Part)
@@ -88,7 +93,7 @@ def part_of(told: Told, until: str, seals: Seals) -> bytes:
     """What a replica answers to its sibling."""
     spots = {told.id: Spot(told.replica, "", told.place)}
     marker = None if told.place is None else seals.seal(Marker(until, spots))
-    return msgspec.json.encode(Part([Raw(text) for text in told.records], marker, told.reaches_back, told.replica, told.id))
+    return msgspec.json.encode(Part([Raw(text) for text in told.records], marker, told.reaches_back, told.replica, told.id, told.damaged))
 
 
 def still_to_ask(found: Found, marker: Marker) -> tuple[tuple[Address, ...], list[NotAsked]]:
@@ -138,7 +143,7 @@ def _read(body: bytes, address: Address, seals: Seals) -> Told:
     if part.next_marker is not None and spot is None:
         raise ValueError("a marker without its own place")
     place = None if spot is None else spot.place
-    return Told(part.id, part.replica, str(address), tuple(bytes(text) for text in part.records), part.reaches_back, place)
+    return Told(part.id, part.replica, str(address), tuple(bytes(text) for text in part.records), part.reaches_back, place, part.damaged)
 
 
 def whole(told: Sequence[Told | NotAsked], marker: Marker, until: str, seals: Seals, *, asked_siblings: bool) -> bytes:
@@ -157,6 +162,7 @@ def whole(told: Sequence[Told | NotAsked], marker: Marker, until: str, seals: Se
                     "address": each.address or None,
                     "from": each.reaches_back or None,
                     "more": each.place is not None,
+                    **({"damaged": True} if each.damaged else {}),
                 }
                 for each in answered
             ],

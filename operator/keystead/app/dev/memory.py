@@ -1,6 +1,7 @@
 """Where `keystead dev --memory` has its token: a folder in memory that goes with the process. Called by app/dev/main.py.
 
-After kill -9 the folder stays, and the next one of the same user takes it away: a lock says whether its process lives.
+After kill -9 the folder stays, and the next one of the same user takes it away: a lock says whether its process lives. Where there is no
+lock, its age says it.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 _PREFIX: Final = "keystead-dev-"
 _LOCK: Final = "alive"
+_UNLOCKED_SECONDS: Final = 86_400.0
 
 
 def memory_folder(stack: ExitStack) -> Path:
@@ -34,10 +37,15 @@ def memory_folder(stack: ExitStack) -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    """One that nobody holds. What has no lock is being made, or is none of ours."""
+    """One that nobody holds. What has no lock is being made, unless it is a day old."""
     if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
         return
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        if time.time() - folder.stat().st_mtime > _UNLOCKED_SECONDS:
+            shutil.rmtree(folder)
+        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder)

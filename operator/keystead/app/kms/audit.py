@@ -71,8 +71,10 @@ def read_all(ask: AuditAsk, token: str) -> AuditAnswer:
             for item in page["replicas"]:
                 name, begin = str(item.get("replica") or ""), str(item.get("from") or "")
                 place = (endpoint, name, str(item.get("address") or ""))
-                if begin or place not in told:  # one that has told everything says it once
-                    told[place] = ReplicaTold(endpoint, name, begin)
+                known = told.get(place)
+                damaged = item.get("damaged") is True or (known is not None and known.damaged)
+                # One that has told everything says once from when.
+                told[place] = ReplicaTold(endpoint, name, begin or ("" if known is None else known.reaches_back), damaged)
             for record in page["records"]:
                 found[str(record.get("eventID", len(found)))] = record
             count += len(page["records"])

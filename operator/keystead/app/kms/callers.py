@@ -62,6 +62,9 @@ class ServersTell:
         if answer.missing:
             lost = answer.missing[0]
             return Unknown(f"not known: {lost.name} could not be asked: {lost.reason}")
+        bad = next((told for told in answer.replicas if told.damaged), None)
+        if bad is not None:
+            return Unknown(f"not known: the audit records of {bad.replica} ({bad.endpoint}) are damaged")
         if answer.more:
             return Unknown(f"not known: the servers have more than {self._ask.limit:,} records; give --audit-log DIR")
         reach = [told.reaches_back for told in answer.replicas]

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from shlex import quote
 from typing import Final
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace as changed
 
 from keystead.app.kms.keys import Grants, Target
 from keystead.app.kms.people import UNKNOWN_ACCOUNT
-from keystead.app.kms.rights import Settled
+from keystead.app.kms.rights import Ruling, Settled
 from keystead.cli.kms_services import Verdict
-from keystead.engine.identifiers import RECORDS_NAMESPACE
+from keystead.engine.identifiers import RECORDS_NAMESPACE, root_arn
 from keystead.engine.keystate import state_error
+from keystead.engine.managed import is_managed, is_own
 from keystead.engine.plan.key_settings import default_policy
 from keystead.operations.rules import RULES
 from keystead.policy.actions import ABROAD, ACTIONS, BY_GRANT_ONLY, KEYLESS, Action
@@ -27,8 +29,9 @@ from keystead.policy.caller import Caller, CallerKind
 from keystead.policy.documents import Effect
 from keystead.policy.explain import MAKES_GRANTS, Explanation, Standing
 from keystead.policy.question import Question
+from keystead.reconciler.keypolicy import fault_of
 from keystead.resources.conditions import ConditionType, find_condition
-from keystead.resources.names import API_VERSION, GROUP
+from keystead.resources.names import API_VERSION, BYPASS_LOCKOUT_CHECK, GROUP
 from keystead.resources.reasons import Reason
 from keystead.resources.vocabulary import KeyState
 
@@ -56,29 +59,6 @@ USE: Final = frozenset(
 """What the chart's ClusterRole keystead-key-user gives."""
 ADMINISTER: Final = frozenset(set(Action) - USE - {_A.RETIRE_GRANT})
 """What keystead-key-admin gives; RetireGrant is no verb of any role: grants give it."""
-BY_OBJECT: Final = frozenset(
-    {
-        _A.PUT_KEY_POLICY,
-        _A.ENABLE_KEY,
-        _A.DISABLE_KEY,
-        _A.TAG_RESOURCE,
-        _A.UNTAG_RESOURCE,
-        _A.UPDATE_KEY_DESCRIPTION,
-        _A.ENABLE_KEY_ROTATION,
-        _A.DISABLE_KEY_ROTATION,
-        _A.ROTATE_KEY_ON_DEMAND,
-        _A.SCHEDULE_KEY_DELETION,
-        _A.CANCEL_KEY_DELETION,
-        _A.CREATE_GRANT,
-        _A.REVOKE_GRANT,
-        _A.CREATE_ALIAS,
-        _A.UPDATE_ALIAS,
-        _A.DELETE_ALIAS,
-        _A.GENERATE_DATA_KEY_WITHOUT_PLAINTEXT,
-        _A.GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT,
-    }
-)
-"""What can be had by writing an object, where the admission policies ask the author for the verb (RECORDS, Rights)."""
 _MOST: Final = 2_000
 """Characters of a policy that is still written out in a command."""
 _OPTIONS: Final = {
@@ -105,8 +85,12 @@ def changes(
     verdict: Verdict,
     caller: Caller | None = None,
     action: Action | None = None,
+    home: Ruling | None = None,
 ) -> tuple[str, ...]:
-    """What to do for another answer. question and explained None: an action without a key, of `caller`."""
+    """What to do for another answer. question and explained None: an action without a key, of `caller`.
+
+    home: what RBAC says at home of a caller of another account, where that was asked
+    """
     if question is None or explained is None or target is None:
         assert caller is not None and action is not None
         return tuple(_rbac(caller, action, caller.namespace, "")) if verdict is Verdict.DENIED and caller.account else ()
@@ -114,7 +98,7 @@ def changes(
         return tuple(dict.fromkeys(filter(None, map(say, explained.needs))))
     if verdict is Verdict.ALLOWED:
         return tuple(_against(told, target, grants))
-    return tuple(dict.fromkeys(_towards(question, explained, told, target)))
+    return tuple(dict.fromkeys(_towards(question, explained, told, target, home)))
 
 
 def say(need: str) -> str:
@@ -142,7 +126,15 @@ def _against(told: Settled, target: Target, grants: Grants) -> Iterator[str]:
         yield f'to take it away: take statement "{told.name}" out of spec.policy, or add a Deny: kubectl edit {target.place}'
 
 
-def _towards(question: Question, explained: Explanation, told: Settled, target: Target) -> Iterator[str]:
+def needs_home(question: Question) -> bool:
+    """Whether RBAC at the caller's home must give the right, beside what the key's side consents to."""
+    caller, foreign = question.caller, question.caller.account != question.key.account
+    return foreign and caller.kind is not CallerKind.SERVICE and caller.account != UNKNOWN_ACCOUNT and question.action in ABROAD
+
+
+def _towards(
+    question: Question, explained: Explanation, told: Settled, target: Target, home: Ruling | None
+) -> Iterator[str]:
     caller, action, key = question.caller, question.action, question.key
     foreign = caller.account != key.account
     if told.explicit:
@@ -157,17 +149,24 @@ def _towards(question: Question, explained: Explanation, told: Settled, target: 
         yield from _rbac(caller, action, caller.namespace if foreign else key.namespace, name, review)
     elif caller.account == UNKNOWN_ACCOUNT:
         yield f"its account must be named in the key's policy, or in a grant: it is in the ARN of any key of {caller.namespace}"
+    elif is_managed(key) or is_own(key.namespace):
+        yield from _conditional(explained)
+        yield "nothing: it is one of Keystead's own keys, whose policy nobody changes, and which has no grants; a key of yours can give it"
     else:
         yield from _by_policy(question, explained, target)
-        if foreign and caller.kind is not CallerKind.SERVICE:
+        if needs_home(question) and not (home is not None and home.allowed):
             yield "and, on the caller's side: " + next(_rbac(caller, action, caller.namespace, target.arn))
+
+
+def _conditional(explained: Explanation) -> Iterator[str]:
+    for note in (*explained.statements, *explained.grants):
+        if note.standing is Standing.CONDITION and note.effect is Effect.ALLOW:
+            yield f'"{note.name}" would allow it, but {note.words}'
 
 
 def _by_policy(question: Question, explained: Explanation, target: Target) -> Iterator[str]:
     caller, action = question.caller, question.action
-    for note in (*explained.statements, *explained.grants):
-        if note.standing is Standing.CONDITION and note.effect is Effect.ALLOW:
-            yield f'"{note.name}" would allow it, but {note.words}'
+    yield from _conditional(explained)
     if action not in BY_GRANT_ONLY:
         allow: dict[str, object] = {
             "Sid": f"Allow{action.value}",
@@ -176,21 +175,53 @@ def _by_policy(question: Question, explained: Explanation, target: Target) -> It
             "Action": f"kms:{action.value}",
             "Resource": "*",
         }
-        yield f"allow it in the key's policy: {_patch(target, allow)}"
+        yield _allowing(target, allow)
     if ACTIONS[action].grantable is not None:
         yield f"or grant it: kubectl apply -f - <<< {quote(json.dumps(_grant(caller, action, target)))}"
 
 
-def _patch(target: Target, statement: dict[str, object]) -> str:
-    """The policy that the key has, and this statement: one value, which is replaced whole."""
+def _allowing(target: Target, allow: dict[str, object]) -> str:
+    """The statement in a policy that the operator takes: a policy that nobody could replace is refused, whoever made it so."""
+    root: dict[str, object] = {"Sid": "ReplaceThisPolicy", "Effect": "Allow", "Principal": {"AWS": root_arn(target.record.account)}}
+    root |= {"Action": f"kms:{Action.PUT_KEY_POLICY.value}", "Resource": "*"}
+    fault = _fault(target, [allow])
+    if not fault:
+        return f"allow it in the key's policy: {_patch(target, [allow])}"
+    if not _fault(target, [allow, root]):
+        why = f"without which it is refused, as nobody could replace it (or set the annotation {BYPASS_LOCKOUT_CHECK}=true instead)"
+        return f"allow it in the key's policy, and kms:PutKeyPolicy to its account, {why}: {_patch(target, [allow, root])}"
+    if not _fault(target, [allow], bypass=True):
+        annotate = f"kubectl annotate {target.place} --overwrite {BYPASS_LOCKOUT_CHECK}=true"
+        return f"allow it in the key's policy, which lets nobody replace it: {annotate} && {_patch(target, [allow])}"
+    return f"mend the key's policy, which would be refused ({fault}), and allow it there: {_edit(target, [allow])}"
+
+
+def _fault(target: Target, more: Sequence[dict[str, object]], *, bypass: bool = False) -> str:
+    """What the operator would say of the key's policy with these statements."""
+    key = changed(target.key, spec=changed(target.key.spec, policy=_policy(target, more)))
+    if bypass:
+        annotations = {**key.metadata.annotations, BYPASS_LOCKOUT_CHECK: "true"}
+        key = changed(key, metadata=changed(key.metadata, annotations=annotations))
+    return fault_of(key, target.record)
+
+
+def _policy(target: Target, more: Sequence[dict[str, object]]) -> dict[str, object]:
+    """The policy that the key has, and these statements."""
     shown = target.key.status.policy if target.key.status.policy is not UNSET else target.key.spec.policy
     policy = default_policy(target.record.account) if isinstance(shown, UnsetType) else dict(shown)
     had = policy["Statement"]
-    policy["Statement"] = [*(had if isinstance(had, list) else [had]), statement]
-    patch = json.dumps({"spec": {"policy": policy}})
-    if len(patch) > _MOST:
-        return f"kubectl edit {target.place}, and add to spec.policy.Statement: {json.dumps(statement)}"
-    return f"kubectl patch {target.place} --type=merge -p {quote(patch)}"
+    policy["Statement"] = [*(had if isinstance(had, list) else [had]), *more]
+    return policy
+
+
+def _patch(target: Target, more: Sequence[dict[str, object]]) -> str:
+    """One value, which is replaced whole."""
+    patch = json.dumps({"spec": {"policy": _policy(target, more)}})
+    return _edit(target, more) if len(patch) > _MOST else f"kubectl patch {target.place} --type=merge -p {quote(patch)}"
+
+
+def _edit(target: Target, more: Sequence[dict[str, object]]) -> str:
+    return f"kubectl edit {target.place}, and add to spec.policy.Statement: {', '.join(map(json.dumps, more))}"
 
 
 def _grant(caller: Caller, action: Action, target: Target) -> dict[str, object]:

@@ -135,7 +135,8 @@ def _there(found: Body | Unread | None, what: str) -> Body:
     if isinstance(found, Unread):
         raise ForbiddenError(str(found))
     if found is None:
-        raise NotFoundError(f"there is no {what}; hint: kubectl get kmskeys, or keystead records list for keys without an object")
+        hint = "say its namespace with -n (kubectl get kmskeys -A), or see keystead records list for keys without an object"
+        raise NotFoundError(f"there is no {what}; hint: {hint}")
     return found
 
 

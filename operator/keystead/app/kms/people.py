@@ -143,10 +143,15 @@ async def who(view: View, asked: Named, accounts: Accounts) -> Who:
     return Who(caller, f"user {asked.name}", asked.own, (_GUESSED.format(asked.name),) if asked.guessed else ())
 
 
+def service_account_path(namespace: str, name: str) -> str:
+    """Where the API server has it."""
+    return f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
+
+
 async def _existing(view: View, asked: Named, account: str) -> Who:
     words = f"ServiceAccount {asked.namespace}/{asked.name}"
     what = f"get serviceaccounts/{asked.name} in {asked.namespace}"
-    found = await view.get(f"/api/v1/namespaces/{asked.namespace}/serviceaccounts/{asked.name}", what)
+    found = await view.get(service_account_path(asked.namespace, asked.name), what)
     uid = asked.uid or (str(found["metadata"]["uid"]) if isinstance(found, dict) else "")
     notes = (f"there is no {words}",) if found is None else ()
     return Who(service_account_caller(account, asked.namespace, asked.name, uid=uid), words, asked.own, notes)

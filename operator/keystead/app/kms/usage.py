@@ -18,7 +18,7 @@ from keystead.app.kms.view import Body, Unread, View
 from keystead.cli.kms_usage import CallUsage, KeyUsage, PricesRead, Total, UsageAnswer, UsageAsk
 from keystead.engine.clock import format_time
 from keystead.engine.managed import MANAGED_PREFIX, is_own
-from keystead.errors import ForbiddenError, InvalidSpecError
+from keystead.errors import ForbiddenError, InvalidSpecError, NotFoundError
 from keystead.operations.counts import OTHER, Counts, Row, added
 from keystead.operations.prices import PRICES, PriceClass, bounds_of, free_share, key_cost, month_of, requests_cost
 from keystead.reconciler.ports import Kind
@@ -46,6 +46,8 @@ async def usage(view: View, namespace: str, ask: UsageAsk) -> UsageAnswer:
     known, unknown = _parsed(body for body in bodies if place in ("", body["metadata"]["namespace"]))
     keys = tuple(_key_rows(known, table, month, min(now, end)))
     calls = tuple(_call_rows(table, place, _names(bodies)))
+    if place and not calls and not keys and await view.has_namespace(place) is False:
+        raise NotFoundError(f"there is no namespace {place}")
     since = min((str(_data(body)["countsSince"]) for body in maps if _data(body).get("countsSince")), default="")
     return UsageAnswer(
         month=month,
@@ -56,7 +58,7 @@ async def usage(view: View, namespace: str, ask: UsageAsk) -> UsageAnswer:
         calls=calls,
         estimate=_estimate(keys, calls),
         prices=PricesRead(source=PRICES.source, checked=PRICES.checked.isoformat(), region=PRICES.region, currency=PRICES.currency),
-        notes=(*unknown, *_notes(maps, calls, since, begin, end)),
+        notes=(*unknown, *_uncounted(maps, ask.release_namespace), *_notes(maps, calls, since, begin, end)),
         unread=tuple(f"you may not {what}" for what in view.unread),
     )
 
@@ -66,7 +68,10 @@ async def _maps(view: View, release: str) -> list[Body]:
     found = await view.items(path, f"list configmaps in {release}", {"labelSelector": selector()})
     if isinstance(found, Unread):
         raise ForbiddenError(f"the counts are in ConfigMaps: {found}; hint: --release-namespace, or ask an administrator for that right")
-    return [body for body in found if body["metadata"]["name"].startswith(PREFIX)]
+    maps = [body for body in found if body["metadata"]["name"].startswith(PREFIX)]
+    if not maps and await view.has_namespace(release) is False:
+        raise NotFoundError(f"--release-namespace: there is no namespace {release}; hint: it is where Keystead is installed")
+    return maps
 
 
 async def _keys(view: View, place: str) -> Sequence[Body]:
@@ -200,11 +205,22 @@ def _amount(value: Decimal) -> str:
     return str(value.quantize(Decimal("0.0001")))
 
 
+def _uncounted(maps: Sequence[Body], release: str) -> Iterator[str]:
+    """No counts are not a count of none."""
+    if not maps:
+        yield (
+            f"calls are not known: there is no ConfigMap {PREFIX}* in {release}; either no server has written yet, or Keystead is "
+            "installed elsewhere: then say --release-namespace"
+        )
+
+
 def _notes(maps: Sequence[Body], calls: Sequence[CallUsage], since: str, begin: datetime, end: datetime) -> Iterator[str]:
     if since and since >= format_time(end):
         yield f"counting began after the month: {since}; its calls are not known"
-    elif not since or since > format_time(begin):
-        yield f"counting began within the month: {since or 'no server has written yet'}"
+    elif since > format_time(begin):
+        yield f"counting began within the month: {since}"
+    elif maps and not since:
+        yield "counting began within the month: no server has written yet"
     old = [body["metadata"]["name"] for body in maps if counts_in(body) is None]
     if old:
         yield f"without counts, written by an earlier version: {', '.join(old)}"

@@ -50,6 +50,16 @@ class View:
             return self._refused(what, error)
         return found
 
+    async def lacks(self, path: str) -> bool:
+        """Whether this person may see that it is not there. Where he may not look, nothing is missing from the answer."""
+        try:
+            await self.kube.request("GET", path)
+        except NotFoundError:
+            return True
+        except ForbiddenError as error:
+            _check_known(error)
+        return False
+
     async def items(self, path: str, what: str, query: Mapping[str, str] | None = None) -> tuple[Body, ...] | Unread:
         """A list; empty where there is no such kind."""
         try:
@@ -78,6 +88,17 @@ class View:
         where = f"in {namespace}" if namespace else "in all namespaces"
         place = f"/namespaces/{namespace}" if namespace else ""
         return await self.items(f"{_KMS}{place}/{kind.plural}", f"list {kind.plural} {where}")
+
+    async def has_namespace(self, name: str) -> bool | None:
+        """Whether there is such a namespace; None: this person may not ask, which is not told as unread. To explain what is empty."""
+        try:
+            await self.kube.request("GET", f"/api/v1/namespaces/{name}")
+        except NotFoundError:
+            return False
+        except ForbiddenError as error:
+            _check_known(error)
+            return None
+        return True
 
     def _refused(self, what: str, error: ForbiddenError) -> Unread:
         _check_known(error)

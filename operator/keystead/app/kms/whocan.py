@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from keystead.app.kms.changes import BY_OBJECT, obstacles_of
+from keystead.app.kms.byobject import FOR_DATA_KEYS, ON_ALIASES, by_object, stopped
+from keystead.app.kms.changes import obstacles_of
 from keystead.app.kms.keys import find
-from keystead.app.kms.people import SERVICE_ACCOUNT_NAME, UNKNOWN_ACCOUNT, Accounts
+from keystead.app.kms.people import SERVICE_ACCOUNT_NAME, UNKNOWN_ACCOUNT, Accounts, service_account_path
 from keystead.app.kms.view import View
 from keystead.app.kms.why import Inquiry
 from keystead.cli.kms_services import Considered, Holder, May, Question, WhoCanAnswer
@@ -22,8 +23,16 @@ from keystead.engine.identifiers import RECORDS_NAMESPACE, account_in
 from keystead.engine.plan.grant_terms import stranger
 from keystead.engine.record.grant import grantee_of
 from keystead.errors import InvalidSpecError
-from keystead.policy.actions import ACTIONS, KEYLESS, Action
-from keystead.policy.caller import Caller, caller_of, root_caller, service_account_caller, service_caller, user_caller
+from keystead.policy.actions import ABROAD, ACTIONS, KEYLESS
+from keystead.policy.caller import (
+    Caller,
+    CallerKind,
+    caller_of,
+    root_caller,
+    service_account_caller,
+    service_caller,
+    user_caller,
+)
 from keystead.policy.documents import Effect
 from keystead.policy.explain import Explanation, Standing, document_of, whom
 from keystead.policy.question import Answer, Decision, Ground, NeedReview
@@ -32,7 +41,6 @@ from keystead.policy.review import RESOURCE, SERVICE_ACCOUNT, service_account_gr
 from keystead.policy.supposed import action_named
 from keystead.resources.names import GROUP
 
-_FOR_DATA_KEYS: Final = frozenset({Action.GENERATE_DATA_KEY_WITHOUT_PLAINTEXT, Action.GENERATE_DATA_KEY_PAIR_WITHOUT_PLAINTEXT})
 _SERVICE: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _ANYBODY: Final = "*"
 """A ServiceAccount whom no policy can name: stands for all whom none names."""
@@ -85,13 +93,17 @@ class Listing:
         self._question, self._of_root = inquiry.about(root)
         self._statements = document_of(self._question).statements
         self._unreadable = not self._of_root.statements
+        self._left = self._leaves()
+        self._by_object = by_object(inquiry.action, self._key)
+        self._stopped = stopped(inquiry.action, self._key, inquiry.about) if self._by_object else ""
+        self._missing: dict[str, bool] = {}
 
     async def holders(self) -> AsyncIterator[Holder]:
         """Each principal and what gives it the action."""
         people = await self._accounts.of(RECORDS_NAMESPACE)
         for row in (*self._named(people), *self._granted(people)):
-            yield self._asked(row, people)
-        if self._leaves():
+            yield await self._there(row, self._asked(row, people))
+        if self._left or self._by_object:
             async for holder in self._bound(people):
                 yield holder
 
@@ -128,7 +140,7 @@ class Listing:
 
     def _of_account(self, account: str, through: str) -> _Row:
         if account == self._key.account:
-            made = self._inquiry.action in _FOR_DATA_KEYS
+            made = self._inquiry.action in FOR_DATA_KEYS
             note = "KmsDataKeys of the namespace are judged as it" if made else "its ServiceAccounts stand in this list by RBAC"
             return _Row(f"account {account} (root)", root_caller(account, self._key.namespace), through, note=note)
         caller = service_account_caller(account, f"account {account}", _ANYBODY)
@@ -163,7 +175,7 @@ class Listing:
         if nobody:
             may, why = May.NO, nobody
         served = not (self._unreadable and may is May.NO)
-        note = "; ".join(filter(None, (row.note if served else "", why)))
+        note = "; ".join(filter(None, (row.note if served and not self._barred(row) else "", why)))
         return Holder(who=row.who, may=may, through=row.through, wildcard=row.wildcard, note=note)
 
     def _may(self, explained: Explanation, row: _Row) -> tuple[May, str]:
@@ -172,12 +184,21 @@ class Listing:
             return May.YES, ""
         if best is False:
             decision = explained.best
-            return May.NO, decision.reason if isinstance(decision, Decision) and _says_why(decision) else ""
+            return May.NO, decision.reason if isinstance(decision, Decision) and self._says_why(decision, row) else ""
         if explained.needs:
             return May.DEPENDS, f"on {', '.join(explained.needs)}"
         if row.grant and row.caller.account == self._key.account:  # it gives nothing; what RBAC gives stands in rows of its own
             return May.NO, next((note.words for note in explained.grants if note.name == row.grant), "")
         return May.DEPENDS, "on RBAC of its own account, for the key's ARN"
+
+    def _says_why(self, decision: Decision, row: _Row) -> bool:
+        """Whether a no is more than that nothing allows it."""
+        return self._barred(row) or decision.explicit or decision.by.ground is Ground.POLICY_UNREADABLE
+
+    def _barred(self, row: _Row) -> bool:
+        """Whether the action cannot be done from the account of this one, whatever any policy says."""
+        caller = row.caller
+        return caller.account != self._key.account and caller.kind is not CallerKind.SERVICE and self._inquiry.action not in ABROAD
 
     async def _bound(self, people: str) -> AsyncIterator[Holder]:
         action, key = self._inquiry.action, self._key
@@ -192,10 +213,27 @@ class Listing:
         wild = ", ".join(held.wild)
         row = await self._row_of(subject, people, through, wild)
         holder = self._asked(row, people)
-        if holder.may is not May.YES and self._inquiry.action in BY_OBJECT:
-            note = "by writing the object, if RBAC lets them: admission asks for this verb"
-            return Holder(who=holder.who, may=May.KUBECTL, through=through, wildcard=wild, note=note)
-        return holder
+        if self._by_object and (not self._left or holder.may is not May.YES):
+            holder = self._writing(holder)
+        return await self._there(row, holder)
+
+    def _writing(self, holder: Holder) -> Holder:
+        """Who is let by no binding at the endpoint, and may write the object that does the same."""
+        if self._stopped:
+            return replace(holder, may=May.NO, note=f"the key's policy stops the object, whoever writes it: {self._stopped}")
+        also = ", and for it on the KmsAlias" if self._inquiry.action in ON_ALIASES else ""
+        return replace(holder, may=May.KUBECTL, note=f"by writing the object, if RBAC lets them: admission asks for this verb{also}")
+
+    async def _there(self, row: _Row, holder: Holder) -> Holder:
+        """With a note where it is a ServiceAccount that is known not to exist."""
+        caller = row.caller
+        known = all(map(SERVICE_ACCOUNT_NAME.match, (caller.namespace, caller.name)))  # not: abroad, or everybody
+        if caller.kind is not CallerKind.SERVICE_ACCOUNT or not known:
+            return holder
+        words = f"ServiceAccount {caller.namespace}/{caller.name}"
+        if words not in self._missing:
+            self._missing[words] = await self._inquiry.view.lacks(service_account_path(caller.namespace, caller.name))
+        return replace(holder, note="; ".join(filter(None, (holder.note, f"there is no {words}")))) if self._missing[words] else holder
 
     async def _row_of(self, subject: Subject, people: str, through: str, wild: str) -> _Row:
         key = self._key
@@ -235,11 +273,6 @@ def _ungranted(row: _Row) -> str:
     """The same of a grant from before its name would have been refused."""
     why = stranger(row.who) if row.grant and row.who.startswith("arn:") else ""
     return f"nobody is this: {why}" if why else ""
-
-
-def _says_why(decision: Decision) -> bool:
-    """Whether a no is more than that nothing allows it."""
-    return decision.explicit or decision.by.ground is Ground.POLICY_UNREADABLE
 
 
 def _allows(answer: Answer, held: bool) -> bool | None:

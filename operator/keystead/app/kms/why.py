@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keystead.app.kms.changes import BY_OBJECT, changes, obstacles_of
+from keystead.app.kms.byobject import ON_ALIASES, by_object, stopped
+from keystead.app.kms.changes import changes, needs_home, obstacles_of
 from keystead.app.kms.keys import Grants, Target, aliases_of, find, grants_of
 from keystead.app.kms.people import UNKNOWN_ACCOUNT, Accounts, Named, Who, myself, named, who
 from keystead.app.kms.rights import Rights, Ruling, Settled, ruled
@@ -28,7 +29,6 @@ from keystead.policy.somebody import names_people, strangers
 from keystead.policy.supposed import action_named, said_of, suppose
 from keystead.reconciler.ports import Kind
 
-_ALIAS_ACTIONS: Final = frozenset({Action.CREATE_ALIAS, Action.UPDATE_ALIAS, Action.DELETE_ALIAS})
 _FOREIGN_FACTS: Final = frozenset({"aws:principalaccount", "aws:principalarn", "kms:calleraccount"})
 
 
@@ -142,7 +142,7 @@ def _verdict(worst: Settled, best: Settled, alias: Settled | None, grants_unread
 
 async def _alias_side(inquiry: Inquiry, about: Who, named_as: str) -> Settled | None:
     """CreateAlias and its kin need the verb on the alias too (operations.control.aliases)."""
-    if inquiry.action not in _ALIAS_ACTIONS:
+    if inquiry.action not in ON_ALIASES:
         return None
     caller = about.caller
     if caller.kind is not CallerKind.SERVICE_ACCOUNT:
@@ -177,11 +177,14 @@ async def _answer(inquiry: Inquiry, about: Who, first: tuple[Asked, Explanation]
     others = len(explained.grants) - len(grants)
     if others:
         notes.append(f"{others} grant(s) of the key are for others")
-    by_object = await _by_object(inquiry, about)
-    if by_object is not None:
-        notes.append(f"by kubectl, writing the object, this person {_MAY[by_object.allowed]}: admission asks RBAC for {by_object.asked}")
-    reviews = [settled.ruling for settled in (outcome.worst, outcome.best, outcome.alias) if settled is not None and settled.ruling]
-    reviews += [by_object] if by_object is not None else []
+    rulings = [settled.ruling for settled in (outcome.worst, outcome.best, outcome.alias) if settled is not None and settled.ruling]
+    written = await _by_object(inquiry, about, outcome.verdict)
+    if written is not None and written not in rulings:
+        notes.append(_of_object(inquiry, about, written))
+        rulings.append(written)
+    home = await _home(inquiry, about, question) if outcome.verdict is Verdict.DENIED and told.ruling is None else None
+    if home is not None and home.allowed:
+        rulings.append(home)
     refusals = tuple(f"you may not {what}" for what in inquiry.view.unread)
     return WhyAnswer(
         verdict=outcome.verdict,
@@ -194,10 +197,10 @@ async def _answer(inquiry: Inquiry, about: Who, first: tuple[Asked, Explanation]
         reason=told.reason if account_known else told.reason.replace(about.caller.principal, about.words),
         statements=tuple(_considered(explained.statements)),
         grants=tuple(_considered(grants, inquiry.grants.objects)),
-        reviews=tuple(dict.fromkeys(map(_review, reviews))),
+        reviews=tuple(dict.fromkeys(map(_review, rulings))),
         depends_on=depends,
         obstacles=obstacles_of(inquiry.action, target) if outcome.verdict is not Verdict.DENIED else (),
-        changes=changes(question, explained, told, target, inquiry.grants, outcome.verdict),
+        changes=changes(question, explained, told, target, inquiry.grants, outcome.verdict, home=home),
         notes=tuple(notes),
         unread=refusals,
     )
@@ -206,12 +209,29 @@ async def _answer(inquiry: Inquiry, about: Who, first: tuple[Asked, Explanation]
 _MAY: Final = {True: "may", False: "may not", None: "may or may not, which you may not ask"}
 
 
-async def _by_object(inquiry: Inquiry, about: Who) -> Ruling | None:
-    """A person seldom calls the endpoint: what RBAC says of the object, where writing it does the same."""
+async def _by_object(inquiry: Inquiry, about: Who, verdict: Verdict) -> Ruling | None:
+    """What RBAC says of the object, where writing it does the same. Of a ServiceAccount that is allowed already it is not asked."""
     caller, record = about.caller, inquiry.target.record
-    if caller.kind is not CallerKind.USER or inquiry.action not in BY_OBJECT:
+    asks = caller.kind is CallerKind.USER or (caller.kind is CallerKind.SERVICE_ACCOUNT and verdict is not Verdict.ALLOWED)
+    if not asks or not by_object(inquiry.action, record):
         return None
     return await inquiry.rights.ask(review_of(caller, inquiry.action, record.namespace, record.name), about.own)
+
+
+def _of_object(inquiry: Inquiry, about: Who, written: Ruling) -> str:
+    whom = "this person" if about.caller.kind is CallerKind.USER else "it"
+    also = ", and for the same verb on the KmsAlias" if inquiry.action in ON_ALIASES else ""
+    words = f"by kubectl, writing the object, {whom} {_MAY[written.allowed]}: admission asks RBAC for {written.asked}{also}"
+    stops = stopped(inquiry.action, inquiry.target.record, inquiry.about) if written.allowed is not False else ""
+    return f"{words}; the key's policy stops what is written, whoever writes it: {stops}" if stops else words
+
+
+async def _home(inquiry: Inquiry, about: Who, question: Asked) -> Ruling | None:
+    """Whether a caller of another account has the right at home already: it is not advised then."""
+    if not needs_home(question):
+        return None
+    review = review_of(about.caller, inquiry.action, about.caller.namespace, inquiry.target.arn)
+    return await inquiry.rights.ask(review, about.own)
 
 
 def _deciding(outcome: _Outcome) -> Settled:

@@ -24,9 +24,13 @@ from keystead.errors import FormatError, InvalidSpecError
 _NAME: Final = re.compile(r"audit-([A-Za-z0-9_][A-Za-z0-9._-]{0,127})-(\d{6,12})\.jsonl(\.gz)?", re.ASCII)
 MAX_LINE: Final = 1 << 20
 """Bytes. The longest record, of a PutKeyPolicy, has some 40 KB."""
-BLOCK: Final = 1 << 18
+BLOCK: Final = 1 << 16
+"""What a core's own cache holds: each is looked through several times."""
 MOST_PASSED: Final = 1 << 26
 """Bytes of one line that are passed over; beyond, the file is at its end: a small compressed one may be made to hold gigabytes."""
+
+
+NO_FILES: Final = "there is no audit file: a folder that was emptied looks like that, too"
 
 
 class DamagedFileError(FormatError):
@@ -43,8 +47,12 @@ class VanishedFileError(FormatError):
 
 @dataclass(slots=True)
 class Unread:
-    """What could not be read of a trail, noted by who reads it: of each file the first place, or where it ends, and how many more."""
+    """What could not be read of a trail, noted by who reads it: of each file the first place, or where it ends, and how many more.
 
+    empty: there is no file at all
+    """
+
+    empty: bool = False
     first: dict[str, str] = field(default_factory=dict)
     count: Counter[str] = field(default_factory=Counter)
 
@@ -57,6 +65,8 @@ class Unread:
     @property
     def told(self) -> tuple[str, ...]:
         """A text for each file."""
+        if self.empty:
+            return (NO_FILES,)
         return tuple(
             f"{file}: {text}" + (f"; and {self.count[file] - 1} places more" if self.count[file] > 1 else "")
             for file, text in self.first.items()
@@ -175,8 +185,9 @@ def first_line(part: Part) -> bytes | None:
     return line.data if line is not None and line.whole else None
 
 
-def blocks_of(part: Part, start: int = 0, unread: Unread | None = None) -> Iterator[tuple[int, bytes]]:
-    """Whole lines in blocks, with the offset of each block: for who looks for a few bytes in much. The unfinished last line is left out.
+def blocks_of(part: Part, start: int = 0, unread: Unread | None = None, *, closed: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Whole lines in blocks, with the offset of each block: for who looks for a few bytes in much. The unfinished last line is left out;
+    of a file that is `closed` (a next one follows) it is noted.
 
     A line without a bound is passed over. DamagedFileError, VanishedFileError; what was passed over or not reached stands in `unread`, too.
     """
@@ -197,6 +208,8 @@ def blocks_of(part: Part, start: int = 0, unread: Unread | None = None) -> Itera
                     passed, data = _behind_the_line(file, len(rest))
                     note(part.name, f"the line at byte {offset} has more than {MAX_LINE} bytes, and was passed over")
                     offset += passed
+            if closed and rest:
+                note(part.name, f"the line at byte {offset} has no end, and was passed over")
         except (OSError, EOFError, zlib.error, LongLineError) as error:
             note(part.name, f"it was read up to byte {offset}, and no further ({type(error).__name__})", ends=True)
             raise DamagedFileError(f"{part.name} cannot be read behind byte {offset}: {type(error).__name__}") from None

@@ -1,7 +1,7 @@
 """Records of calls and of Keystead's own actions, as far as people ask for them, from many chains in the order of time.
 
 A record is read twice: first the members that a question can be about, then, if it is wanted, its text. A question about one key lets
-whole blocks go by unread: its id stands in every record about it.
+whole blocks go by unparsed: its id stands in every record about it. A line that does not look like a record may have been one, and is told.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from keystead.audit.reading.files import Chain, Part, Unread, blocks_of, find_chains, first_line
-from keystead.audit.reading.lines import LineError
+from keystead.audit.reading.lines import LineError, sound, sound_block
 from keystead.engine.clock import format_time
 from keystead.errors import FormatError
 
@@ -164,7 +164,9 @@ class Query:
 def records_in(folders: Sequence[Path], query: Query, unread: Unread | None = None) -> Iterator[tuple[Record, bytes]]:
     """Records that are asked for, in the order of time, and their lines. What could not be read is noted in `unread`, once all is read."""
     missed = Unread() if unread is None else unread
-    waiting = sorted(((_begin(chain), chain.id, chain) for chain in find_chains(folders)), key=lambda item: item[:2], reverse=True)
+    chains = find_chains(folders)
+    missed.empty = not chains
+    waiting = sorted(((_begin(chain), chain.id, chain) for chain in chains), key=lambda item: item[:2], reverse=True)
     active: list[tuple[str, int, Record, bytes, Iterator[tuple[Record, bytes]]]] = []
     number = 0
 
@@ -228,17 +230,22 @@ def _of_chain(chain: Chain, query: Query, unread: Unread) -> Iterator[tuple[Reco
     for part in parts_since(chain.parts, query.since):
         if end is not None and time_of(first_line(part)) > end:
             return
-        yield from _of_part(part, query, unread)
+        yield from _of_part(part, query, unread, closed=part is not chain.parts[-1])
 
 
-def _of_part(part: Part, query: Query, unread: Unread) -> Iterator[tuple[Record, bytes]]:
+def _of_part(part: Part, query: Query, unread: Unread, *, closed: bool) -> Iterator[tuple[Record, bytes]]:
+    needles = query.needles
     try:
-        for offset, block in blocks_of(part, unread=unread):
-            for data in lines_with(block, query.needles):
+        for offset, block in blocks_of(part, unread=unread, closed=closed):
+            if not sound_block(block):
+                for place in _unsound(block):
+                    unread.note(part.name, f"the line at byte {offset + place} is no record, and was passed over")
+            for data in lines_with(block, needles):
                 try:
                     record = read_record(data)
                 except LineError:
-                    unread.note(part.name, f"the line at byte {offset + block.find(data)} is no record, and was passed over")
+                    if sound(data):  # else it is noted already
+                        unread.note(part.name, f"the line at byte {offset + block.find(data)} is no record, and was passed over")
                     continue
                 if record is not None and query.wants(record):
                     yield record, data
@@ -246,9 +253,22 @@ def _of_part(part: Part, query: Query, unread: Unread) -> Iterator[tuple[Record,
         return
 
 
+def _unsound(block: bytes) -> Iterator[int]:
+    """Where the lines begin that do not look like records."""
+    place = 0
+    for data in block.split(b"\n")[:-1]:
+        if not sound(data):
+            yield place
+        place += len(data) + 1
+
+
 def lines_with(block: bytes, needles: Sequence[bytes]) -> Iterator[bytes]:
     """The lines of a block in which one of these stands; all where there is none."""
     if needles and not any(needle in block for needle in needles):
+        return
+    if len(needles) == 1:
+        (needle,) = needles
+        yield from (data for data in block.split(b"\n") if needle in data)
         return
     for data in block.split(b"\n"):
         if data and (not needles or any(needle in data for needle in needles)):

@@ -18,6 +18,7 @@ import msgspec
 from keystead.audit.reading.files import Unread
 from keystead.audit.reading.records import Query, Record, reaches_back, record_of, records_in
 from keystead.engine.identifiers import RECORDS_NAMESPACE
+from keystead.engine.managed import DATA_KEYS_SERVICE
 from keystead.errors import FormatError
 
 FORMAT: Final = "keystead.io/audit-summary/v1"
@@ -51,10 +52,14 @@ class Tally:
 
 @dataclass(slots=True)
 class Summary:
-    """Counts. uses: (key id, principal, action); denials: the same and the reason; days: allowed and denied calls by date."""
+    """Counts. uses: (key id, principal, action); denials: the same and the reason; days: allowed and denied calls by date.
+
+    used: ids of keys that a caller or a data key used; what the operator does to a key by itself (CreateKey, RotateKey) is no use of it
+    """
 
     uses: dict[tuple[str, str, str], Tally] = field(default_factory=lambda: defaultdict(Tally))
     denials: dict[tuple[str, str, str, str], Tally] = field(default_factory=lambda: defaultdict(Tally))
+    used: set[str] = field(default_factory=set)
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     days: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     reaches: str = ""
@@ -75,6 +80,8 @@ class Summary:
                 self.denials[key, record.principal, record.event_name, why].add(record.event_time)
             elif not record.error_code:
                 self.uses[key, record.principal, record.event_name].add(record.event_time)
+                if record.keystead_type == "call" or record.principal == DATA_KEYS_SERVICE:
+                    self.used.add(key)
         if record.error_code and not record.denied:
             self.failures[record.event_name, record.error_code] += 1
         if record.keystead_type == "call":
@@ -86,10 +93,6 @@ class Summary:
         if len(self.asked) < _MOST_ASKED:
             self.asked.update(asked)
         return [name if name in self.asked else _OTHERS for name in asked]
-
-    def used_keys(self) -> set[str]:
-        """Ids of keys that were used with success."""
-        return {key for key, _, _ in self.uses}
 
     def as_json(self) -> dict[str, Any]:
         """For -o json, and for the tables."""
@@ -123,8 +126,8 @@ def summarise(folders: Sequence[Path], query: Query, keys: Sequence[KnownKey] | 
     for record, _ in records_in(folders, query, found.unread):
         found.add(record)
     if keys is not None:
-        used = found.used_keys()
-        idle = (key for key in keys if key.key_id not in used and key.namespace != RECORDS_NAMESPACE)  # its own keys no caller may use
+        unused = (key for key in keys if key.key_id not in found.used)
+        idle = (key for key in unused if key.namespace != RECORDS_NAMESPACE)  # its own keys no caller may use
         found.never = sorted(idle, key=lambda key: (key.namespace, key.name))
     return found
 

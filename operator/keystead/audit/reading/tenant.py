@@ -19,7 +19,8 @@ from typing import Any, Final
 
 import msgspec
 
-from keystead.audit.reading.files import Chain, Part, blocks_of, find_chains
+from keystead.audit.reading.files import Chain, Part, Unread, blocks_of, find_chains
+from keystead.audit.reading.lines import LineError, sound_block
 from keystead.audit.reading.records import parts_since, reaches_back
 from keystead.engine.clock import format_time
 from keystead.errors import FormatError, InvalidMarkerError
@@ -46,11 +47,15 @@ _PLACE: Final = msgspec.json.Decoder(Place)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """records: JSON objects; place: where the next page begins, None where there is none; reaches_back: from when there are records."""
+    """records: JSON objects; place: where the next page begins, None where there is none; reaches_back: from when there are records.
+
+    damaged: there is something in these files that cannot be read, and may have been a record of the key
+    """
 
     records: tuple[bytes, ...]
     place: bytes | None
     reaches_back: str
+    damaged: bool = False
 
 
 @dataclass(slots=True)
@@ -87,27 +92,34 @@ class TenantRecords:
         budget = _Budget(max(1, limit // parts), MOST_BYTES // parts, self._clock() + SECONDS)
         bound = "" if since is None else format_time(since)
         found: list[bytes] = []
+        unread = Unread()
         reached: Place | None = None
         for part, start in _parts(find_chains([self._folder]), since, after):
-            reached = self._read_part(part, start, (key_arn, account, bound, until or "~"), budget, found)
+            reached = self._read_part(part, start, (key_arn, account, bound, until or "~"), budget, found, unread)
             if reached is not None:
                 break
         told = None if reached is None else msgspec.json.encode(reached)
-        return Page(tuple(found), told, reaches_back([self._folder]))
+        return Page(tuple(found), told, reaches_back([self._folder]), bool(unread.first))
 
     def _read_part(
-        self, part: tuple[Chain, Part], start: int, want: tuple[str, str, str, str], budget: _Budget, found: list[bytes]
+        self, part: tuple[Chain, Part], start: int, want: tuple[str, str, str, str], budget: _Budget, found: list[bytes], unread: Unread
     ) -> Place | None:
         """Where to go on, None where the file is at its end."""
         chain, file = part
         needle, looked = want[0].rpartition("/")[2].encode(), 0
         try:
-            for offset, block in blocks_of(file, start):
+            for offset, block in blocks_of(file, start, unread, closed=file is not chain.parts[-1]):
+                if not sound_block(block):
+                    unread.note(file.name, "lines that are no records")
                 for data, end in _lines(block, offset) if needle in block else ():
                     looked += 1
                     if looked % _EVERY == 0:
                         time.sleep(0)  # other threads run
-                    record = told_of(data, *want) if needle in data else None
+                    try:
+                        record = told_of(data, *want) if needle in data else None
+                    except LineError:
+                        unread.note(file.name, "a line that is no record")
+                        continue
                     if record is not None:
                         found.append(record)
                         budget.take(len(record))
@@ -146,11 +158,14 @@ def _lines(block: bytes, offset: int) -> Iterator[tuple[bytes, int]]:
 
 
 def told_of(data: bytes, key_arn: str, account: str, since: str, until: str) -> bytes | None:
-    """A record as the account may see it; None where it is not the account's, not about the key, or of another time (`~`: no end)."""
+    """A record as the account may see it; None where it is not the account's, not about the key, or of another time (`~`: no end).
+
+    LineError for what is no record.
+    """
     try:
         record = _ANY.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        raise LineError("no record") from None
     if record.get("keysteadType") not in _CALLS or record.get("recipientAccountId") != account:
         return None
     moment, keys = record.get("eventTime"), record.get("resources")

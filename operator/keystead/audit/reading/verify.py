@@ -21,6 +21,7 @@ from typing import Final
 
 from keystead.audit.reading.files import (
     MAX_LINE,
+    NO_FILES,
     Chain,
     VanishedFileError,
     bounded_lines,
@@ -32,10 +33,13 @@ from keystead.audit.reading.lines import LineError, head_of, link_of
 from keystead.audit.reading.report import ChainReport, Finding, Report, What
 from keystead.audit.reading.signatures import PublicKey, is_signed
 from keystead.audit.reading.walk import Claim, Hole, Taken, Walk, claims_of
+from keystead.audit.rules import Rules
 from keystead.errors import FormatError, InvalidSpecError
 
 LIVE_TAIL: Final = timedelta(minutes=15)
 """A chain that goes on may be unsigned for as long: many times what lies between two checkpoints."""
+YOUNG: Final = timedelta(seconds=Rules().checkpoint_seconds + 2)
+"""A chain that is not older may not have been signed yet: the first lane has to start, and times are whole seconds."""
 _TELLERS: Final = 16
 _BEGAN: Final = re.compile(r"-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-[0-9a-f]{8}\Z", re.ASCII)
 _NO_KEY: Final = "no signature was checked: who can write to the folder can make a chain anew; hint: --public-key FILE"
@@ -65,7 +69,7 @@ def verify(folders: Sequence[Path], keys: Sequence[PublicKey] | None = None, cop
         report = _judge_absent(chain_id, claims[chain_id], taken.get(chain_id, ()), signed, keys is not None, horizon)
         reports = [*(each for each in reports if each.id != chain_id), report]  # its files may be there, without a record in them
     if not reports:
-        notes.append("there is no audit file: a folder that was emptied looks like that, too")
+        notes.append(NO_FILES)
     return Report(tuple(sorted(reports, key=lambda report: (report.first_time, report.id))), keys is not None, tuple(notes))
 
 
@@ -162,11 +166,19 @@ def _taken(walks: Iterable[Walk]) -> dict[str, list[Taken]]:
 
 
 def _judge_end(walk: Walk, replicas: Mapping[str, str]) -> None:
-    """A chain without an end goes on, or crashed: the latter for certain where the same replica began another one."""
+    """A chain without an end goes on, or crashed: likely where the same replica began another one and it wrote nothing since.
+
+    Two `keystead dev` that live on one folder are of one replica: that one of them writes nothing cannot be told from its crash.
+    """
     report = walk.report
-    after = [claim.by for claim in walk.met if not claim.ended and replicas.get(claim.by) == report.replica]
+    after = [
+        claim.by
+        for claim in walk.met
+        if not claim.ended and replicas.get(claim.by) == report.replica and claim.seq == report.last_seq
+    ]
     if after and report.replica and not report.ended:
-        report.gaps.append(f"it has no end: its process crashed before chain {after[0]}; what it had only buffered is lost")
+        told = f"its process crashed before chain {after[0]}, or it still runs; what a crash found only buffered is lost"
+        report.gaps.append(f"it has no end: {told}")
 
 
 def _judge_holes(walk: Walk, taken: Sequence[Taken], signed: Mapping[str, int], checked: bool) -> None:
@@ -249,14 +261,26 @@ def _judge_signatures(walk: Walk, signed: Mapping[str, int], keys: Sequence[Publ
     if signed.get(report.id, -1) >= report.reached:
         return
     if report.checkpoint is None:
-        report.unsigned.append("no signed checkpoint vouches for it")
+        report.unsigned.append("no signed checkpoint vouches for it" + ("" if report.ended else _first_one(report)))
     elif report.ended or not _is_live(walk.signed_time, report.last_time):
         report.unsigned.append(f"nothing vouches for what comes behind record {report.signed_to}")
 
 
+def _first_one(report: ChainReport) -> str:
+    """A hint, where by its own times a chain is too young for a signature."""
+    if _between(report.first_time, report.last_time) > YOUNG:
+        return ""
+    return f"; hint: the first signature comes {Rules().checkpoint_seconds:g} s after the first record: if its process runs, ask again then"
+
+
 def _is_live(signed: str, last: str) -> bool:
     """Whether the last record is so near to the last checkpoint that the next one may still come."""
+    return _between(signed, last) <= LIVE_TAIL
+
+
+def _between(earlier: str, later: str) -> timedelta:
+    """Of two times in records; for ever, where they are none."""
     try:
-        return datetime.fromisoformat(last) - datetime.fromisoformat(signed) <= LIVE_TAIL
+        return datetime.fromisoformat(later) - datetime.fromisoformat(earlier)
     except (ValueError, TypeError):
-        return False
+        return timedelta.max

@@ -139,7 +139,7 @@ def find_obstacle(facts: AliasFacts) -> Obstacle | None:
         or _integrity(facts, alias)
         or suspended_obstacle(alias.spec.suspend)
         or ending_obstacle(facts.namespace)
-        or key_reference_obstacle(facts.key, facts.namespace)
+        or key_reference_obstacle(facts.key, facts.namespace, f"{alias.metadata.namespace}/{alias.spec.key_ref.name}")
         or _region(facts)
         or _other_type(facts)
         or _state(facts)

@@ -194,7 +194,7 @@ def _stuck(facts: DataKeyFacts, key: KeyRecord | None, step: type) -> Obstacle |
     """Why a key cannot be used for a step now."""
     assert facts.data_key is not None
     home = facts.namespace if abroad(facts.data_key) is None else facts.home
-    return _withheld(facts) or key_obstacle(key, home, facts.data_key.spec) or facts.refused.get(step)
+    return _withheld(facts) or key_obstacle(key, home, facts.data_key) or facts.refused.get(step)
 
 
 def names_no_key(spec: KmsDataKeySpec) -> bool:
@@ -264,14 +264,23 @@ def _immutable_changed(spec: KmsDataKeySpec, record: DataKeyRecord | None) -> Ob
     return None
 
 
-def key_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | None, spec: KmsDataKeySpec) -> Obstacle | None:
+def _missing(data_key: KmsDataKey) -> str:
+    """By the name that its author gave it, in this namespace. Of a key abroad nothing is said here (not_granted)."""
+    spec, namespace = data_key.spec, data_key.metadata.namespace
+    if spec.alias_ref is not UNSET:
+        return f"spec.aliasRef: KmsAlias {namespace}/{spec.alias_ref.name} does not exist, or names no key yet"
+    named = "the KmsKey" if spec.key_ref is UNSET or abroad(data_key) is not None else f"KmsKey {namespace}/{spec.key_ref.name}"
+    return f"spec.keyRef: {named} does not exist"
+
+
+def key_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | None, data_key: KmsDataKey) -> Obstacle | None:
     """Why the key cannot generate or re-wrap now. What is in the Secret stays as it is."""
+    spec = data_key.spec
     by_alias = spec.alias_ref is not UNSET
     if names_no_key(spec) and (key is None or not (key.bound or namespace_obstacle(key, namespace))):
         return Obstacle(Reason.DEPENDENCY_NOT_READY, f"{MANAGED_ALIAS}: KmsKey {MANAGED_KEY} is being made")
     if key is None:
-        what = "spec.aliasRef: the KmsAlias does not exist, or names no key yet" if by_alias else "spec.keyRef: the KmsKey does not exist"
-        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, what)
+        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, _missing(data_key))
     if namespace_obstacle(key, namespace) is not None:
         return Obstacle(Reason.DEPENDENCY_NOT_READY, "the name of the KmsKey is taken by an earlier namespace's key")
     if names_no_key(spec) and not serves_data_keys(key):

@@ -172,7 +172,7 @@ def find_obstacle(facts: GrantFacts) -> Obstacle | None:
         or _outlived(facts, grant)
         or integrity_obstacle(grant.status, facts.opened, grant.status.grant_id is not UNSET)
         or ending_obstacle(facts.namespace)
-        or key_reference_obstacle(facts.key, facts.namespace)
+        or key_reference_obstacle(facts.key, facts.namespace, f"{grant.metadata.namespace}/{grant.spec.key_ref.name}")
         or _other_key(facts)
         or _state(facts)
         or _bound(facts)

@@ -17,10 +17,10 @@ def key_of_object(key: KeyRecord | None) -> str | None:
     return None if key is None else key.key_id
 
 
-def key_reference_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | None) -> Obstacle | None:
-    """The KmsKey in spec.keyRef has no record that is this namespace's."""
+def key_reference_obstacle(key: KeyRecord | None, namespace: NamespaceFacts | None, named: str) -> Obstacle | None:
+    """The KmsKey in spec.keyRef has no record that is this namespace's. named: NAMESPACE/NAME, as its author knows it."""
     if key is None:
-        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, "the KmsKey in spec.keyRef does not exist")
+        return Obstacle(Reason.DEPENDENCY_NOT_FOUND, f"spec.keyRef: KmsKey {named} does not exist")
     if namespace_obstacle(key, namespace) is not None:
         return Obstacle(
             Reason.DEPENDENCY_NOT_READY, "the name of the KmsKey in spec.keyRef is taken by an earlier namespace's key"
