@@ -193,6 +193,7 @@ def test_a_disk_that_is_full_to_its_last_byte_is_cured_by_retaining_less(tmp_pat
         data = all_of(inside, filled)
         assert kinds(read_chain(data[: data.rfind(b"\n") + 1])).count("call") >= child.answers.count(b"+") > 0
         with a_child(folder, "keep=100000", beside=holder) as child:
+            child.wait_for(b"+" * 20)
             while sum(file.size for file in files_in(inside)) > 250_000:
                 child.wait_for(b"+" * 20)
             assert child.end() == 0

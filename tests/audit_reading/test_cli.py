@@ -257,11 +257,12 @@ def test_kubectl_kms_audit_shows_records_and_which_replicas_were_asked(capsys: p
     assert isinstance(kms, click.Group) and "audit" in kms.commands
     records = [a_call(1), a_call(2, code="AccessDenied", reason="no\x1b")]
     lost = ReplicaMissing("https://a", "pod-1", "10.0.0.2:8443", "nobody listens there")
-    services = Answers(AuditAnswer(records, [ReplicaTold("https://a", "pod-0", at(0))], True, [lost], ["https://a"]))
+    services = Answers(AuditAnswer(records, [ReplicaTold("https://a", "pod-0", at(0), damaged=True)], True, [lost], ["https://a"]))
     assert kubectl(services, "orders", "--as-serviceaccount", "auditor", "--endpoint", "https://a") == 0
     captured = capsys.readouterr()
     assert [line.split()[1] for line in captured.out.splitlines()] == ["ACTION", "Encrypt", "Encrypt"]
     assert "\x1b" not in captured.out
+    assert "warning: pod-0 (https://a): its files are damaged, so records may be missing\n" in captured.err
     assert "pod-0 (https://a)" in captured.err and "asks no others" in captured.err and "more than" in captured.err
     assert kubectl(services, "orders", "--as-serviceaccount", "auditor", "--endpoint", "https://a", "-o", "json") == 0
     told = json.loads(capsys.readouterr().out)
@@ -335,14 +336,14 @@ def test_all_pages_of_all_replicas_are_read_and_each_record_shown_once(monkeypat
 
 def test_who_was_not_asked_is_told_by_the_last_page_and_from_when_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = {"replica": None, "address": "10.0.0.2:8443", "reason": "it is busy"}
-    begun, done = {"replica": "a", "from": at(0)}, {"replica": "a", "from": None}
+    begun, done = {"replica": "a", "from": at(0), "damaged": True}, {"replica": "a", "from": None}
     pages = [
         {"replicas": [begun], "notAsked": [lost, lost | {"address": "10.0.0.3:8443"}], "records": [], "nextMarker": "m"},
         {"replicas": [done, {"replica": "c", "from": at(1)}], "notAsked": [lost], "records": [], "nextMarker": None},
     ]
     replies(monkeypatch, *((200, page | {"askedSiblings": True}) for page in pages))
     answer = client.read_all(an_ask("https://a"), "a-token")
-    assert [(told.replica, told.reaches_back) for told in answer.replicas] == [("a", at(0)), ("c", at(1))]
+    assert [(told.replica, told.reaches_back, told.damaged) for told in answer.replicas] == [("a", at(0), True), ("c", at(1), False)]
     assert [(item.name, item.reason) for item in answer.missing] == [("10.0.0.2:8443", "it is busy")]
     assert not answer.alone
 

@@ -147,7 +147,7 @@ def test_a_line_that_cannot_be_read_is_passed_over_and_told_with_its_place(tmp_p
     assert sorted(tally.count for tally in summarise([tmp_path], Query(), None).uses.values()) == [5]
 
 
-A_LINE = a_chain(calls=1).lines[1]
+A_LINE = a_chain(calls=2).lines[1]
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,17 @@ async def test_any_replica_tells_the_records_of_all_in_the_order_of_time(street:
     assert (told["notAsked"], told["nextMarker"], told["askedSiblings"]) == ([], None, True)
 
 
+@pytest.mark.parametrize("asked", [A, B, C])
+async def test_a_replica_whose_files_are_damaged_says_so_whoever_is_asked(street: Street, asked: Address, tmp_path: Path) -> None:
+    assert not any("damaged" in item for item in (await street.houses[asked].read(key="orders"))["replicas"])
+    (path,) = (tmp_path / "c2").iterdir()
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([lines[0], b"garbage", *lines[2:]]))
+    told = await street.houses[asked].read(key="orders")
+    assert events(told) == [f"event-{n}" for n in range(10) if n != 1]
+    assert {item["replica"]: item.get("damaged") for item in told["replicas"]} == {"server-1": None, "server-2": True, "server-3": None}
+
+
 async def test_each_sibling_decides_and_records_for_itself_with_the_callers_own_token(street: Street) -> None:
     street.houses[B].rbac.allowed.clear()
     told = await street.houses[A].read(key="orders")

@@ -70,3 +70,17 @@ def test_lanes_that_ignore_signals_end_all_the_same_with_a_parent_that_is_killed
         assert any("multiprocessing" in command for command in group(endpoint.pid))
         endpoint.kill()
         wait_for("the end of its children", lambda: not group(endpoint.pid), seconds=10)
+
+
+def test_ctrl_c_in_the_first_start_ends_it_in_order_and_with_a_whole_token(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    command = (PROGRAM, "dev", "--listen", "127.0.0.1:0", "--state", str(state))
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        wait_for("the ceremony's draft", lambda: list(state.glob("hsm.tmp-*")), seconds=30)
+        os.killpg(child.pid, signal.SIGINT)
+        _, said = child.communicate(timeout=30)
+    finally:
+        child.kill()
+        child.wait()
+    assert (child.returncode, "Traceback" in said, (state / "hsm").exists()) == (0, False, True), said

@@ -36,8 +36,8 @@ MUTANTS = (
     Mutant(
         "a line that names no key is not looked at",
         f"{READING}/records.py",
-        "            if not sound_block(block):",
-        "            if False:",
+        "            whole = sound_block(block)\n",
+        "            whole = True\n",
         ("tests/app/test_kms_impact.py::test_of_a_trail_whose_records_of_the_key_are_damaged_it_is_not_said_that_nobody_called",),
     ),
     Mutant(

@@ -174,6 +174,15 @@ def test_it_reads_with_the_persons_own_rights(teams: Teams, counted: dict[tuple[
     assert done.code == 2 and f"you may not list configmaps in {SYSTEM}" in done.err, done.err
 
 
+def test_misspelt_namespaces_are_no_use_of_nothing(teams: Teams) -> None:
+    done = teams.plugin("usage", "-A", "--release-namespace", "foo")
+    assert done.code == 2 and "--release-namespace: there is no namespace foo" in done.err, done.err
+    done = teams.plugin("usage", "-n", "nope", "--release-namespace", SYSTEM)
+    assert done.code == 2 and "there is no namespace nope" in done.err, done.err
+    done = teams.plugin("usage", "-A", "--release-namespace", "default")  # it is there, and has no counts
+    assert done.code == 0 and "calls were not counted" in done.out and "there is no ConfigMap keystead-usage-* in default" in done.out
+
+
 def test_a_key_whose_object_is_gone_is_shown_by_its_id(teams: Teams, counted: dict[tuple[str, str, str], int]) -> None:
     found: Any = teams.desk.object(KEY, teams.names[0], "signer")
     key_id = found["status"]["keyId"]

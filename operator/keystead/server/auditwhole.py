@@ -67,7 +67,7 @@ class NotAsked:
     reason: str
 
 
-class Part(msgspec.Struct, frozen=True, rename="camel"):
+class Part(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """The answer to a sibling: our own records. next_marker has one spot, that of `id`."""
 
     records: list[Raw]

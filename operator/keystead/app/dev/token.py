@@ -48,6 +48,7 @@ def ensure_token(state: Path) -> None:
         done = subprocess.run(  # noqa: S603 - our own program, on a folder of ours
             (sys.executable, "-m", "keystead.app.dev.token", str(state)),
             capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False,
+            start_new_session=True,  # Ctrl-C reaches it not: a second later there is a token, and the process ends in order
         )
     except subprocess.TimeoutExpired:
         raise HsmSetupError(f"the token could not be made in {state} in {_TIMEOUT_SECONDS} s") from None

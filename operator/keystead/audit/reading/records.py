@@ -237,15 +237,17 @@ def _of_part(part: Part, query: Query, unread: Unread, *, closed: bool) -> Itera
     needles = query.needles
     try:
         for offset, block in blocks_of(part, unread=unread, closed=closed):
-            if not sound_block(block):
+            whole = sound_block(block)
+            if not whole:
                 for place in _unsound(block):
                     unread.note(part.name, f"the line at byte {offset + place} is no record, and was passed over")
             for data in lines_with(block, needles):
+                if not whole and not sound(data):
+                    continue
                 try:
                     record = read_record(data)
                 except LineError:
-                    if sound(data):  # else it is noted already
-                        unread.note(part.name, f"the line at byte {offset + block.find(data)} is no record, and was passed over")
+                    unread.note(part.name, f"the line at byte {offset + block.find(data)} is no record, and was passed over")
                     continue
                 if record is not None and query.wants(record):
                     yield record, data
