@@ -59,7 +59,7 @@ def test_a_signal_to_the_whole_group_leaves_a_trail_that_is_whole(tmp_path: Path
         assert "no checkpoint was signed: Hsm" not in endpoint.output
         wait_for("the end of its children", lambda: not group(endpoint.pid), seconds=10)
     trail = tmp_path / "trail"
-    command = [PROGRAM, "audit", "verify", str(trail), "--public-key", str(trail / PEM)]
+    command = [str(PROGRAM), "audit", "verify", str(trail), "--public-key", str(trail / PEM)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "verdict: whole"), done.stdout + endpoint.output
     assert done.stdout.count("whole") == (1 if workers == 1 else 1 + workers)
@@ -77,7 +77,7 @@ def test_ctrl_c_in_the_first_start_ends_it_in_order_and_with_a_whole_token(tmp_p
     command = (PROGRAM, "dev", "--listen", "127.0.0.1:0", "--state", str(state))
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        wait_for("the ceremony's draft", lambda: list(state.glob("hsm.tmp-*")), seconds=30)
+        wait_for("the ceremony's draft", lambda: any(state.glob("hsm.tmp-*")), seconds=30)
         os.killpg(child.pid, signal.SIGINT)
         _, said = child.communicate(timeout=30)
     finally:
