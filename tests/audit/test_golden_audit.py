@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from tests.audit.golden import CHAIN, FOLDER, golden
+from pathlib import Path
+
+import pytest
+from tests.audit.golden import CHAIN, FOLDER, FOLDER_2, golden, golden_2
 from tests.audit.sinks import kinds, read_chain
+from tests.builders import ACCOUNT
 
 from keystead.audit.lines import Chain, file_name
 from keystead.audit.reading.records import Query, records_in
@@ -26,14 +30,26 @@ def test_todays_records_are_those_of_the_golden_file() -> None:
     assert _records(golden()) == kept
 
 
-def test_the_golden_files_records_are_chained_today_as_they_were() -> None:
-    kept, chain = (FOLDER / file_name(CHAIN, 0)).read_bytes(), Chain(CHAIN)
+def test_todays_records_of_deeds_are_those_of_the_second_golden_file() -> None:
+    assert golden_2() == (FOLDER_2 / file_name(CHAIN, 0)).read_bytes()
+
+
+@pytest.mark.parametrize("folder", [FOLDER, FOLDER_2], ids=lambda folder: folder.name)
+def test_the_golden_files_records_are_chained_today_as_they_were(folder: Path) -> None:
+    kept, chain = (folder / file_name(CHAIN, 0)).read_bytes(), Chain(CHAIN)
     assert b"".join(map(chain.link, _records(kept))) == kept
 
 
 def test_refusals_are_found_by_either_code() -> None:
     refused = [record.error_code for record, _ in records_in([FOLDER], Query(denied=True))]
     assert refused == ["AccessDeniedException"] * 2
+
+
+def test_deeds_and_refusals_of_the_second_golden_file_are_found_by_who_asked() -> None:
+    found = [(record.event_name, record.recipient_account_id) for record, _ in records_in([FOLDER_2], Query(denied=True))]
+    assert found == [("IssueDataKey", ACCOUNT)]
+    read = [record.event_name for record, _ in records_in([FOLDER_2], Query(principals=["app"]))]
+    assert "ReadAuditRecords" in read
 
 
 def test_the_golden_file_has_a_line_of_each_type() -> None:
