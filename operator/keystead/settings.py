@@ -173,6 +173,11 @@ class AuditSettings:
     buffer_seconds: float = 0.2
     peers: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def kept_in(self) -> Path | None:
+        """The folder in which records are kept, and read by tenants; None where none are."""
+        return None if self.mode is AuditMode.OFF else self.folder
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

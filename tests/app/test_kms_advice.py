@@ -112,6 +112,19 @@ def test_a_policy_that_passes_is_advised_with_the_one_right_only(kube: FakeKube,
     assert advised(kube, line) == ""
 
 
+def test_advice_that_is_followed_for_one_after_the_other_is_taken_each_time(kube: FakeKube) -> None:
+    """The ids of a policy's statements are unique: each next one has another."""
+    body = kube.key(policy=LOCKED)
+    for who in ("one", "two", "three"):
+        line = ask(kube, who=who).changes[0]
+        assert line.startswith("allow it in the key's policy") and advised(kube, line) == ""
+        words = shlex.split(line[line.index("kubectl ") :])
+        body = kube.key(policy=json.loads(words[words.index("-p") + 1])["spec"]["policy"])
+        assert ask(kube, who=who).verdict is ALLOWED
+    sids = [each.get("Sid") for each in body["spec"]["policy"]["Statement"]]
+    assert sids == [None, "AllowDecrypt", "ReplaceThisPolicy", "AllowDecrypt2", "AllowDecrypt3"]
+
+
 def test_a_policy_with_somebody_who_cannot_be_is_to_be_mended_first(kube: FakeKube) -> None:
     kube.key(policy=policy({"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/Nobody"}, "Action": "kms:*"}))
     line = ask(kube, who="visitor").changes[0]

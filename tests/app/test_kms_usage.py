@@ -66,8 +66,8 @@ class Cluster:
         assert path == "/api/v1/namespaces/keystead-system/configmaps"
         return Unread(what) if "maps" in self.hidden else tuple(self.maps)
 
-    async def has_namespace(self, name: str) -> bool | None:
-        return None if "namespaces" in self.hidden else name not in self.gone
+    async def lacks_namespace(self, name: str) -> bool:
+        return name in self.gone
 
     async def objects(self, kind: Kind, namespace: str = "") -> Any:
         if namespace in self.hidden:
@@ -234,10 +234,10 @@ def test_namespaces_that_are_not_there_are_named_where_that_can_be_seen() -> Non
     assert ask(Cluster(**shop, gone=["billing"]), "billing").calls  # it is gone, and what it used is not
 
 
-def test_whether_there_is_a_namespace_is_asked_of_the_api_server_and_no_unread_list() -> None:
+def test_whether_a_namespace_is_lacking_is_asked_of_the_api_server_and_no_unread_list() -> None:
     kube = FakeKube(objects={"/api/v1/namespaces/shop": {"kind": "Namespace"}}, forbidden={"/hidden"})
     view = kube.view()
-    assert [asyncio.run(view.has_namespace(name)) for name in ("shop", "nope", "hidden")] == [True, False, None]
+    assert [asyncio.run(view.lacks_namespace(name)) for name in ("shop", "nope", "hidden")] == [False, True, False]
     assert view.unread == ()
 
 

@@ -61,8 +61,8 @@ def test_what_is_missing_is_told_as_a_command_for_the_one_right(kube: FakeKube) 
     told = ask(kube, "sign")
     assert told.verdict is DENIED
     assert told.changes[0] == (
-        "kubectl create role app-sign -n team-a --verb=sign --resource=kmskeys.kms.keystead.io --resource-name=app && "
-        "kubectl create rolebinding app-sign -n team-a --role=app-sign --serviceaccount=team-a:app"
+        "kubectl create role app-sign-app -n team-a --verb=sign --resource=kmskeys.kms.keystead.io --resource-name=app && "
+        "kubectl create rolebinding app-sign-app -n team-a --role=app-sign-app --serviceaccount=team-a:app"
     )
     assert told.changes[1].endswith("--clusterrole=keystead-key-user --serviceaccount=team-a:app")
 
@@ -319,7 +319,7 @@ def test_the_grant_that_would_help_a_person_has_a_name_that_kubernetes_takes(kub
     kube.key("people", "keystead-records", OTHER_ACCOUNT)
     told = ask(kube, "encrypt", who="user:Jane.Doe@Example.com")
     (grant_line,) = [line for line in told.changes if line.startswith("or grant it")]
-    assert '"name": "jane.doe-example.com-encrypt"' in grant_line
+    assert '"name": "jane.doe-example.com-encrypt-people"' in grant_line
 
 
 def test_whom_a_policy_names_that_nobody_can_be_is_noted(kube: FakeKube) -> None:

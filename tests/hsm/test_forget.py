@@ -7,6 +7,7 @@ import dataclasses
 import pkcs11
 from tests.hsm.backends import SharedHsm
 from tests.hsm.work import decrypt, encrypt, new_material, sign, verify
+from tests.operator.harness import wait_for
 
 from keystead.engine.algorithms import SigningAlgorithm
 from keystead.engine.ports import Generate, GeneratedMaterial
@@ -53,7 +54,8 @@ def test_the_lanes_that_held_a_key_end_and_others_take_over(real: SharedHsm) -> 
     held = list(pool._processes.values())
     real.hsm.forget(made.key_id)
     for lane in held:
-        lane.join(30)
+        # The pool's thread waits for them too, and has the exit code a moment before everybody can read it.
+        wait_for("the lane's end", lambda lane=lane: lane.exitcode is not None)
         assert lane.exitcode == 0
     other = new_material(real, KeySpec.ECC_NIST_P256, KeyUsage.SIGN_VERIFY)
     assert verify(other, _ECDSA, b"m", sign(real, other, _ECDSA, b"m"))

@@ -14,7 +14,7 @@ MIDDLE = 0.5  # a jitter that leaves the delay as it is
 
 
 async def taken(queue: WorkQueue, count: int) -> list[ObjectRef]:
-    return [await asyncio.wait_for(queue.get(), 5) for _ in range(count)]
+    return [await asyncio.wait_for(queue.get(), 60) for _ in range(count)]
 
 
 async def nothing_waits(queue: WorkQueue) -> bool:
@@ -76,7 +76,7 @@ async def test_a_waiting_worker_is_woken() -> None:
     await asyncio.sleep(0)
     queue.add(A, Class.NEW)
     queue.add(B, Class.REFRESH)
-    assert set(await asyncio.wait_for(asyncio.gather(*waiting), 5)) == {A, B}
+    assert set(await asyncio.wait_for(asyncio.gather(*waiting), 60)) == {A, B}
 
 
 async def failed(queue: WorkQueue, key: ObjectRef, jitter: float = MIDDLE) -> float:

@@ -47,13 +47,14 @@ OTHER = root_caller(ACCOUNTS[1], "b")
 class Desk:
     """Buckets, their clock, and what they told."""
 
-    limits: dict[str, float]
+    limits: dict[str, float] | Limits
     how: dict[str, Any] = field(default_factory=dict)
     now: int = 0
     told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.buckets = Buckets(self.limits, lambda: self.now, throttled=self.told.append, **self.how)
+        limits = self.limits if isinstance(self.limits, Limits) else Limits(self.limits, {})
+        self.buckets = Buckets(limits, lambda: self.now, throttled=self.told.append, **self.how)
 
     def call(self, operation: str = "CreateKey", caller: Caller = CALLER, region: str = "r", **members: Any) -> bool:
         """Whether the call is let through."""
@@ -244,9 +245,10 @@ FIGURES = {
 
 @pytest.mark.parametrize(("region", "figure"), FIGURES.items())
 def test_a_calls_region_has_awss_figure_for_it(region: str, figure: int) -> None:
-    desk = Desk(dict(read_limits("aws", "X").everywhere), {"regional": read_limits("aws", "X").regional})
+    limits = read_limits("aws", "X")
+    desk = Desk(limits)
     symmetric = {"operation": "GenerateRandom", "region": region}
-    assert desk.burst(100_001, **symmetric) == figure == aws_limits(region)[SYMMETRIC]
+    assert desk.burst(100_001, **symmetric) == figure == limits.of(region)[SYMMETRIC]
     pairs = {"GenerateDataKeyPair": DataKeyPairSpec.RSA_2048, "GenerateDataKeyPairWithoutPlaintext": DataKeyPairSpec.RSA_3072}
     bursts = [desk.burst(operation=operation, region=region, key_pair_spec=spec) for operation, spec in pairs.items()]
     assert bursts == ([1, 1] if region.startswith("cn-") else [20, 4])

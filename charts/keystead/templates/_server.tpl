@@ -33,7 +33,7 @@
 
 {{/* Under which name a Pod finds the others, whose audit records lie in volumes of their own; nothing where all write to one volume, or none. */}}
 {{- define "keystead.auditPeers" -}}
-{{- if eq .Values.server.audit.volume.type "emptyDir" -}}
+{{- if and (eq .Values.server.audit.volume.type "emptyDir") (ne .Values.server.audit.mode "off") -}}
 keystead-server-peers.{{ .Release.Namespace }}.svc:8443
 {{- end -}}
 {{- end }}

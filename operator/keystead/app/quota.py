@@ -46,4 +46,4 @@ def make_quota(limits: Limits, parts: int, throttled: Callable[[str], None] = la
     """For one of `parts` processes that serve."""
     if not limits.everywhere:
         return Unlimited()
-    return Buckets(limits.everywhere, time.monotonic_ns, regional=limits.regional, share=1 / parts, throttled=throttled)
+    return Buckets(limits, time.monotonic_ns, share=1 / parts, throttled=throttled)

@@ -33,8 +33,8 @@ class Checkpoints:
         self._timer: asyncio.TimerHandle | None = None
 
     def follow(self) -> None:
-        """Lines were kept that none vouches for."""
-        if self._timer is None:
+        """Lines were kept that none vouches for. One that is due already will."""
+        if self._timer is None and not self.due:
             self._in(self._rules.checkpoint_seconds)
 
     async def line(self) -> bytes | None:

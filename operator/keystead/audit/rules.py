@@ -1,4 +1,7 @@
-"""What a journal waits for, how long and for how many bytes. Given by app (auditing.py), out of the settings."""
+"""What a journal waits for, how long and for how many bytes. Made by app (auditing.py), which takes two of them from the settings.
+
+reading/verify.py looks at how soon a checkpoint comes.
+"""
 
 from __future__ import annotations
 

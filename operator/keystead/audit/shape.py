@@ -23,7 +23,7 @@ from keystead.audit.identity import facts_of, identity_of
 from keystead.audit.table import TABLE, members_of
 from keystead.audit.text import encode, json_of, printable, said
 from keystead.engine.clock import format_time
-from keystead.engine.identifiers import alias_arn, key_arn
+from keystead.engine.identifiers import account_in, alias_arn, key_arn
 from keystead.engine.record import KeyRecord
 from keystead.operations.trail import Actor, CallEvent, ServiceEvent, TlsFacts
 from keystead.operations.world import Judged
@@ -246,7 +246,7 @@ def _tls(tls: TlsFacts, host: bytes) -> Raw:
 
 def service_record(event: ServiceEvent, identity: dict[str, Any]) -> Record:
     """Of what Keystead did by itself, eventType AwsServiceEvent. identity: on whose behalf."""
-    resources = [Raw(resource(event.key_arn, event.key_arn.split(":")[4], "AWS::KMS::Key"))] if event.key_arn else []
+    resources = [Raw(resource(event.key_arn, account_in(event.key_arn), "AWS::KMS::Key"))] if event.key_arn else []
     return Record(
         "service",
         VERSION,

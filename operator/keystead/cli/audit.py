@@ -162,7 +162,7 @@ def search(
 ) -> None:
     """Records, in the order of time; -o json: one a line, as they stand in the trail. `*` stands for anything.
 
-    Exit code 3: a file is damaged, so records may be missing.
+    Exit code 3: a file is damaged, or there is none, so records may be missing.
     """
     for text in contexts:
         if "=" not in text:
@@ -244,7 +244,7 @@ def summary(
 ) -> None:
     """Who used which key how often, what was denied and why, which keys nobody used, calls a day.
 
-    Exit code 3: a file is damaged, so records may be missing.
+    Exit code 3: a file is damaged, or there is none, so records may be missing.
     """
     request = SummaryRequest(folders=folders, since=since, until=until, keys=keys, ask_cluster=ask_cluster)
     answer = services.summarise_audit(request)

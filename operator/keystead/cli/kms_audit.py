@@ -133,7 +133,11 @@ def audit_command(
         service_account=service_account,
         token_file=token_file,
     )
-    answer = services.audit(place, ask)
+    _show(services.audit(place, ask), limit, output)
+
+
+def _show(answer: AuditAnswer, limit: int, output: str) -> None:
+    """Records to standard output; to standard error, who told them and what may be missing."""
     if output == Format.JSON.value:
         told = [
             {"endpoint": item.endpoint, "replica": item.replica, "from": item.reaches_back, "damaged": item.damaged}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import click
@@ -126,7 +126,20 @@ def show_usage(answer: UsageAnswer, output: Format) -> None:
     where = f"namespace {answer.namespace}" if answer.namespace else "all namespaces"
     counted = f"counted since {answer.since}" if answer.since else "were not counted"
     click.echo(f"{answer.month}, {where}, until {answer.until}; calls {counted}")
-    currency = answer.prices.currency
+    _show_keys(answer)
+    _show_calls(answer)
+    total, prices = answer.estimate, answer.prices
+    click.echo(
+        f"\nestimate of the same at AWS: keys {total.keys} + requests {total.requests} - free tier {total.free_tier} = "
+        f"{total.total} {prices.currency}"
+    )
+    click.echo(f"prices: {prices.region}, by {prices.source}, checked {prices.checked}")
+    for word, texts in (("note", answer.notes), ("unread", answer.unread)):
+        for text in texts:
+            click.echo(f"{word}: {text}")
+
+
+def _show_keys(answer: UsageAnswer) -> None:
     _block(
         [
             {
@@ -136,37 +149,29 @@ def show_usage(answer: UsageAnswer, output: Format) -> None:
                 "state": key.state,
                 "versions": str(key.versions),
                 "calls": str(key.calls),
-                f"storage {currency}": key.cost,
+                f"storage {answer.prices.currency}": key.cost,
                 "note": key.note,
             }
             for key in answer.keys
         ],
         "no keys that you may see",
     )
-    calls = [replace(each, key=each.key or "-") for each in answer.calls]
+
+
+def _show_calls(answer: UsageAnswer) -> None:
     _block(
         [
             {
                 "caller": each.namespace or "(others)",
-                "key": each.key,
+                "key": each.key or "-",
                 "class": each.price_class,
                 "calls": str(each.calls),
-                f"requests {currency}": each.cost,
+                f"requests {answer.prices.currency}": each.cost,
             }
-            for each in calls
+            for each in answer.calls
         ],
         "no calls" if answer.since else "calls are not known",
     )
-    total = answer.estimate
-    click.echo(
-        f"\nestimate of the same at AWS: keys {total.keys} + requests {total.requests} - free tier {total.free_tier} = "
-        f"{total.total} {currency}"
-    )
-    prices = answer.prices
-    click.echo(f"prices: {prices.region}, by {prices.source}, checked {prices.checked}")
-    for word, texts in (("note", answer.notes), ("unread", answer.unread)):
-        for text in texts:
-            click.echo(f"{word}: {text}")
 
 
 def _block(rows: Sequence[dict[str, str]], nothing: str) -> None:

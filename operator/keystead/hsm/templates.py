@@ -21,8 +21,6 @@ Template: TypeAlias = dict[Attribute, Any]
 # What a key must be after C_UnwrapKey with DK: enforced by the token itself (CKA_UNWRAP_TEMPLATE).
 SEALED_IN: Final[Template] = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 
-_UNAVAILABLE: Final = (1 << 64) - 1
-
 
 class _CkAttribute(ctypes.Structure):
     _fields_ = (("type", ctypes.c_ulong), ("value", ctypes.c_void_p), ("length", ctypes.c_ulong))

@@ -14,7 +14,6 @@ from keystead.policy.actions import Action
 from keystead.policy.caller import Caller, CallerKind, caller_of, root_caller, service_account_caller
 from keystead.policy.compiled import compile_policy
 from keystead.policy.evaluate import evaluate
-from keystead.policy.lockout import locks_out
 from keystead.policy.question import Decision, NeedReview, Question
 from keystead.policy.review import SubjectAccessReview
 
@@ -29,7 +28,6 @@ __all__ = [
     "caller_of",
     "compile_policy",
     "evaluate",
-    "locks_out",
     "root_caller",
     "service_account_caller",
 ]

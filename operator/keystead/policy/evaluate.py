@@ -209,7 +209,7 @@ def evaluate(question: Question) -> Answer:
 
 
 def decide(question: Question, policy: Policy) -> Answer:
-    """The first answer of RULES, else no. `policy` need not be the key's yet (locks_out)."""
+    """The first answer of RULES, else no. `policy` need not be the key's."""
     for tests, answer in remembered(policy, question, _steps):
         for test in tests:
             if not test(question):

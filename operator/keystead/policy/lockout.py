@@ -1,6 +1,6 @@
 """The lock-out check: whether a new policy leaves its author able to replace it (AWS KMS, 'CreateKey', BypassPolicyLockoutSafetyCheck).
 
-`locks_out` is asked by PutKeyPolicy and CreateKey before anything is written. "Able" is what the policy can tell: a statement that names
+`lockout` is asked by PutKeyPolicy and CreateKey before anything is written. "Able" is what the policy can tell: a statement that names
 the author, or one that leaves it to the author's account, whose RBAC can be mended; and no Deny. Conditions are asked as of the very call
 that puts the policy; without one, those of an Allow do not hold and those of a Deny do.
 
@@ -17,13 +17,11 @@ from keystead.policy.compiled import Index, Policy, Rule
 from keystead.policy.question import Question
 
 
-def locks_out(policy: Policy, caller: Caller, account: str, question: Question | None = None) -> bool:
-    """Whether `caller` could no longer do PutKeyPolicy on a key of `account`. question: the call, as a question about PutKeyPolicy."""
-    return bool(lockout(policy, caller, account, question))
-
-
 def lockout(policy: Policy, caller: Caller, account: str, question: Question | None = None) -> str:
-    """What keeps `caller` from it, in words for whoever wrote the policy; "" where nothing does."""
+    """What would keep `caller` from PutKeyPolicy on a key of `account`, in words for whoever wrote the policy; "" where nothing does.
+
+    question: the call, as a question about PutKeyPolicy.
+    """
     if caller.account != account:
         return "no other account can ever put a policy"
     rules = policy[Action.PUT_KEY_POLICY]

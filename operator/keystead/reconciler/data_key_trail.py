@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
 from keystead.engine.identifiers import key_arn
 from keystead.engine.plan.common import Obstacle, rotate_request
 from keystead.engine.plan.data_key import DataKeyFacts, Issue, Rewrap, abroad, not_granted, plan_data_key
@@ -58,9 +60,9 @@ class Refusals:
         elif far is not None and far.granted:
             self.forget(ref, KeyAbroad)
         elif far is not None and far.asker is not None:
-            words = not_granted(abroad(data_key) or "")
-            if plan_data_key(facts).obstacle == words:
-                refusal = self._abroad(data_key, facts, far.asker.account, _next(facts), words, far.trail)
+            obstacle = not_granted(abroad(data_key) or "")
+            if plan_data_key(facts).obstacle == obstacle:
+                refusal = self._abroad(data_key, far.asker.account, _next(ref, facts), obstacle, far.trail)
                 await self._tell(ref, KeyAbroad, _wanted(data_key), refusal)
 
     async def denied(self, ref: ObjectRef, facts: DataKeyFacts, step: Issue | Rewrap, error: DeniedError) -> None:
@@ -70,7 +72,7 @@ class Refusals:
         assert key is not None
         told = ("IssueDataKey" if isinstance(step, Issue) else "ReWrapDataKey", {"name": ref.name, "version": str(step.number)})
         if error.asker is not None:
-            refusal = self._abroad(data_key, facts, error.asker.account, told, error.obstacle, error.trail)
+            refusal = self._abroad(data_key, error.asker.account, told, error.obstacle, error.trail)
             await self._tell(ref, type(step), _wanted(data_key), refusal)
             return
         refusal = Refusal(
@@ -84,19 +86,15 @@ class Refusals:
         )
         await self._tell(ref, type(step), (*_wanted(data_key), key.key_id, error.obstacle.message), refusal)
 
-    def _abroad(
-        self, data_key: KmsDataKey, facts: DataKeyFacts, account: str, told: Told, words: Obstacle, trail: Sequence[Judged]
-    ) -> Refusal:
+    def _abroad(self, data_key: KmsDataKey, account: str, told: Told, obstacle: Obstacle, trail: Sequence[Judged]) -> Refusal:
         name, details = told
-        ref = data_key.spec.key_ref
-        asked = f"{abroad(data_key)}/{getattr(ref, 'name', '')}"
         return Refusal(
             account=account,
             namespace=data_key.metadata.namespace,
             region=self._context.region,
             key_arn="",
-            told=(name, {**details, "keyRef": asked}),
-            words=words.message,
+            told=(name, {**details, "keyRef": _named(data_key)}),
+            words=obstacle.message,
             trail=trail,
         )
 
@@ -107,10 +105,15 @@ class Refusals:
             await self._context.book.chronicle.refused(refusal)
 
 
-def _next(facts: DataKeyFacts) -> Told:
+def _named(data_key: KmsDataKey) -> str:
+    """The key, as the object names it."""
+    ref = data_key.spec.key_ref
+    return "" if ref is UNSET else f"{data_key.metadata.namespace if ref.namespace is UNSET else ref.namespace}/{ref.name}"
+
+
+def _next(ref: ObjectRef, facts: DataKeyFacts) -> Told:
     number = 1 if facts.record is None else facts.record.n_versions + 1
-    name = facts.data_key.metadata.name if facts.data_key is not None else ""
-    return "IssueDataKey", {"name": name, "version": str(number)}
+    return "IssueDataKey", {"name": ref.name, "version": str(number)}
 
 
 def _wanted(data_key: KmsDataKey) -> _Wanted:

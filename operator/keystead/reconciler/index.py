@@ -89,8 +89,8 @@ class RecordIndex:
         self._by_ref: dict[ObjectRef, set[str]] = defaultdict(set)
         self._by_key: dict[str, set[str]] = defaultdict(set)
         self._counts: Counter[tuple[Kind, str]] = Counter()
-        # Keys of a data key's archives, by its record's name. Archives are never taken away while the record is there.
-        self._archived: dict[str, frozenset[str]] = {}
+        # By the name of a data key's record: the keys of its archives, by theirs.
+        self._archived: dict[str, dict[str, set[str]]] = defaultdict(dict)
         self._listed: set[str] | None = None
 
     def floor(self) -> int:
@@ -167,8 +167,8 @@ class RecordIndex:
 
     def drop(self, name: str) -> None:
         """A record that is gone: what was bound by it is told as bound no more."""
+        self._archived.get(archive_of(name), {}).pop(name, None)
         entry = self._entries.pop(name, None)
-        self._archived.pop(name, None)
         if entry is not None:
             self._unlink(name, entry)
             self._changed(replace(entry, bound=False))
@@ -223,7 +223,7 @@ class RecordIndex:
     def _put(self, name: str, record: AnyRecord, digest: str) -> None:
         if isinstance(record, DataKeyRecord) and record.part:
             main = archive_of(name)
-            self._archived[main] = self._archived.get(main, frozenset()).union(_keys_of(record))
+            self._archived[main][name] = _keys_of(record)
             if main in self._entries:
                 self._file(main, self._entries[main])
             return
@@ -235,8 +235,8 @@ class RecordIndex:
     def _file(self, name: str, entry: Entry) -> None:
         """In place of what was there, with the keys of its archives."""
         before, archived = self._entries.get(name), self._archived.get(name)
-        if archived is not None:
-            entry = replace(entry, keys=tuple(sorted(archived.union(entry.keys))))
+        if archived:
+            entry = replace(entry, keys=tuple(sorted({*entry.keys}.union(*archived.values()))))
         if before == entry:
             return
         if before is not None:

@@ -47,7 +47,7 @@ class Found:
 
 
 class TlsPeers:
-    """Implements `auditroute.Peers`. places: host and port of each name; own_port: where this process listens."""
+    """Implements `auditwhole.Peers`. places: host and port of each name; own_port: where this process listens."""
 
     def __init__(self, places: Sequence[tuple[str, int]], certificate: Path, own_port: Callable[[], int]) -> None:
         self._places = tuple(places)

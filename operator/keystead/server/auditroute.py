@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
@@ -255,9 +254,12 @@ class AuditRoute:
         """By ARN, by id, or by the name of a KmsKey in the caller's namespace."""
         arn = parse_kms_arn(key)
         resource = key if arn is None else arn.resource.removeprefix("key/")
-        found: KeyRecord | None = None
-        with suppress(ValueError):
-            found = self._on.model.by_id(key_id_bytes(resource))
+        try:
+            key_id = key_id_bytes(resource)
+        except ValueError:
+            found = None
+        else:
+            found = self._on.model.by_id(key_id)
         if arn is not None:
             return found if found is not None and (found.region, found.account) == (arn.region, arn.account) else None
         return found or self._on.model.key_named(caller.namespace, key)
@@ -271,7 +273,8 @@ class AuditRoute:
         abroad = record is not None and record.account != caller.account
         told = {"principal": caller.principal, "readerNamespace": caller.namespace, "key": wish.key[:_SHOWN], "replica": on.replica}
         if not denied:
-            told |= {"records": str(count), "podName": "" if abroad else identity.actor.pod_name}
+            told |= {"records": str(count), "podName": identity.actor.pod_name}
+        details = {name: text for name, text in told.items() if text}
         event = ServiceEvent(
             time=on.now(),
             event_id=on.new_id(),
@@ -284,14 +287,12 @@ class AuditRoute:
             code="AccessDeniedException" if denied else "",
             message="The verb audit on this key was not given, or there is no such key." if denied else "",
             actor=identity.actor,
-            details={name: text for name, text in told.items() if text},
+            details={name: text for name, text in details.items() if not abroad or name != "podName"},
             shared_id=on.new_id() if abroad else "",
         )
         events = [event]
         if abroad:
-            told |= {"podName": identity.actor.pod_name}
-            own = {name: text for name, text in told.items() if text}
-            events.append(replace(event, event_id=on.new_id(), account=caller.account, namespace=caller.namespace, details=own))
+            events.append(replace(event, event_id=on.new_id(), account=caller.account, namespace=caller.namespace, details=details))
         waits = [wait for wait in map(on.audit.service, events) if wait is not None]
         for wait in waits:
             await wait

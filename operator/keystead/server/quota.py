@@ -173,9 +173,8 @@ class Limits:
 
 
 class Buckets:
-    """`Quota`. limits: calls a second by class; what is not in it is not limited.
+    """`Quota`.
 
-    regional   region -> limits that are other there
     share      the part of each limit that is this process's: others that serve have the rest
     throttled  told the class of each call that was refused
     places     buckets that are remembered, twice as many at most
@@ -187,16 +186,15 @@ class Buckets:
 
     def __init__(
         self,
-        limits: Mapping[str, float],
+        limits: Limits,
         clock: Callable[[], int],
         *,
-        regional: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
         share: float = 1.0,
         throttled: Callable[[str], None] = lambda _class: None,
         places: int = _PLACES,
     ) -> None:
-        self._fixed, self._chosen = _by_call(limits, share)
-        self._regional = {region: _by_call({**limits, **own}, share) for region, own in regional.items()}
+        self._fixed, self._chosen = _by_call(limits.everywhere, share)
+        self._regional = {region: _by_call(limits.of(region), share) for region in limits.regional}
         self._clock = clock
         self._throttled = throttled
         self._places = places
@@ -236,7 +234,7 @@ class OwnBuckets(Buckets):
     def __init__(
         self, name: str, rate: float, burst: int, clock: Callable[[], int], throttled: Callable[[str], None] = lambda _class: None
     ) -> None:
-        super().__init__({}, clock, throttled=throttled)
+        super().__init__(Limits({}, {}), clock, throttled=throttled)
         interval = ceil(_SECOND / rate)
         self._fixed = {name: _Rate(name, interval, (burst - 1) * interval)}
 
@@ -285,9 +283,9 @@ def _by_call(limits: Mapping[str, float], share: float) -> tuple[dict[str, _Rate
     return fixed, chosen
 
 
-def aws_limits(region: str = "") -> dict[str, float]:
-    """The preset `aws` in a region; "": where AWS has no figure of its own."""
-    return {name: row.rate for name, row in TABLE.items()} | dict(REGIONAL.get(region, {}))
+def aws_limits() -> dict[str, float]:
+    """The preset `aws`, where a Region has no figure of its own."""
+    return {name: row.rate for name, row in TABLE.items()}
 
 
 def limits_of(preset: object, changes: object) -> Limits:

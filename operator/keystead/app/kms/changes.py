@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from shlex import quote
 from typing import Final
 
@@ -169,7 +170,7 @@ def _by_policy(question: Question, explained: Explanation, target: Target) -> It
     yield from _conditional(explained)
     if action not in BY_GRANT_ONLY:
         allow: dict[str, object] = {
-            "Sid": f"Allow{action.value}",
+            "Sid": _sid(target, f"Allow{action.value}"),
             "Effect": "Allow",
             "Principal": {"Service" if caller.kind is CallerKind.SERVICE else "AWS": caller.principal},
             "Action": f"kms:{action.value}",
@@ -182,8 +183,8 @@ def _by_policy(question: Question, explained: Explanation, target: Target) -> It
 
 def _allowing(target: Target, allow: dict[str, object]) -> str:
     """The statement in a policy that the operator takes: a policy that nobody could replace is refused, whoever made it so."""
-    root: dict[str, object] = {"Sid": "ReplaceThisPolicy", "Effect": "Allow", "Principal": {"AWS": root_arn(target.record.account)}}
-    root |= {"Action": f"kms:{Action.PUT_KEY_POLICY.value}", "Resource": "*"}
+    root: dict[str, object] = {"Sid": _sid(target, "ReplaceThisPolicy"), "Effect": "Allow"}
+    root |= {"Principal": {"AWS": root_arn(target.record.account)}, "Action": f"kms:{Action.PUT_KEY_POLICY.value}", "Resource": "*"}
     fault = _fault(target, [allow])
     if not fault:
         return f"allow it in the key's policy: {_patch(target, [allow])}"
@@ -214,6 +215,14 @@ def _policy(target: Target, more: Sequence[dict[str, object]]) -> dict[str, obje
     return policy
 
 
+def _sid(target: Target, wanted: str) -> str:
+    """One that no statement of the key's policy has: who followed such advice before has the usual one there."""
+    statements = _policy(target, ())["Statement"]
+    assert isinstance(statements, list)
+    taken = {each.get("Sid") for each in statements if isinstance(each, dict)}
+    return next(name for name in chain((wanted,), (f"{wanted}{number}" for number in count(2))) if name not in taken)
+
+
 def _patch(target: Target, more: Sequence[dict[str, object]]) -> str:
     """One value, which is replaced whole."""
     patch = json.dumps({"spec": {"policy": _policy(target, more)}})
@@ -231,7 +240,7 @@ def _grant(caller: Caller, action: Action, target: Target) -> dict[str, object]:
         grantee = {"serviceAccountRef": {"name": caller.name}}
     if caller.kind is CallerKind.SERVICE:
         grantee = {"granteeServicePrincipal": caller.principal}
-    name = re.sub("[^a-z0-9.-]+", "-", f"{caller.name}-{ACTIONS[action].verb}".lower())[:63].strip("-.")
+    name = re.sub("[^a-z0-9.-]+", "-", f"{caller.name}-{ACTIONS[action].verb}-{target.record.name}".lower())[:63].strip("-.")
     return {
         "apiVersion": API_VERSION,
         "kind": "KmsGrant",
@@ -246,7 +255,8 @@ def _rbac(caller: Caller, action: Action, namespace: str, name: str, resource: s
     subject = f"--serviceaccount={caller.namespace}:{caller.name}"
     if caller.kind is CallerKind.USER:
         subject = f"--user={caller.name}"
-    made = f"{caller.name}-{verb}".replace(":", "-").replace("@", "-")
+    # Named after the key, too, or the same advice for a second key of the namespace could not be followed.
+    made = re.sub("[:@/]", "-", "-".join(filter(None, (caller.name, verb, name.rpartition("/")[2]))))
     only = f" --resource-name={name}" if name else ""
     yield (
         f"kubectl create role {made} -n {namespace} --verb={verb} --resource={resource}.{GROUP}{only} && "

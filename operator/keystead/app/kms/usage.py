@@ -46,7 +46,7 @@ async def usage(view: View, namespace: str, ask: UsageAsk) -> UsageAnswer:
     known, unknown = _parsed(body for body in bodies if place in ("", body["metadata"]["namespace"]))
     keys = tuple(_key_rows(known, table, month, min(now, end)))
     calls = tuple(_call_rows(table, place, _names(bodies)))
-    if place and not calls and not keys and await view.has_namespace(place) is False:
+    if place and not calls and not keys and await view.lacks_namespace(place):
         raise NotFoundError(f"there is no namespace {place}")
     since = min((str(_data(body)["countsSince"]) for body in maps if _data(body).get("countsSince")), default="")
     return UsageAnswer(
@@ -69,7 +69,7 @@ async def _maps(view: View, release: str) -> list[Body]:
     if isinstance(found, Unread):
         raise ForbiddenError(f"the counts are in ConfigMaps: {found}; hint: --release-namespace, or ask an administrator for that right")
     maps = [body for body in found if body["metadata"]["name"].startswith(PREFIX)]
-    if not maps and await view.has_namespace(release) is False:
+    if not maps and await view.lacks_namespace(release):
         raise NotFoundError(f"--release-namespace: there is no namespace {release}; hint: it is where Keystead is installed")
     return maps
 

@@ -51,7 +51,7 @@ class View:
         return found
 
     async def lacks(self, path: str) -> bool:
-        """Whether this person may see that it is not there. Where he may not look, nothing is missing from the answer."""
+        """Whether this person may see that it is not there. Where he may not look, that is not told as unread."""
         try:
             await self.kube.request("GET", path)
         except NotFoundError:
@@ -89,16 +89,9 @@ class View:
         place = f"/namespaces/{namespace}" if namespace else ""
         return await self.items(f"{_KMS}{place}/{kind.plural}", f"list {kind.plural} {where}")
 
-    async def has_namespace(self, name: str) -> bool | None:
-        """Whether there is such a namespace; None: this person may not ask, which is not told as unread. To explain what is empty."""
-        try:
-            await self.kube.request("GET", f"/api/v1/namespaces/{name}")
-        except NotFoundError:
-            return False
-        except ForbiddenError as error:
-            _check_known(error)
-            return None
-        return True
+    async def lacks_namespace(self, name: str) -> bool:
+        """The same of a namespace. To explain what is empty."""
+        return await self.lacks(f"/api/v1/namespaces/{name}")
 
     def _refused(self, what: str, error: ForbiddenError) -> Unread:
         _check_known(error)

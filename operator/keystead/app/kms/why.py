@@ -163,14 +163,7 @@ async def _answer(inquiry: Inquiry, about: Who, first: tuple[Asked, Explanation]
     record, target = inquiry.target.record, inquiry.target
     told = _deciding(outcome)
     account_known = about.caller.account != UNKNOWN_ACCOUNT
-    notes = [*about.notes, *target.notes]
-    if not account_known:
-        notes.append(f"the account of {about.caller.namespace} is not known to you: the answer counts with every one that it could be")
-    if inquiry.action is Action.UPDATE_ALIAS:
-        notes.append("UpdateAlias needs the right on the key that the alias has and on the one that it gets: this is about one of them")
-    if question.caller.namespace != record.namespace:
-        notes.append("a key of another namespace is named by its ARN in a request")
-    notes += inquiry.strangers
+    notes = _notes(inquiry, about)
     decided = outcome.verdict is not Verdict.UNDECIDED
     depends = () if decided else _depends(inquiry, explained, account_known)
     grants = [note for note in explained.grants if note.standing.value != "another principal"]
@@ -204,6 +197,18 @@ async def _answer(inquiry: Inquiry, about: Who, first: tuple[Asked, Explanation]
         notes=tuple(notes),
         unread=refusals,
     )
+
+
+def _notes(inquiry: Inquiry, about: Who) -> list[str]:
+    """What is to be known of the question, whatever the answer."""
+    caller, notes = about.caller, [*about.notes, *inquiry.target.notes]
+    if caller.account == UNKNOWN_ACCOUNT:
+        notes.append(f"the account of {caller.namespace} is not known to you: the answer counts with every one that it could be")
+    if inquiry.action is Action.UPDATE_ALIAS:
+        notes.append("UpdateAlias needs the right on the key that the alias has and on the one that it gets: this is about one of them")
+    if caller.namespace != inquiry.target.record.namespace:
+        notes.append("a key of another namespace is named by its ARN in a request")
+    return [*notes, *inquiry.strangers]
 
 
 _MAY: Final = {True: "may", False: "may not", None: "may or may not, which you may not ask"}

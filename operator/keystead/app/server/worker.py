@@ -148,7 +148,7 @@ class Server:
             quota=self.quota,
             keys_per_namespace=self.settings.cluster.keys_per_namespace,
             routes=audit_routes(
-                self.settings.audit.folder,
+                self.settings.audit.kept_in,
                 recognise=recogniser.recognise,
                 region=self.settings.cluster.region,
                 facts=self.facts,
