@@ -319,7 +319,7 @@ def test_the_grant_that_would_help_a_person_has_a_name_that_kubernetes_takes(kub
     kube.key("people", "keystead-records", OTHER_ACCOUNT)
     told = ask(kube, "encrypt", who="user:Jane.Doe@Example.com")
     (grant_line,) = [line for line in told.changes if line.startswith("or grant it")]
-    assert '"name": "jane.doe-example.com-encrypt-people"' in grant_line
+    assert '"name": "jane.doe-example.com-encrypt-app"' in grant_line
 
 
 def test_whom_a_policy_names_that_nobody_can_be_is_noted(kube: FakeKube) -> None:
