@@ -18,13 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import aiohttp
+from yarl import URL
+
 from keystead.server.auditquery import SHARE
 from keystead.server.tls import Trust, trust_of
 
 MOST_BYTES: Final = 8_000_000
 """Of an answer: a page has 5 MB and a record (audit/reading/tenant.py)."""
 _RESOLVE_SECONDS: Final = 3.0
-_HEAD: Final = 16 * 1024
+_UNSAID: Final = ("User-Agent", "Accept", "Accept-Encoding")
 
 
 class Address(NamedTuple):
@@ -74,22 +77,24 @@ class TlsPeers:
     async def ask(self, address: Address, target: bytes, authorization: bytes, share: int) -> tuple[int, bytes]:
         """Status and body. OSError, EOFError or ValueError: it gave none."""
         trust = self._trusted()
-        reader, writer = await asyncio.open_connection(
-            address.host, address.port, ssl=trust.context, server_hostname=trust.name, limit=_HEAD
-        )
+        url = URL(f"https://{address}{target.decode('ascii')}", encoded=True)
+        headers = {"Host": trust.name, "Authorization": authorization.decode("ascii"), SHARE.decode(): str(share)}
+        connector = aiohttp.TCPConnector(ssl=trust.context, force_close=True)
         try:
-            writer.write(
-                b"GET %b HTTP/1.1\r\nhost: %b\r\nauthorization: %b\r\n%b: %d\r\nconnection: close\r\n\r\n"
-                % (target, trust.name.encode(), authorization, SHARE, share)
-            )
-            try:
-                head = await reader.readuntil(b"\r\n\r\n")
-            except asyncio.LimitOverrunError:
-                raise ValueError("its head is too long") from None
-            status, length = _head(head)
-            return status, await reader.readexactly(length)
-        finally:
-            writer.close()
+            async with (
+                aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False) as session,
+                session.get(
+                    url, headers=headers, skip_auto_headers=_UNSAID, server_hostname=trust.name, allow_redirects=False
+                ) as answer,
+            ):
+                # Our own server always says how long it is.
+                if answer.content_length is None or answer.content_length > MOST_BYTES or answer.version != aiohttp.HttpVersion11:
+                    raise ValueError("its head cannot be read")
+                return answer.status, await answer.read()
+        except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError):
+            raise EOFError from None
+        except aiohttp.ClientResponseError:
+            raise ValueError("its head cannot be read") from None
 
     def _trusted(self) -> Trust:
         """By the certificate as it is now: the server takes a new one as soon as it is mounted."""
@@ -97,16 +102,6 @@ class TlsPeers:
         if self._trust is None or self._trust[0] != pem:
             self._trust = (pem, trust_of(pem))
         return self._trust[1]
-
-
-def _head(head: bytes) -> tuple[int, int]:
-    """Status and length of the body. Our own server always says how long it is."""
-    first, *rest = head.decode("latin-1").split("\r\n")
-    lengths = [value.strip() for name, colon, value in (line.partition(":") for line in rest) if colon and name.lower() == "content-length"]
-    version, status = first.split(" ")[:2]
-    if version != "HTTP/1.1" or len(lengths) != 1 or not lengths[0].isdigit() or int(lengths[0]) > MOST_BYTES:
-        raise ValueError("its head cannot be read")
-    return int(status), int(lengths[0])
 
 
 def _is_here(address: Address) -> bool:
@@ -127,7 +122,7 @@ def reason_of(error: Exception) -> str:
             return "its certificate is not this server's, nor of the same authority and name"
         case TimeoutError():
             return "it did not answer in time"
-        case ConnectionRefusedError():
+        case ConnectionRefusedError() | aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
             return "nobody listens there"
         case EOFError():
             return "it broke off"

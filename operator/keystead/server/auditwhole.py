@@ -7,6 +7,7 @@ never enter: an address that came from a request or from a sibling's answer.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -19,6 +20,7 @@ from keystead.server.auditmarker import Marker, Seals, Spot
 from keystead.server.auditpeers import Address, Found, reason_of
 from keystead.server.auditquery import MOST_SIBLINGS
 
+log = logging.getLogger(__name__)
 EACH_SECONDS: Final = 8.0
 """For one sibling: a page has 5 s (audit/reading/tenant.py)."""
 TOGETHER_SECONDS: Final = 15.0
@@ -127,7 +129,11 @@ async def ask_siblings(
         except (OSError, EOFError, ValueError) as error:
             return NotAsked("", str(address), _REASONS[_BUSY] if status == _BUSY else reason_of(error))
 
-    return await asyncio.gather(*map(one, addresses))
+    told = await asyncio.gather(*map(one, addresses))
+    for each in told:
+        if isinstance(each, NotAsked):
+            log.warning("the audit records of the replica at %s could not be asked for: %s", each.address, each.reason)
+    return told
 
 
 def _read(body: bytes, address: Address, seals: Seals) -> Told:

@@ -52,7 +52,7 @@ class Who:
         if caller.kind is CallerKind.SERVICE_ACCOUNT:
             return service_account_caller(account, caller.namespace, caller.name, uid=caller.uid)
         if caller.kind is CallerKind.USER:
-            return user_caller(account, caller.namespace, caller.name, caller.uid, caller.groups)
+            return user_caller(account, caller.namespace, caller.name, caller.uid, caller.groups, caller.extra)
         return service_caller(account, caller.namespace, caller.name)
 
 
