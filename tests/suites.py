@@ -40,12 +40,12 @@ class Suite:
 
 CLUSTER = "cluster"
 SUITES = (
-    Suite("unit", "not token and not cluster and not helm and not bench and not clients", 240, {"unit": ""}),
-    Suite("token", "token and not cluster and not helm and not bench", 480, {"softhsm": r"softhsm", "kryoptic": r"kryoptic"}),
+    Suite("unit", "not token and not cluster and not helm and not bench and not clients", 300, {"unit": ""}),
+    Suite("token", "token and not cluster and not helm and not bench", 660, {"softhsm": r"softhsm", "kryoptic": r"kryoptic"}),
     Suite("clients", "clients and not cluster and not bench", 240, {"http": r"http", "tls": r"tls"}),
-    Suite("cluster", "cluster and not helm and not bench and not long", 1680, {"cluster": ""}, lane=CLUSTER),
+    Suite("cluster", "cluster and not helm and not bench and not long", 1920, {"cluster": ""}, lane=CLUSTER),
     Suite("helm", "helm and not bench", 420, {"helm": ""}, lane=CLUSTER),
-    Suite("mutants", "", 420, command=("-m", "tests.mutants")),
+    Suite("mutants", "", 780, command=("-m", "tests.mutants")),
     Suite("long", "long and not bench", 600, {"cluster": ""}, asked=True, lane=CLUSTER),
 )
 OTHER_PYTHONS = ("3.12", "3.13")
