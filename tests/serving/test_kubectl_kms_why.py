@@ -195,7 +195,6 @@ def test_the_advice_where_no_policy_allows_makes_it_a_yes(stage: Stage, advice: 
     stage.desk.apply(KEY, HOME, name, manager="nobody")
     told = stage.why("outsider", "encrypt", stage.arn(name), "--encryption-context", "none")
     assert told["verdict"] == "allowed", told
-    stage.plugin.cluster.kubectl("delete", "role,rolebinding", "outsider-encrypt", "-n", ABROAD)
     assert worker.namespace == ABROAD
 
 
