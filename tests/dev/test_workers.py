@@ -18,9 +18,10 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, EndpointConnectionError
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 from tests.clients.endpoint import PROGRAM, Endpoint
 from tests.operator.harness import wait_for
+from tests.serving.desk import code_of, heard
 
 pytestmark = pytest.mark.token
 REGION = "us-east-1"
@@ -170,15 +171,6 @@ def late_successes(dev: Running) -> list[float]:
     return [began - answered for began in succeeded if began > answered]
 
 
-def code_of(call: Any, **arguments: Any) -> str:
-    """The name of the error; empty where there is none."""
-    try:
-        call(**arguments)
-    except ClientError as error:
-        return str(error.response["Error"]["Code"])
-    return ""
-
-
 def test_after_the_answer_no_worker_honours_a_revoked_grant_or_a_deleted_alias(dev: Running) -> None:
     admin = dev.client()
     key_id = admin.create_key()["KeyMetadata"]["KeyId"]
@@ -188,20 +180,6 @@ def test_after_the_answer_no_worker_honours_a_revoked_grant_or_a_deleted_alias(d
     assert served_by(dev, "alias/gone", 30) == ["NotFoundException"] * 30
 
 
-def asked_to_disable(dev: Running, key_id: str) -> str:
-    """What a client of its own hears, "" where it is done."""
-    client = dev.client()
-    try:
-        client.disable_key(KeyId=key_id)
-    except ClientError as error:
-        return str(error.response["Error"]["Code"])
-    except BotoCoreError as error:
-        return type(error).__name__
-    finally:
-        client.close()
-    return ""
-
-
 def test_while_a_worker_stands_still_a_narrowing_change_is_not_confirmed(dev: Running) -> None:
     admin = dev.client()
     key_id = admin.create_key()["KeyMetadata"]["KeyId"]
@@ -209,8 +187,9 @@ def test_while_a_worker_stands_still_a_narrowing_change_is_not_confirmed(dev: Ru
     os.kill(stopped, signal.SIGSTOP)
     try:
         # At once, and before it is taken for stuck (20 s): about half of all new connections fall to the one that stands still.
-        with ThreadPoolExecutor(16) as pool:
-            codes = list(pool.map(lambda _: asked_to_disable(dev, key_id), range(16)))
+        clients = [dev.client() for _ in range(16)]
+        with ThreadPoolExecutor(len(clients)) as pool:
+            codes = list(pool.map(lambda client: heard(client.disable_key, KeyId=key_id), clients))
         assert "DependencyTimeoutException" in codes
         assert "" not in codes
     finally:

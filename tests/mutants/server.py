@@ -86,8 +86,8 @@ MUTANTS = (
     Mutant(
         "accounts share a bucket",
         f"{SERVER}/quota.py",
-        "caller.principal if caller.kind is CallerKind.USER else caller.account, region)",
-        "caller.kind.value, region)",
+        "caller.principal if caller.kind is CallerKind.USER else caller.account",
+        "caller.kind.value",
         ("tests/server/test_quota.py",),
     ),
     Mutant(

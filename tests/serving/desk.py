@@ -23,7 +23,7 @@ import boto3
 import jwt
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from tests.cluster.kinds import BuiltControl
 from tests.operator.direct import Direct, path_of
 from tests.operator.harness import Installation, condition, wait_for
@@ -298,3 +298,11 @@ def code_of(call: Any, *args: Any, **members: Any) -> str:
     except ClientError as error:
         return str(error.response["Error"]["Code"])
     return ""
+
+
+def heard(call: Any, **members: Any) -> str:
+    """As code_of; the error's own name where nobody answered."""
+    try:
+        return code_of(call, **members)
+    except BotoCoreError as error:
+        return type(error).__name__

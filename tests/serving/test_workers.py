@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
 from tests.operator.harness import SYSTEM, Installation, OperatorProcess, wait_for
+from tests.serving.desk import code_of, heard
 from tests.serving.harness import Authority, ServerProcess, Workload, account_of, assume, kms, server
 
 pytestmark = pytest.mark.cluster
@@ -52,22 +52,6 @@ def admin(pod: ServerProcess, authority: Authority, credentials: dict[str, str])
 def workers(pod: ServerProcess) -> list[int]:
     """Process ids by number, the newest."""
     return [int(pid) for _, pid in sorted(dict(re.findall(r"worker (\d+) is process (\d+)", pod.text)).items())]
-
-
-def code_of(call: Any, **arguments: Any) -> str:
-    try:
-        call(**arguments)
-    except ClientError as error:
-        return str(error.response["Error"]["Code"])
-    return ""
-
-
-def heard(call: Any, **arguments: Any) -> str:
-    """As code_of; the error's name where nobody answered."""
-    try:
-        return code_of(call, **arguments)
-    except BotoCoreError as error:
-        return type(error).__name__
 
 
 def codes(pod: ServerProcess, authority: Authority, credentials: dict[str, str], key_id: str, count: int) -> set[str]:

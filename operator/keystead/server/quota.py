@@ -210,8 +210,7 @@ class Buckets:
             rate = None if chosen is None else chosen[1].get(getattr(request, chosen[0]))
             if rate is None:
                 return
-        # People have one account, the install's own: they must not stop each other.
-        place = (rate.name, caller.principal if caller.kind is CallerKind.USER else caller.account, region)
+        place = (rate.name, _who_pays(caller), region)
         due = self._young.get(place)
         if due is None:
             due = self._old.get(place, 0)
@@ -253,7 +252,7 @@ class Places:
     @contextmanager
     def taken(self, caller: Caller) -> Iterator[None]:
         """One, for as long as it takes. ThrottlingError where none is free."""
-        who = caller.principal if caller.kind is CallerKind.USER else caller.account
+        who = _who_pays(caller)
         if self._taken.total() >= self._most or self._taken[who] >= self._of_one:
             raise ThrottlingError
         self._taken[who] += 1
@@ -262,6 +261,11 @@ class Places:
         finally:
             self._taken[who] -= 1
             self._taken += Counter()  # forgets who has none
+
+
+def _who_pays(caller: Caller) -> str:
+    """An account, but people have one together, the install's own: they must not stop each other."""
+    return caller.principal if caller.kind is CallerKind.USER else caller.account
 
 
 def _rate(name: str, rate: float) -> _Rate:
